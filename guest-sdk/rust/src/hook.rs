@@ -1,0 +1,102 @@
+//! The calls from the generated exports to the user's functions.
+//!
+//! It is handed a hook's function and the parameters that the host passed, and owns the
+//! conversions between both. The `handler!` macro is its only caller.
+//!
+//! **Invariant:** every call installs the panic hook before it runs the user's code.
+
+use crate::bindings::bulk::exports::kafka::handler::bulk_handler;
+use crate::bindings::imports::kafka::handler::types::HandlerError;
+use crate::{
+    Config, Error, Failure, FromMessage, IntoBulkResult, Message, Outcome, Verdict, batch,
+};
+
+type HookResult<T = ()> = Result<T, HandlerError>;
+
+/// What every call does first.
+#[inline]
+fn enter() {
+    #[cfg(target_arch = "wasm32")]
+    crate::stderr::name_panics();
+}
+
+fn to_host<T, E: Into<Error>>(result: Result<T, E>) -> HookResult<T> {
+    result.map_err(|error| HandlerError::from(error.into()))
+}
+
+/// `on-message` and `on-tombstone`.
+pub fn one<T, E>(hook: impl FnOnce(T) -> Result<(), E>, mut message: Message) -> HookResult
+where
+    T: FromMessage,
+    E: Into<Error>,
+{
+    enter();
+    let payload = to_host(T::from_message(&mut message))?;
+    to_host(hook(payload))
+}
+
+/// `on-bulk`.
+pub fn bulk<T, R>(
+    hook: impl FnOnce(Vec<T>) -> R,
+    messages: Vec<Message>,
+) -> HookResult<Vec<bulk_handler::BulkFailure>>
+where
+    T: FromMessage,
+    R: IntoBulkResult,
+{
+    enter();
+    to_host(batch::call(hook, messages)).map(batch::to_wire)
+}
+
+/// `did-receive` and `did-receive-bulk`.
+pub fn receive<T, R, E: Into<Error>>(
+    hook: impl FnOnce(T) -> Result<R, E>,
+    received: T,
+) -> HookResult<R> {
+    enter();
+    to_host(hook(received))
+}
+
+/// `on-error`.
+pub fn decide(
+    hook: impl FnOnce(&Failure, &Message) -> Verdict,
+    failure: &Failure,
+    message: &Message,
+) -> Verdict {
+    enter();
+    hook(failure, message)
+}
+
+/// `on-bulk-error`.
+pub fn decide_bulk(
+    hook: impl FnOnce(&Failure, &[Message]) -> Verdict,
+    failure: &Failure,
+    messages: &[Message],
+) -> Verdict {
+    enter();
+    hook(failure, messages)
+}
+
+/// `on-finished`.
+pub fn finish(hook: impl FnOnce(&[Message], Outcome), messages: &[Message], outcome: Outcome) {
+    enter();
+    hook(messages, outcome);
+}
+
+/// `define-context`.
+pub fn define<E: Into<Error>>(
+    hook: impl FnOnce(Config) -> Result<(), E>,
+    config: Vec<(String, String)>,
+) -> Result<(), String> {
+    enter();
+    hook(Config::new(config)).map_err(|error| error.into().to_string())
+}
+
+/// `on-assigned` and `on-revoked`.
+pub fn partition(hook: impl FnOnce(&str, u32), topic: &str, partition: u32) {
+    enter();
+    hook(topic, partition);
+}
+
+/// The half of the partition hook that a handler did not name.
+pub fn no_partition_hook(_topic: &str, _partition: u32) {}

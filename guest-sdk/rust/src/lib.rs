@@ -1,0 +1,64 @@
+//! Kafka handlers as WebAssembly components, in one small file.
+//!
+//! A handler is a set of hooks: plain functions, named in [`handler!`]. The host calls them with
+//! the records of a topic and sends what they [`emit`]. Nothing else is needed: no WIT, no Kafka
+//! client, no async runtime.
+//!
+//! ```
+//! use kafka_wasm_guest::{Json, Result, emit, handler};
+//!
+//! #[derive(serde::Deserialize, serde::Serialize)]
+//! struct Order {
+//!     id: String,
+//!     total: f64,
+//! }
+//!
+//! fn on_message(order: Json<Order>) -> Result {
+//!     emit("orders.checked").key(&order.id).json(&order)?.send()?;
+//!     Ok(())
+//! }
+//!
+//! handler! { on_message }
+//! # fn main() {}
+//! ```
+//!
+//! Build it as a `cdylib` for `wasm32-wasip2`; the same file compiles natively too, where
+//! `testing` stands in for the host.
+//!
+//! **Invariant:** a payload is copied once, by the host into the guest. From there it moves.
+
+pub mod log;
+
+mod batch;
+mod bindings;
+mod config;
+mod emit;
+mod error;
+mod handler;
+mod hook;
+mod message;
+mod payload;
+mod stderr;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
+
+pub use batch::{Batch, BulkFailure, IntoBulkResult};
+pub use bindings::imports::kafka::handler::types::{
+    Failure, FailureKind, Header, Message, Outcome, Verdict,
+};
+pub use config::{Config, config};
+pub use emit::{Emit, EmitError, IntoBytes, emit};
+pub use error::{Error, Result, ResultExt, other, reject, retry, retry_after};
+pub use payload::{FromMessage, Json, Record};
+pub use serde_json;
+
+/// What the macros of this crate expand to. Not for direct use: it changes without notice.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::bindings::imports::kafka::handler::types::{HandlerError, Message};
+    pub use crate::bindings::{
+        bulk, bulk_error, bulk_received, context, error, finished, message, partition, received,
+        tombstone,
+    };
+    pub use crate::hook::*;
+}

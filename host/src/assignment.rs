@@ -1,0 +1,160 @@
+//! The partitions that one consumer group has given this host, and their tasks.
+//!
+//! Called by the consumer's thread when partitions come and go; the tasks run on the async runtime.
+//! **Invariant:** when `revoked` returns, the tasks of the revoked partitions have ended: by themselves within the
+//! drain deadline, or aborted. Nothing of theirs moves a watermark, emits or stores afterwards.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
+use crate::catalog::{CatalogReader, GroupKey};
+use crate::flight::Ledger;
+use crate::lane::{Lane, LanePlace, StopSignal};
+use crate::partition::PartitionTask;
+use crate::source::{PartitionQueue, Position, RebalanceListener};
+use crate::stats::Registry;
+
+/// What every assignment is made with.
+#[derive(Debug, Clone)]
+pub(crate) struct Flow {
+    pub(crate) runtime: Handle,
+    pub(crate) catalog: CatalogReader,
+    pub(crate) registry: Arc<Registry>,
+    /// How long a revoked partition may take to settle what it began.
+    pub(crate) drain_timeout: Duration,
+}
+
+#[derive(Debug)]
+struct Running {
+    topic: Arc<str>,
+    partition: i32,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+    ledger: Arc<Ledger>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Assignment {
+    flow: Flow,
+    group: GroupKey,
+    running: Mutex<HashMap<(String, i32), Running>>,
+}
+
+impl Assignment {
+    pub(crate) fn new(flow: Flow, group: GroupKey) -> Self {
+        Self {
+            flow,
+            group,
+            running: Mutex::default(),
+        }
+    }
+
+    fn spawn(&self, queue: PartitionQueue) -> Running {
+        let (topic, partition) = (Arc::clone(queue.topic()), queue.partition());
+        let (stop, signal) = StopSignal::new();
+        let ledger = Arc::new(Ledger::default());
+        let place = LanePlace {
+            group: self.group.clone(),
+            topic: Arc::clone(&topic),
+            partition,
+        };
+        let lane = Lane::new(
+            place,
+            self.flow.catalog.clone(),
+            Arc::clone(&self.flow.registry),
+            Arc::clone(&ledger),
+            signal,
+        );
+        let task = self
+            .flow
+            .runtime
+            .spawn(PartitionTask::new(queue, lane).run());
+        Running {
+            topic,
+            partition,
+            stop,
+            task,
+            ledger,
+        }
+    }
+
+    /// Ends a task, waiting for it until `deadline`, then aborting it.
+    async fn end(running: Running, deadline: Instant) -> Option<Position> {
+        let Running {
+            topic,
+            partition,
+            task,
+            ledger,
+            ..
+        } = running;
+        let abort = task.abort_handle();
+        let mut task = task;
+        if timeout_at(deadline, &mut task).await.is_err() {
+            abort.abort();
+            // A guest that computes yields at the next tick of the epoch, so this is short.
+            let _ = task.await;
+            tracing::warn!(
+                topic = &*topic,
+                partition,
+                open = ledger.span(),
+                "the drain deadline passed; unsettled records will be handled again"
+            );
+        }
+        let offset = ledger.position()?;
+        Some(Position {
+            topic,
+            partition,
+            offset,
+        })
+    }
+}
+
+impl RebalanceListener for Assignment {
+    fn assigned(&self, queues: Vec<PartitionQueue>) {
+        for queue in queues {
+            let key = (queue.topic().to_string(), queue.partition());
+            let running = self.spawn(queue);
+            if let Some(old) = self.running.lock().insert(key, running) {
+                // Kafka never assigns what it has not revoked.
+                tracing::error!(
+                    topic = &*old.topic,
+                    partition = old.partition,
+                    "assigned twice"
+                );
+                old.task.abort();
+            }
+        }
+    }
+
+    fn revoked(&self, partitions: &[(String, i32)], lost: bool) -> Vec<Position> {
+        let gone: Vec<Running> = {
+            let mut running = self.running.lock();
+            partitions
+                .iter()
+                .filter_map(|key| running.remove(key))
+                .collect()
+        };
+        for running in &gone {
+            let _ = running.stop.send(true);
+            if lost {
+                running.task.abort();
+            }
+        }
+        let deadline = Instant::now() + self.flow.drain_timeout;
+        self.flow.runtime.block_on(async {
+            let mut positions = Vec::with_capacity(gone.len());
+            for running in gone {
+                positions.extend(Self::end(running, deadline).await);
+            }
+            positions
+        })
+    }
+}

@@ -1,0 +1,214 @@
+//! The story of a batch: as that of a record, with an answer for each record where the handler gives one.
+//!
+//! Handed a batch by its partition's task. Records that the hook names as failed are decided about one by one; those
+//! that shall be tried again make up the next batch, in their order.
+//! **Invariant:** a record of a batch is settled once, and one that is tried again is not sent on its way before.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::catalog::Deployed;
+use crate::dead_letter::Reason;
+use crate::deliver::{Delivered, halt};
+use crate::flight::{Cargo, Started};
+use crate::guest::BulkOutcome;
+use crate::lane::{Lane, Stopped};
+use crate::outcome::{Ending, Failure, Settlement};
+
+/// What is left of a batch after an attempt.
+enum Left {
+    /// Nothing: every record is settled.
+    Nothing,
+    /// These records are to be tried again after a wait.
+    Again(Cargo, Duration),
+    /// The delivery ends here.
+    End(Delivered),
+}
+
+/// Carries a batch from its queue to the settlement of each of its records.
+pub(crate) async fn deliver_bulk(lane: &mut Lane, mut cargo: Cargo) -> Delivered {
+    let Some(handler) = lane.route() else {
+        return Delivered::Unrouted(cargo);
+    };
+    for attempt in 1.. {
+        let left = match attempt_bulk(lane, &handler, &cargo).await {
+            Err(Stopped) => return Delivered::Stopped,
+            Ok(BulkOutcome::Handled { filtered, failed }) => {
+                settle_each(lane, &handler, cargo, &filtered, failed, attempt).await
+            }
+            Ok(BulkOutcome::Failed(failure)) => {
+                settle_whole(lane, &handler, cargo, &failure, attempt).await
+            }
+        };
+        match left {
+            Ok(Left::Nothing) => return Delivered::Settled,
+            Ok(Left::End(delivered)) => return delivered,
+            Ok(Left::Again(again, after)) => {
+                if lane.wait(after).await.is_err() {
+                    return Delivered::Stopped;
+                }
+                cargo = again;
+            }
+            Err(Stopped) => return Delivered::Stopped,
+        }
+    }
+    Delivered::Stopped
+}
+
+async fn attempt_bulk(
+    lane: &mut Lane,
+    handler: &Deployed,
+    cargo: &Cargo,
+) -> Result<BulkOutcome, Stopped> {
+    let topic = Arc::clone(lane.topic());
+    let records: Vec<_> = cargo
+        .iter()
+        .map(|started| started.record.view(&topic))
+        .collect();
+    let instance = match lane.lease(handler).await? {
+        Ok(instance) => instance,
+        Err(failure) => return Ok(BulkOutcome::Failed(failure)),
+    };
+    let begun = Instant::now();
+    let outcome = instance.handle_bulk(&records, begun).await;
+    if let Some(stats) = lane.stats() {
+        stats.invoke.observe(begun.elapsed());
+    }
+    Ok(outcome)
+}
+
+/// The whole batch failed: one decision for all of its records.
+async fn settle_whole(
+    lane: &mut Lane,
+    handler: &Deployed,
+    cargo: Cargo,
+    failure: &Failure,
+    attempt: u32,
+) -> Result<Left, Stopped> {
+    let settlement = {
+        let topic = Arc::clone(lane.topic());
+        let records: Vec<_> = cargo
+            .iter()
+            .map(|started| started.record.view(&topic))
+            .collect();
+        lane.decide_bulk(handler, failure, attempt, &records)
+            .await?
+    };
+    let reason = Reason {
+        failure,
+        attempts: attempt,
+    };
+    Ok(match settlement {
+        Settlement::Retry { after } => Left::Again(cargo, after),
+        Settlement::Halt => Left::End(halt(lane, handler, cargo, failure)),
+        Settlement::Skip => {
+            finish_all(lane, handler, cargo, Ending::Skipped, None).await;
+            Left::Nothing
+        }
+        Settlement::DeadLetter => {
+            finish_all(lane, handler, cargo, Ending::DeadLettered, Some(reason)).await;
+            Left::Nothing
+        }
+    })
+}
+
+/// The hook answered record by record.
+async fn settle_each(
+    lane: &mut Lane,
+    handler: &Deployed,
+    cargo: Cargo,
+    filtered: &[usize],
+    failed: Vec<(usize, Failure)>,
+    attempt: u32,
+) -> Result<Left, Stopped> {
+    let mut failed = failed.into_iter().peekable();
+    let (mut handled, mut dropped, mut bad) = (Cargo::new(), Cargo::new(), Vec::new());
+    for (place, started) in cargo.into_iter().enumerate() {
+        if let Some((_, failure)) = failed.next_if(|(failed, _)| *failed == place) {
+            bad.push((started, failure));
+        } else if filtered.contains(&place) {
+            dropped.push(started);
+        } else {
+            handled.push(started);
+        }
+    }
+    // The outputs of the batch go with the records that were handled, or with the dropped ones if there are no other.
+    if handled.is_empty() && dropped.is_empty() {
+        send_outputs_alone(lane, handler).await;
+    }
+    finish_all(lane, handler, handled, Ending::Handled, None).await;
+    finish_all(lane, handler, dropped, Ending::Filtered, None).await;
+    settle_failed(lane, handler, bad, attempt).await
+}
+
+/// Decides about each record that the hook named.
+async fn settle_failed(
+    lane: &mut Lane,
+    handler: &Deployed,
+    failed: Vec<(Started, Failure)>,
+    attempt: u32,
+) -> Result<Left, Stopped> {
+    let topic = Arc::clone(lane.topic());
+    let (mut again, mut wait) = (Cargo::new(), Duration::ZERO);
+    let mut failed = failed.into_iter();
+    while let Some((started, failure)) = failed.next() {
+        let settlement = {
+            let view = started.record.view(&topic);
+            lane.decide(handler, &failure, attempt, &view).await?
+        };
+        let reason = Reason {
+            failure: &failure,
+            attempts: attempt,
+        };
+        match settlement {
+            Settlement::Retry { after } => {
+                wait = wait.max(after);
+                again.push(started);
+            }
+            Settlement::Skip => lane.finish(handler, started, Ending::Skipped, None).await,
+            Settlement::DeadLetter => {
+                lane.finish(handler, started, Ending::DeadLettered, Some(reason))
+                    .await;
+            }
+            Settlement::Halt => {
+                again.push(started);
+                again.extend(failed.map(|(started, _)| started));
+                return Ok(Left::End(halt(lane, handler, again, &failure)));
+            }
+        }
+    }
+    Ok(if again.is_empty() {
+        Left::Nothing
+    } else {
+        Left::Again(again, wait)
+    })
+}
+
+/// Sends what a hook emitted although none of its records is settled yet.
+async fn send_outputs_alone(lane: &mut Lane, handler: &Deployed) {
+    lane.send_off(handler, Cargo::new(), Ending::Handled, None)
+        .await;
+}
+
+async fn finish_all(
+    lane: &mut Lane,
+    handler: &Deployed,
+    cargo: Cargo,
+    ending: Ending,
+    reason: Option<Reason<'_>>,
+) {
+    if cargo.is_empty() {
+        return;
+    }
+    {
+        let topic = Arc::clone(lane.topic());
+        let records: Vec<_> = cargo
+            .iter()
+            .map(|started| started.record.view(&topic))
+            .collect();
+        lane.tell_finished_bulk(handler, ending, &records).await;
+    }
+    lane.send_off(handler, cargo, ending, reason).await;
+}

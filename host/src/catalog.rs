@@ -1,0 +1,92 @@
+//! What is deployed: an immutable snapshot that lanes read and only the deployer replaces.
+//!
+//! **Invariant:** within one (tenant, group) a topic has at most one handler; the deployer sees to it before it
+//! publishes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::guest::{Handler as Component, Setup};
+use crate::ids::{GroupId, HandlerId, Revision, TenantId};
+use crate::manifest::Manifest;
+use crate::sink::Sink;
+
+/// One revision of a handler, ready to be called.
+#[derive(Debug)]
+pub(crate) struct Deployed {
+    pub(crate) id: HandlerId,
+    pub(crate) revision: Revision,
+    pub(crate) manifest: Manifest,
+    pub(crate) component: Component,
+    pub(crate) setup: Setup,
+    pub(crate) sink: Arc<Sink>,
+}
+
+impl Deployed {
+    /// Returns whether the handler is handed batches.
+    ///
+    /// A component with both hooks gets batches when its manifest has a `[bulk]` table.
+    pub(crate) fn is_bulk(&self) -> bool {
+        let takes = self.component.takes();
+        takes.batches && (self.manifest.bulk.is_some() || !takes.singles)
+    }
+
+    /// Returns whether the handler reads `topic`. Its own dead letters never come back to it.
+    pub(crate) fn reads(&self, topic: &str) -> bool {
+        self.manifest.subscription.matches(topic)
+            && self.manifest.dead_letter_topic.as_str() != topic
+    }
+}
+
+/// A consumer group of a tenant.
+pub(crate) type GroupKey = (TenantId, GroupId);
+
+/// All handlers that serve.
+#[derive(Debug, Default)]
+pub(crate) struct Catalog {
+    groups: BTreeMap<GroupKey, Vec<Arc<Deployed>>>,
+}
+
+impl Catalog {
+    /// Makes a snapshot of these handlers.
+    pub(crate) fn new(handlers: impl IntoIterator<Item = Arc<Deployed>>) -> Self {
+        let mut groups: BTreeMap<GroupKey, Vec<Arc<Deployed>>> = BTreeMap::new();
+        for handler in handlers {
+            let key = (handler.id.tenant.clone(), handler.manifest.group.clone());
+            groups.entry(key).or_default().push(handler);
+        }
+        Self { groups }
+    }
+
+    /// Returns the handler that a group has for `topic`.
+    pub(crate) fn route(&self, group: &GroupKey, topic: &str) -> Option<Arc<Deployed>> {
+        self.groups
+            .get(group)?
+            .iter()
+            .find(|handler| handler.reads(topic))
+            .cloned()
+    }
+
+    /// Lists the groups with their handlers.
+    pub(crate) fn groups(&self) -> &BTreeMap<GroupKey, Vec<Arc<Deployed>>> {
+        &self.groups
+    }
+
+    /// Lists all handlers.
+    pub(crate) fn handlers(&self) -> impl Iterator<Item = &Arc<Deployed>> {
+        self.groups.values().flatten()
+    }
+}
+
+/// Where lanes read the current catalog; a look for a change costs one atomic load.
+pub(crate) type CatalogReader = watch::Receiver<Arc<Catalog>>;
+
+/// Waits until something was deployed or removed since the reader last looked.
+pub(crate) async fn changed(mut reader: CatalogReader) {
+    if reader.changed().await.is_err() {
+        // The deployer is gone, so nothing will ever change.
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,240 @@
+//! The command line: what can be asked for, and how the answers are printed.
+
+pub mod connect;
+pub mod console;
+pub mod consume;
+pub mod health;
+pub mod produce;
+pub mod reader;
+pub mod records;
+pub mod sender;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+use crate::config::{Given, ServeConfig};
+use crate::duration::parse_duration;
+use crate::ids::HandlerId;
+use crate::serve::{Host, runtime};
+use crate::telemetry::{self, LogFormat};
+
+/// The exit code for wrong usage and wrong configuration, as in BSD's sysexits.h.
+const EX_USAGE: u8 = 64;
+
+/// Runs sandboxed WebAssembly components as Kafka message handlers.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Consume Kafka and call the handlers of a folder
+    Serve(Box<ServeArgs>),
+    /// Say whether the handlers of a folder would serve; needs no broker
+    Check(CheckArgs),
+    /// Write records to a topic
+    Produce(produce::ProduceArgs),
+    /// Read records from a topic
+    Consume(consume::ConsumeArgs),
+    /// Ask a running host whether it is alive
+    Health(health::HealthArgs),
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  kafka-wasm-host serve --handlers handlers/ --dev
+  kafka-wasm-host serve --handlers handlers/ --brokers kafka:9092 --http 0.0.0.0:8080
+  kafka-wasm-host serve --config host.toml --kafka-setting security.protocol=SSL
+
+Authority: command line, then environment, then host.toml, then defaults.
+RUST_LOG chooses what is logged, such as RUST_LOG=info,guest=debug.")]
+struct ServeArgs {
+    /// Folder of the handlers: <handler>/handler.toml with a .wasm file, or <tenant>/<handler>/…
+    #[arg(long, env = "KAFKA_WASM_HANDLERS", value_name = "DIR")]
+    handlers: Option<PathBuf>,
+    /// The brokers to ask first, as host:port,host:port
+    #[arg(long, env = "KAFKA_WASM_BROKERS", value_name = "LIST")]
+    brokers: Option<String>,
+    /// Run a broker inside this process instead; nothing is kept
+    #[arg(long)]
+    dev: bool,
+    /// A file with settings of the host
+    #[arg(long, env = "KAFKA_WASM_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Any setting of librdkafka for all clients; may be repeated
+    #[arg(long = "kafka-setting", value_name = "KEY=VALUE", value_parser = connect::parse_pair)]
+    kafka_settings: Vec<(String, String)>,
+    /// Where /livez, /readyz and /metrics are served
+    #[arg(long, env = "KAFKA_WASM_HTTP", value_name = "HOST:PORT")]
+    http: Option<String>,
+    /// How long a stop or a rebalance waits for records under way, such as 10s
+    #[arg(long, env = "KAFKA_WASM_DRAIN_TIMEOUT", value_name = "DURATION", value_parser = parse_duration)]
+    drain_timeout: Option<Duration>,
+    /// How log lines look
+    #[arg(long, env = "KAFKA_WASM_LOG_FORMAT", value_enum)]
+    log_format: Option<LogFormat>,
+    /// Run only this handler, as tenant/handler; may be repeated
+    #[arg(long, value_name = "HANDLER")]
+    only: Vec<HandlerId>,
+    /// Refuse to start when anything is wrong with any handler
+    #[arg(long)]
+    strict: bool,
+    /// Folder of compiled components, for fast starts
+    #[arg(long, env = "KAFKA_WASM_CACHE", value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Instances of components that may live at once
+    #[arg(long, env = "KAFKA_WASM_INSTANCES_MAX", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    instances_max: Option<u32>,
+}
+
+impl From<ServeArgs> for Given {
+    fn from(args: ServeArgs) -> Self {
+        Self {
+            config: args.config,
+            handlers: args.handlers,
+            brokers: args.brokers,
+            dev: args.dev,
+            http: args.http,
+            drain_timeout: args.drain_timeout,
+            log_format: args.log_format,
+            cache: args.cache,
+            instances_max: args.instances_max,
+            strict: args.strict,
+            only: args.only,
+            kafka: args.kafka_settings,
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+struct CheckArgs {
+    /// Folder of the handlers
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+}
+
+/// Does what the command line asks for.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(usage) => {
+            // Help and version are no errors and go to stdout.
+            let code = if usage.use_stderr() {
+                ExitCode::from(EX_USAGE)
+            } else {
+                ExitCode::SUCCESS
+            };
+            let _ = usage.print();
+            return code;
+        }
+    };
+    let result = match cli.command {
+        Command::Serve(args) => serve(*args),
+        Command::Check(args) => check(&args),
+        Command::Produce(args) => produce::run(&args),
+        Command::Consume(args) => consume::run(&args),
+        Command::Health(args) => health::run(&args),
+    };
+    result.unwrap_or_else(|error| {
+        complain(&format!("error: {error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
+    let config = match ServeConfig::resolve(args.into()) {
+        Ok(config) => config,
+        Err(problems) => {
+            problems.iter().for_each(|problem| complain(problem));
+            return Ok(ExitCode::from(EX_USAGE));
+        }
+    };
+    telemetry::init(config.log_format);
+    let runtime = async_runtime()?;
+    let result = runtime.block_on(async {
+        let stop = stop_signal().context("signals cannot be handled")?;
+        let host = Host::build(config).await?;
+        for line in host.greeting() {
+            say(&line)?;
+        }
+        match host.run(stop).await {
+            Err(error @ crate::serve::Error::Strict { .. }) => {
+                complain(&error.to_string());
+                Ok(ExitCode::from(EX_USAGE))
+            }
+            other => other.map(|()| ExitCode::SUCCESS).map_err(Into::into),
+        }
+    });
+    // Threads that still close a consumer must not hold the process.
+    runtime.shutdown_background();
+    result
+}
+
+fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let report = async_runtime()?.block_on(async {
+        let runtime = runtime(16, None)?;
+        anyhow::Ok(crate::deploy::check(&args.folder, &runtime).await)
+    })?;
+    for handler in &report.handlers {
+        say(handler)?;
+    }
+    for problem in &report.problems {
+        complain(problem);
+    }
+    if report.problems.is_empty() {
+        say(&format!("{} handlers, all good", report.handlers.len()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    complain(&format!("{} problems", report.problems.len()));
+    Ok(ExitCode::from(EX_USAGE))
+}
+
+fn async_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the async runtime cannot be made")
+}
+
+/// Returns what is ready at the first SIGTERM or SIGINT; a second one ends the process at once.
+fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut term, mut int) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    let (told, mut first) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move {
+        for again in [false, true] {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+            if again {
+                complain("stopped by a second signal; records under way will be handled again");
+                std::process::exit(130);
+            }
+            let _ = told.send(true);
+        }
+    });
+    Ok(async move {
+        let _ = first.changed().await;
+    })
+}
+
+fn say(line: &str) -> std::io::Result<()> {
+    writeln!(std::io::stdout(), "{line}")
+}
+
+fn complain(line: &str) {
+    // Nowhere is left to complain that stderr is gone.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

@@ -1,0 +1,236 @@
+//! What `serve` runs with: command line over environment over host.toml over defaults.
+//!
+//! **Invariant:** a `ServeConfig` that exists is complete and was checked; nothing was connected to for it.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::ids::HandlerId;
+use crate::manifest::kafka::{Clients, check};
+use crate::settings::{DRAIN_TIMEOUT, INSTANCES_MAX, LogFormat as FileLogFormat, Settings};
+use crate::telemetry::LogFormat;
+
+/// Where records come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Brokers {
+    /// A Kafka cluster: `host:port`, with commas between them.
+    Cluster(String),
+    /// A broker inside this process, for development.
+    Embedded,
+}
+
+/// What the command line and the environment say; `None` leaves it to host.toml.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    /// `--config`.
+    pub config: Option<PathBuf>,
+    /// `--handlers`.
+    pub handlers: Option<PathBuf>,
+    /// `--brokers`.
+    pub brokers: Option<String>,
+    /// `--dev`.
+    pub dev: bool,
+    /// `--http`.
+    pub http: Option<String>,
+    /// `--drain-timeout`.
+    pub drain_timeout: Option<Duration>,
+    /// `--log-format`.
+    pub log_format: Option<LogFormat>,
+    /// `--cache`.
+    pub cache: Option<PathBuf>,
+    /// `--instances-max`.
+    pub instances_max: Option<u32>,
+    /// `--strict`.
+    pub strict: bool,
+    /// `--only`, repeated.
+    pub only: Vec<HandlerId>,
+    /// `--kafka-setting`, repeated.
+    pub kafka: Vec<(String, String)>,
+}
+
+/// Everything that a host is built from.
+#[derive(Debug, Clone)]
+pub struct ServeConfig {
+    /// Where records come from.
+    pub brokers: Brokers,
+    /// The handlers folder.
+    pub handlers: PathBuf,
+    /// Where health and metrics are served; nowhere when `None`.
+    pub http: Option<SocketAddr>,
+    /// How long a stop or a revocation waits for what is under way.
+    pub drain_timeout: Duration,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Folder of compiled components; none are kept when `None`.
+    pub cache: Option<PathBuf>,
+    /// Instances that may live at once.
+    pub instances_max: u32,
+    /// Whether one bad handler keeps the host from starting.
+    pub strict: bool,
+    /// The only handlers to run; all when empty.
+    pub only: Vec<HandlerId>,
+    /// librdkafka keys for all clients, without `bootstrap.servers`.
+    pub kafka: BTreeMap<String, String>,
+}
+
+impl ServeConfig {
+    /// Puts the sources together. The error holds everything that is wrong, a line each.
+    pub fn resolve(given: Given) -> Result<Self, Vec<String>> {
+        let mut problems = Vec::new();
+        let settings = given
+            .config
+            .as_deref()
+            .map_or_else(|| Ok(Settings::default()), read_settings);
+        let settings = settings.unwrap_or_else(|found| {
+            problems.extend(found);
+            Settings::default()
+        });
+        let brokers = brokers(&given, &settings)
+            .map_err(|problem| problems.push(problem))
+            .ok();
+        let handlers = given.handlers.or(settings.handlers);
+        if handlers.is_none() {
+            problems.push(
+                "--handlers: missing (name the folder of the handlers, or set `handlers` in host.toml)".to_owned(),
+            );
+        }
+        let http = given.http.or(settings.http).and_then(|text| {
+            socket_addr(&text)
+                .map_err(|problem| problems.push(format!("--http: {problem}")))
+                .ok()
+        });
+        let mut kafka = settings.kafka;
+        for (name, value) in given.kafka {
+            match check(Clients::All, &name, &value) {
+                Ok(()) => {
+                    kafka.insert(name, value);
+                }
+                Err(why) => problems.push(format!("--kafka-setting {name}: {why}")),
+            }
+        }
+        let only = if given.only.is_empty() {
+            settings.only.unwrap_or_default()
+        } else {
+            given.only
+        };
+        match (brokers, handlers) {
+            (Some(brokers), Some(handlers)) if problems.is_empty() => Ok(Self {
+                brokers,
+                handlers,
+                http,
+                drain_timeout: given
+                    .drain_timeout
+                    .or(settings.drain_timeout)
+                    .unwrap_or(DRAIN_TIMEOUT),
+                log_format: given
+                    .log_format
+                    .or(settings.log_format.map(Into::into))
+                    .unwrap_or_default(),
+                cache: given.cache.or(settings.cache).or_else(default_cache),
+                instances_max: given
+                    .instances_max
+                    .or(settings.instances_max)
+                    .unwrap_or(INSTANCES_MAX),
+                strict: given.strict || settings.strict.unwrap_or(false),
+                only,
+                kafka,
+            }),
+            _ => Err(problems),
+        }
+    }
+}
+
+impl From<FileLogFormat> for LogFormat {
+    fn from(format: FileLogFormat) -> Self {
+        match format {
+            FileLogFormat::Text => Self::Text,
+            FileLogFormat::Json => Self::Json,
+        }
+    }
+}
+
+fn read_settings(path: &Path) -> Result<Settings, Vec<String>> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| vec![format!("{}: cannot be read: {error}", path.display())])?;
+    Settings::parse(&text)
+        .map_err(|problems| problems.iter().map(|problem| problem.at(path)).collect())
+}
+
+fn brokers(given: &Given, settings: &Settings) -> Result<Brokers, String> {
+    match (
+        given.dev,
+        given.brokers.as_ref().or(settings.brokers.as_ref()),
+    ) {
+        // The environment or host.toml may name a cluster; `--dev` on the command line is the nearer wish.
+        (true, _) => Ok(Brokers::Embedded),
+        (false, Some(list)) => Ok(Brokers::Cluster(list.clone())),
+        (false, None) => Err(
+            "--brokers: missing (host:port,… of a Kafka cluster, or --dev for an embedded broker)"
+                .to_owned(),
+        ),
+    }
+}
+
+fn socket_addr(text: &str) -> Result<SocketAddr, String> {
+    let mut found = text
+        .to_socket_addrs()
+        .map_err(|error| format!("{text}: {error} (expected HOST:PORT)"))?;
+    found
+        .next()
+        .ok_or_else(|| format!("{text}: no such address"))
+}
+
+/// The user's cache folder, as the XDG Base Directory Specification names it.
+fn default_cache() -> Option<PathBuf> {
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
+    Some(base.join("kafka-wasm-host"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_that_is_wrong_is_said_at_once() {
+        let given = Given {
+            http: Some("nowhere".to_owned()),
+            kafka: vec![("group.id".to_owned(), "x".to_owned())],
+            ..Given::default()
+        };
+        let problems = ServeConfig::resolve(given).unwrap_err();
+        let starts = [
+            "--brokers: missing",
+            "--handlers: missing",
+            "--http: nowhere",
+            "--kafka-setting group.id",
+        ];
+        assert_eq!(problems.len(), starts.len(), "{problems:?}");
+        for (problem, start) in problems.iter().zip(starts) {
+            assert!(problem.starts_with(start), "{problem}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_wins_over_host_toml() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("host.toml");
+        std::fs::write(
+            &file,
+            "brokers = \"file:9092\"\nhandlers = \"h\"\ndrain-timeout-ms = 1000\n",
+        )
+        .unwrap();
+        let given = Given {
+            config: Some(file),
+            brokers: Some("cli:9092".to_owned()),
+            ..Given::default()
+        };
+        let config = ServeConfig::resolve(given).unwrap();
+        assert_eq!(config.brokers, Brokers::Cluster("cli:9092".to_owned()));
+        assert_eq!(config.drain_timeout, Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,100 @@
+//! `check`: what a handlers folder holds and whether it would serve, without a broker.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::conflict::conflict;
+use super::load::{Loaded, load, try_out};
+use super::scan::scan;
+use crate::guest::{Runtime, Setup};
+use crate::ids::HandlerId;
+use crate::policy::Subscription;
+
+/// What was found in a handlers folder.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    /// A paragraph for each good handler.
+    pub(crate) handlers: Vec<String>,
+    /// Everything that is wrong, a line each.
+    pub(crate) problems: Vec<String>,
+}
+
+/// Loads and tries out everything in `folder`.
+pub(crate) async fn check(folder: &Path, runtime: &Runtime) -> Report {
+    let mut report = Report::default();
+    let scan = match scan(folder) {
+        Ok(scan) => scan,
+        Err(error) => {
+            report.problems.push(format!(
+                "{}: the handlers folder cannot be read: {error}",
+                folder.display()
+            ));
+            return report;
+        }
+    };
+    report.problems.extend(scan.problems.into_values());
+    let mut good: BTreeMap<HandlerId, Loaded> = BTreeMap::new();
+    for (id, candidate) in &scan.candidates {
+        let loaded = match load(candidate, runtime) {
+            Ok(loaded) => loaded,
+            Err(problems) => {
+                report.problems.extend(problems);
+                continue;
+            }
+        };
+        let setup = Setup {
+            limits: loaded.manifest.limits,
+            config: Arc::new(loaded.manifest.config.clone()),
+            message_max_bytes: crate::sink::MESSAGE_MAX_BYTES,
+        };
+        if let Err(problem) = try_out(candidate, &loaded, &setup).await {
+            report.problems.push(problem);
+        }
+        for (other_id, other) in &good {
+            let one_group =
+                other_id.tenant == id.tenant && other.manifest.group == loaded.manifest.group;
+            if one_group && let Some(why) = conflict(&loaded.manifest, &other.manifest) {
+                let manifest = candidate.manifest.display();
+                report.problems.push(format!(
+                    "{manifest}: does not go together with {other_id}: {why}"
+                ));
+            }
+        }
+        report.handlers.push(describe(id, &loaded));
+        good.insert(id.clone(), loaded);
+    }
+    if scan.candidates.is_empty() && report.problems.is_empty() {
+        report.problems.push(format!(
+            "{}: there are no handlers (expected <handler>/handler.toml with a .wasm file beside it)",
+            folder.display()
+        ));
+    }
+    report
+}
+
+fn describe(id: &HandlerId, loaded: &Loaded) -> String {
+    let manifest = &loaded.manifest;
+    let topics = match &manifest.subscription {
+        Subscription::Topics(topics) => topics
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", "),
+        Subscription::Pattern(pattern) => format!("pattern {}", pattern.source()),
+    };
+    let limits = &manifest.limits;
+    format!(
+        "{id}  revision {}\n  hooks        {}\n  imports      {}\n  topics       {topics}\n  group        {}\n  \
+         dead letters {}\n  limits       {} MiB, {} ms a call, {} attempts, {} records under way a partition\n",
+        loaded.revision,
+        loaded.component.hooks().join(", "),
+        loaded.component.imports().join(", "),
+        manifest.group,
+        manifest.dead_letter_topic,
+        limits.memory_bytes >> 20,
+        limits.deadline.as_millis(),
+        manifest.retry.max_attempts,
+        limits.in_flight_records,
+    )
+}

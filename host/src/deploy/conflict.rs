@@ -1,0 +1,91 @@
+//! Whether handlers of one group go together.
+//!
+//! **Invariant:** among the handlers of a group each topic has one handler, and all agree on how the group is read.
+
+use std::collections::BTreeMap;
+
+use crate::manifest::Manifest;
+use crate::policy::Subscription;
+
+/// Returns why `new` cannot join `old` in one group, if it cannot.
+pub(super) fn conflict(new: &Manifest, old: &Manifest) -> Option<String> {
+    if let Some(topic) = shared_topic(&new.subscription, &old.subscription) {
+        return Some(format!("both read {topic} in group {}", new.group));
+    }
+    if new.start != old.start {
+        return Some(format!(
+            "they name different values of start for group {}",
+            new.group
+        ));
+    }
+    different_key(&new.kafka_consumer, &old.kafka_consumer).map(|key| {
+        format!(
+            "they set {key} in [kafka.consumer] differently for group {}",
+            new.group
+        )
+    })
+}
+
+/// Two patterns may always share a topic that does not exist yet.
+fn shared_topic(new: &Subscription, old: &Subscription) -> Option<String> {
+    match (new, old) {
+        (Subscription::Topics(topics), other) | (other, Subscription::Topics(topics)) => topics
+            .iter()
+            .find(|topic| other.matches(topic.as_str()))
+            .map(ToString::to_string),
+        (Subscription::Pattern(_), Subscription::Pattern(_)) => {
+            Some("topics by pattern".to_owned())
+        }
+    }
+}
+
+fn different_key<'a>(
+    new: &'a BTreeMap<String, String>,
+    old: &'a BTreeMap<String, String>,
+) -> Option<&'a String> {
+    new.iter()
+        .find(|(key, value)| old.get(*key) != Some(value))
+        .or_else(|| old.iter().find(|(key, _)| !new.contains_key(*key)))
+        .map(|(key, _)| key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(text: &str) -> Manifest {
+        Manifest::parse(&format!("group = \"g\"\n{text}"), &"a/b".parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn handlers_of_one_group_must_agree() {
+        let orders = manifest("topics = [\"orders\"]");
+        assert_eq!(conflict(&manifest("topics = [\"bills\"]"), &orders), None);
+        assert_eq!(
+            conflict(&manifest("topics = [\"x\", \"orders\"]"), &orders).unwrap(),
+            "both read orders in group g"
+        );
+        assert!(
+            conflict(&manifest("pattern = \"ord*\""), &orders)
+                .unwrap()
+                .contains("orders")
+        );
+        assert!(conflict(&manifest("pattern = \"a*\""), &manifest("pattern = \"b*\"")).is_some());
+        assert!(
+            conflict(&manifest("topics = [\"x\"]\nstart = \"latest\""), &orders)
+                .unwrap()
+                .contains("start")
+        );
+        let tuned = manifest("topics = [\"x\"]\n[kafka.consumer]\n\"fetch.min.bytes\" = 5");
+        assert!(
+            conflict(&tuned, &orders)
+                .unwrap()
+                .contains("fetch.min.bytes")
+        );
+        assert!(
+            conflict(&orders, &tuned)
+                .unwrap()
+                .contains("fetch.min.bytes")
+        );
+    }
+}

@@ -1,0 +1,230 @@
+//! The deployer: makes what serves match what lies in the handlers folder.
+//!
+//! One task looks, loads what changed, tries it out and publishes a new catalog; lanes take it up at their next
+//! record. Compiling happens on a blocking thread.
+//! **Invariant:** a handler that fails at any step leaves its old revision serving, and the others untouched.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::board::Board;
+use super::conflict::conflict;
+use super::load::{Loaded, load, try_out};
+use super::scan::{Candidate, Facts, scan};
+use crate::catalog::{Catalog, Deployed};
+use crate::guest::{Runtime, Setup};
+use crate::ids::HandlerId;
+use crate::sinks::Sinks;
+use crate::subscriptions::Subscriptions;
+
+/// What the deployer is made of.
+#[derive(Debug)]
+pub(crate) struct Deployer {
+    pub(crate) folder: PathBuf,
+    /// The only handlers to run; all when empty.
+    pub(crate) only: Vec<HandlerId>,
+    pub(crate) runtime: Runtime,
+    pub(crate) sinks: Arc<Sinks>,
+    pub(crate) catalog: watch::Sender<Arc<Catalog>>,
+    pub(crate) subscriptions: Arc<Mutex<Subscriptions>>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) known: BTreeMap<HandlerId, Known>,
+}
+
+/// What became of a handler's files when they were last loaded.
+#[derive(Debug)]
+pub(crate) struct Known {
+    facts: Facts,
+    /// What is wrong with the files as they are now.
+    problems: Vec<String>,
+    serving: Option<Arc<Deployed>>,
+}
+
+impl Deployer {
+    /// Looks at the folder once and publishes what changed; returns what is wrong, a line each.
+    pub(crate) async fn look(&mut self) -> Vec<String> {
+        let folder = self.folder.clone();
+        let found = tokio::task::spawn_blocking(move || scan(&folder)).await;
+        let mut scan = match found.map_err(std::io::Error::other) {
+            Ok(Ok(scan)) => scan,
+            Ok(Err(error)) | Err(error) => {
+                let what = format!(
+                    "{}: the handlers folder cannot be read: {error}",
+                    self.folder.display()
+                );
+                return self.report(BTreeMap::from([(self.folder.display().to_string(), what)]));
+            }
+        };
+        if !self.only.is_empty() {
+            scan.candidates.retain(|id, _| self.only.contains(id));
+        }
+        let mut changed = self.forget(&scan.candidates);
+        for candidate in scan.candidates.values() {
+            changed |= self.consider(candidate).await;
+        }
+        if changed {
+            self.publish();
+        }
+        let mut problems = scan.problems;
+        for (id, known) in &self.known {
+            for (number, problem) in known.problems.iter().enumerate() {
+                problems.insert(format!("{id} {number}"), problem.clone());
+            }
+        }
+        self.report(problems)
+    }
+
+    fn report(&self, problems: BTreeMap<String, String>) -> Vec<String> {
+        for (_, what) in self.board.set_problems(problems) {
+            tracing::error!("{what}");
+        }
+        self.board
+            .problems()
+            .into_iter()
+            .map(|(_, what)| what)
+            .collect()
+    }
+
+    /// Drops handlers whose files are gone.
+    fn forget(&mut self, candidates: &BTreeMap<HandlerId, Candidate>) -> bool {
+        let before = self.known.len();
+        self.known.retain(|id, _| {
+            let stays = candidates.contains_key(id);
+            if !stays {
+                tracing::info!(tenant = %id.tenant, handler = %id.name, "removed");
+            }
+            stays
+        });
+        self.known.len() != before
+    }
+
+    /// Loads a handler whose files changed; returns whether the catalog changes.
+    async fn consider(&mut self, candidate: &Candidate) -> bool {
+        if self
+            .known
+            .get(&candidate.id)
+            .is_some_and(|known| known.facts == candidate.facts)
+        {
+            return false;
+        }
+        let serving = self
+            .known
+            .remove(&candidate.id)
+            .and_then(|known| known.serving);
+        let prepared = self.prepare(candidate, serving.as_deref()).await;
+        let (serving, problems, changed) = match prepared {
+            Ok(Some(deployed)) => (Some(Arc::new(deployed)), Vec::new(), true),
+            // The same content again.
+            Ok(None) => (serving, Vec::new(), false),
+            Err(problems) => {
+                self.board.refused.increment();
+                if let Some(old) = &serving {
+                    tracing::warn!(
+                        tenant = %candidate.id.tenant,
+                        handler = %candidate.id.name,
+                        revision = %old.revision,
+                        "a new revision was refused; the old one goes on serving"
+                    );
+                }
+                (serving, problems, false)
+            }
+        };
+        let known = Known {
+            facts: candidate.facts.clone(),
+            problems,
+            serving,
+        };
+        self.known.insert(candidate.id.clone(), known);
+        changed
+    }
+
+    /// Loads and tries out; `None` when the files say what serves already.
+    async fn prepare(
+        &self,
+        candidate: &Candidate,
+        serving: Option<&Deployed>,
+    ) -> Result<Option<Deployed>, Vec<String>> {
+        let began = Instant::now();
+        let (runtime, files) = (self.runtime.clone(), candidate.clone());
+        let loaded = tokio::task::spawn_blocking(move || load(&files, &runtime))
+            .await
+            .map_err(|error| {
+                vec![format!(
+                    "{}: loading failed: {error}",
+                    candidate.manifest.display()
+                )]
+            })??;
+        self.board.compile.observe(began.elapsed());
+        if serving.is_some_and(|serving| serving.revision == loaded.revision) {
+            return Ok(None);
+        }
+        let deployed = self
+            .deployable(candidate, loaded)
+            .await
+            .map_err(|problem| vec![problem])?;
+        self.board.published.increment();
+        tracing::info!(
+            tenant = %deployed.id.tenant,
+            handler = %deployed.id.name,
+            revision = %deployed.revision,
+            hooks = ?deployed.component.hooks(),
+            took_ms = began.elapsed().as_millis(),
+            "deployed"
+        );
+        Ok(Some(deployed))
+    }
+
+    async fn deployable(&self, candidate: &Candidate, loaded: Loaded) -> Result<Deployed, String> {
+        let at = |what: String| format!("{}: {what}", candidate.manifest.display());
+        for other in self
+            .known
+            .values()
+            .filter_map(|known| known.serving.as_ref())
+        {
+            let one_group = other.id.tenant == candidate.id.tenant
+                && other.manifest.group == loaded.manifest.group;
+            if one_group && let Some(why) = conflict(&loaded.manifest, &other.manifest) {
+                return Err(at(format!("does not go together with {}: {why}", other.id)));
+            }
+        }
+        let sink = self
+            .sinks
+            .get(&loaded.manifest.kafka_producer)
+            .map_err(|error| at(error.to_string()))?;
+        let setup = Setup {
+            limits: loaded.manifest.limits,
+            config: Arc::new(loaded.manifest.config.clone()),
+            message_max_bytes: sink.message_max_bytes(),
+        };
+        try_out(candidate, &loaded, &setup).await?;
+        let Loaded {
+            manifest,
+            component,
+            revision,
+        } = loaded;
+        Ok(Deployed {
+            id: candidate.id.clone(),
+            revision,
+            manifest,
+            component,
+            setup,
+            sink,
+        })
+    }
+
+    /// Lets lanes see what serves now, then makes the consumers match.
+    fn publish(&self) {
+        let catalog = Arc::new(Catalog::new(
+            self.known
+                .values()
+                .filter_map(|known| known.serving.clone()),
+        ));
+        self.catalog.send_replace(Arc::clone(&catalog));
+        self.subscriptions.lock().reconcile(&catalog);
+    }
+}

@@ -1,0 +1,117 @@
+//! From the files of a handler to something that can be called: manifest, component, trial.
+//!
+//! Used by the deployer and by `check`. Takes long and reads files: never on the record path.
+//! **Invariant:** what loads without a problem has begun once: its imports are there and `define-context` agreed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+
+use super::scan::Candidate;
+use crate::guest::{GuestLog, Handler as Component, Instance, Runtime, Setup};
+use crate::ids::Revision;
+use crate::manifest::Manifest;
+
+/// A handler's files, read and understood.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) manifest: Manifest,
+    pub(crate) component: Component,
+    pub(crate) revision: Revision,
+}
+
+/// Reads, validates and compiles. The error holds everything that is wrong, a line each with the file's name.
+pub(super) fn load(candidate: &Candidate, runtime: &Runtime) -> Result<Loaded, Vec<String>> {
+    let text = read_text(&candidate.manifest).map_err(|problem| vec![problem])?;
+    let manifest = Manifest::parse(&text, &candidate.id).map_err(|problems| {
+        problems
+            .iter()
+            .map(|problem| problem.at(&candidate.manifest))
+            .collect::<Vec<_>>()
+    });
+    // A bad manifest need not hide a bad component.
+    let path = component_path(
+        candidate,
+        manifest
+            .as_ref()
+            .ok()
+            .and_then(|manifest| manifest.component.as_deref()),
+    );
+    let component = path.and_then(|path| {
+        let wasm = fs::read(&path)
+            .map_err(|error| format!("{}: cannot be read: {error}", path.display()))?;
+        let component = Component::load(runtime, &wasm)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok((component, wasm))
+    });
+    match (manifest, component) {
+        (Ok(manifest), Ok((component, wasm))) => {
+            let mut digest = Sha256::new();
+            digest.update(text.as_bytes());
+            digest.update(&wasm);
+            let revision = Revision::from_digest(&digest.finalize());
+            Ok(Loaded {
+                manifest,
+                component,
+                revision,
+            })
+        }
+        (manifest, component) => Err(manifest
+            .err()
+            .into_iter()
+            .flatten()
+            .chain(component.err())
+            .collect()),
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("{}: cannot be read: {error}", path.display()))
+}
+
+fn component_path(candidate: &Candidate, named: Option<&str>) -> Result<PathBuf, String> {
+    let manifest = candidate.manifest.display();
+    if let Some(named) = named {
+        let path = candidate.manifest.with_file_name(named);
+        return if path.exists() {
+            Ok(path)
+        } else {
+            Err(format!(
+                "{manifest}: component = \"{named}\": there is no such file beside the manifest"
+            ))
+        };
+    }
+    match candidate.components.as_slice() {
+        [only] => Ok(only.clone()),
+        [] => Err(format!(
+            "{manifest}: there is no component beside it (expected one .wasm file)"
+        )),
+        several => {
+            let names: Vec<String> = several
+                .iter()
+                .filter_map(|path| path.file_name())
+                .map(|name| name.to_string_lossy().into())
+                .collect();
+            Err(format!(
+                "{manifest}: there are {} components beside it ({}); say which: component = \"…\"",
+                several.len(),
+                names.join(", ")
+            ))
+        }
+    }
+}
+
+/// Lets one instance begin and go, as a lane would.
+pub(super) async fn try_out(
+    candidate: &Candidate,
+    loaded: &Loaded,
+    setup: &Setup,
+) -> Result<(), String> {
+    let log = GuestLog::new(candidate.id.clone(), Arc::from("(trial)"), 0);
+    Instance::start(&loaded.component, setup, log)
+        .await
+        .map(drop)
+        .map_err(|error| format!("{}: {error}", candidate.manifest.display()))
+}

@@ -1,0 +1,14 @@
+//! Deploying: from files in the handlers folder to handlers that serve.
+
+mod board;
+mod check;
+mod conflict;
+mod deployer;
+mod load;
+mod scan;
+mod watch;
+
+pub(crate) use board::Board;
+pub(crate) use check::{Report, check};
+pub(crate) use deployer::Deployer;
+pub(crate) use watch::FolderWatch;

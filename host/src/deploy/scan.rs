@@ -1,0 +1,339 @@
+//! What lies in the handlers folder.
+//!
+//! `<tenant>/<handler>/handler.toml` with one component; `<handler>/handler.toml` and `<handler>.toml` with
+//! `<handler>.wasm` belong to the tenant `default`. Hidden files, and files of other kinds, are left alone.
+//! **Invariant:** reads names and file facts only; what is in the files is for `load`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::ids::{HandlerId, HandlerName, TenantId};
+
+/// The manifest's name in a handler's folder.
+pub(super) const MANIFEST: &str = "handler.toml";
+
+/// What is known of a file without reading it; it changes whenever the file is replaced or written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileFacts {
+    inode: u64,
+    len: u64,
+    changed_s: i64,
+    changed_ns: i64,
+}
+
+/// Facts of all files that make up one handler.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Facts(Vec<(PathBuf, Option<FileFacts>)>);
+
+impl Facts {
+    fn of(paths: impl IntoIterator<Item = PathBuf>) -> Self {
+        let facts = |path: &Path| {
+            let found = fs::metadata(path).ok()?;
+            let (changed_s, changed_ns) = (found.ctime(), found.ctime_nsec());
+            Some(FileFacts {
+                inode: found.ino(),
+                len: found.len(),
+                changed_s,
+                changed_ns,
+            })
+        };
+        Self(
+            paths
+                .into_iter()
+                .map(|path| (path.clone(), facts(&path)))
+                .collect(),
+        )
+    }
+}
+
+/// The files of one handler.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    pub(super) id: HandlerId,
+    pub(super) manifest: PathBuf,
+    /// The components that lie beside the manifest.
+    pub(super) components: Vec<PathBuf>,
+    pub(super) facts: Facts,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    pub(super) candidates: BTreeMap<HandlerId, Candidate>,
+    /// What is wrong, by path.
+    pub(super) problems: BTreeMap<String, String>,
+}
+
+/// Looks through the handlers folder. Fails only when the folder itself cannot be read.
+pub(super) fn scan(folder: &Path) -> std::io::Result<Scan> {
+    let mut scan = Scan::default();
+    let tenant = TenantId::default();
+    let entries = entries(folder)?;
+    for path in &entries {
+        if path.is_dir() {
+            scan.folder(path);
+        } else if has_extension(path, "toml") && path.with_extension("wasm").exists() {
+            scan.add(
+                &tenant,
+                path,
+                path.clone(),
+                vec![path.with_extension("wasm")],
+            );
+        } else if has_extension(path, "wasm") && !path.with_extension("toml").exists() {
+            let what = format!(
+                "has no manifest (expected {} beside it)",
+                name_of(&path.with_extension("toml"))
+            );
+            scan.problem(path, &what);
+        } else if has_extension(path, "toml") {
+            scan.problem(
+                path,
+                &format!(
+                    "has no component (expected {} beside it)",
+                    name_of(&path.with_extension("wasm"))
+                ),
+            );
+        }
+    }
+    Ok(scan)
+}
+
+impl Scan {
+    /// A folder in the handlers folder: a handler of the tenant `default`, or a tenant.
+    fn folder(&mut self, folder: &Path) {
+        let inside = match entries(folder) {
+            Ok(inside) => inside,
+            Err(error) => return self.problem(folder, &format!("cannot be read: {error}")),
+        };
+        if is_handler(&inside) {
+            return self.handler(&TenantId::default(), folder, inside);
+        }
+        let tenant = match name_of(folder).parse::<TenantId>() {
+            Ok(tenant) => tenant,
+            Err(error) => return self.problem(folder, &format!("is no name of a tenant: {error}")),
+        };
+        for path in inside {
+            if path.is_dir() {
+                match entries(&path) {
+                    Ok(inside) if is_handler(&inside) => self.handler(&tenant, &path, inside),
+                    // Perhaps it is being filled.
+                    Ok(_) => {}
+                    Err(error) => self.problem(&path, &format!("cannot be read: {error}")),
+                }
+            } else if name_of(&path) == "tenant.toml" {
+                self.problem(
+                    &path,
+                    "is not supported by this version; nothing in it is applied",
+                );
+            }
+        }
+    }
+
+    fn handler(&mut self, tenant: &TenantId, folder: &Path, inside: Vec<PathBuf>) {
+        let manifest = folder.join(MANIFEST);
+        if !inside.contains(&manifest) {
+            return self.problem(
+                folder,
+                &format!("has a component, but no manifest (expected {MANIFEST} in it)"),
+            );
+        }
+        let components = inside
+            .into_iter()
+            .filter(|path| has_extension(path, "wasm"))
+            .collect();
+        self.add(tenant, folder, manifest, components);
+    }
+
+    fn add(
+        &mut self,
+        tenant: &TenantId,
+        named: &Path,
+        manifest: PathBuf,
+        components: Vec<PathBuf>,
+    ) {
+        let name = named.with_extension("");
+        let name = if named.is_dir() {
+            name_of(named)
+        } else {
+            name_of(&name)
+        };
+        let name = match name.parse::<HandlerName>() {
+            Ok(name) => name,
+            Err(error) => return self.problem(named, &format!("is no name of a handler: {error}")),
+        };
+        let id = HandlerId {
+            tenant: tenant.clone(),
+            name,
+        };
+        let facts = Facts::of(std::iter::once(manifest.clone()).chain(components.iter().cloned()));
+        if let Some(other) = self.candidates.get(&id) {
+            let what = format!(
+                "is {id} a second time (the first is {})",
+                other.manifest.display()
+            );
+            return self.problem(named, &what);
+        }
+        self.candidates.insert(
+            id.clone(),
+            Candidate {
+                id,
+                manifest,
+                components,
+                facts,
+            },
+        );
+    }
+
+    fn problem(&mut self, path: &Path, what: &str) {
+        self.problems.insert(
+            path.display().to_string(),
+            format!("{}: {what}", path.display()),
+        );
+    }
+}
+
+/// Lists a folder in the order of names, without hidden files.
+fn entries(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if !name_of(&path).starts_with('.') {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn is_handler(inside: &[PathBuf]) -> bool {
+    inside
+        .iter()
+        .any(|path| path.is_file() && (name_of(path) == MANIFEST || has_extension(path, "wasm")))
+}
+
+fn has_extension(path: &Path, extension: &str) -> bool {
+    path.extension().is_some_and(|found| found == extension)
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name()
+        .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(files: &[&str]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for file in files {
+            let path = folder.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        folder
+    }
+
+    fn ids(scan: &Scan) -> Vec<String> {
+        scan.candidates.keys().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn all_three_layouts_are_found() {
+        let folder = folder(&[
+            "acme/orders/handler.toml",
+            "acme/orders/o.wasm",
+            "solo/handler.toml",
+            "flat.toml",
+            "flat.wasm",
+        ]);
+        let scan = scan(folder.path()).unwrap();
+        assert_eq!(ids(&scan), ["acme/orders", "default/flat", "default/solo"]);
+        assert!(scan.problems.is_empty(), "{:?}", scan.problems);
+    }
+
+    #[test]
+    fn what_cannot_be_a_handler_is_named() {
+        let folder = folder(&[
+            "x/app.wasm",
+            "lone.wasm",
+            "lone2.toml",
+            "t/tenant.toml",
+            "bad name/handler.toml",
+            ".hidden/handler.toml",
+            "notes.txt",
+        ]);
+        let scan = scan(folder.path()).unwrap();
+        assert!(ids(&scan).is_empty());
+        let problems: Vec<&String> = scan.problems.values().collect();
+        assert_eq!(problems.len(), 5, "{problems:?}");
+        assert!(
+            problems
+                .iter()
+                .any(|p| p.contains("expected handler.toml in it"))
+        );
+        assert!(
+            problems
+                .iter()
+                .any(|p| p.contains("expected lone.toml beside it"))
+        );
+        assert!(
+            problems
+                .iter()
+                .any(|p| p.contains("expected lone2.wasm beside it"))
+        );
+        assert!(
+            problems
+                .iter()
+                .any(|p| p.contains("not supported by this version"))
+        );
+        assert!(
+            problems
+                .iter()
+                .any(|p| p.contains("is no name of a handler"))
+        );
+    }
+
+    #[test]
+    fn one_handler_in_two_places_is_refused() {
+        let folder = folder(&["a/handler.toml", "a.toml", "a.wasm"]);
+        let scan = scan(folder.path()).unwrap();
+        assert_eq!(ids(&scan), ["default/a"]);
+        assert_eq!(scan.problems.len(), 1);
+    }
+
+    #[test]
+    fn facts_change_when_a_file_is_replaced() {
+        let folder = folder(&["a/handler.toml", "a/a.wasm"]);
+        let first = scan(folder.path())
+            .unwrap()
+            .candidates
+            .pop_first()
+            .unwrap()
+            .1;
+        assert_eq!(
+            first.facts,
+            scan(folder.path())
+                .unwrap()
+                .candidates
+                .pop_first()
+                .unwrap()
+                .1
+                .facts
+        );
+        fs::write(folder.path().join("new"), "").unwrap();
+        fs::rename(folder.path().join("new"), folder.path().join("a/a.wasm")).unwrap();
+        assert_ne!(
+            first.facts,
+            scan(folder.path())
+                .unwrap()
+                .candidates
+                .pop_first()
+                .unwrap()
+                .1
+                .facts
+        );
+    }
+}

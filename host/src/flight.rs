@@ -1,0 +1,198 @@
+//! Records whose outputs are on their way to Kafka, and the ledger of one assigned partition.
+//!
+//! The partition's task starts and settles records; the producer's thread acknowledges outputs. Both meet in the
+//! [`Ledger`], which holds the watermark.
+//! **Invariant:** a record is completed only when its sender is done with it and each of its outputs is acknowledged;
+//! one refused output keeps it open until the flow has dealt with the refusal.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+use tokio::sync::Notify;
+
+use crate::outcome::Ending;
+use crate::source::Record;
+use crate::stats::LaneStats;
+use crate::watermark::{Ticket, Watermark};
+
+/// A record between its fetch and its settlement.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) ticket: Ticket,
+    pub(crate) record: Record,
+}
+
+/// The records of one invocation: one, or a batch.
+pub(crate) type Cargo = SmallVec<[Started; 1]>;
+
+/// What a flight carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// What handlers emitted. A refusal fails the records.
+    Outputs,
+    /// Dead letters, perhaps beside outputs. A refusal halts the partition.
+    DeadLetter,
+}
+
+/// The outputs of one invocation, under way.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    ledger: Arc<Ledger>,
+    cargo: Mutex<Cargo>,
+    bytes: usize,
+    purpose: Purpose,
+    ending: Ending,
+    stats: Arc<LaneStats>,
+    /// Outputs not acknowledged, plus one while the sender still adds to them.
+    waiting: AtomicU32,
+    refusal: OnceLock<String>,
+}
+
+impl Flight {
+    /// Counts one more output. To be called before it is handed to the producer.
+    pub(crate) fn add_output(&self) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes the answer about one output, or the end of sending; the last one lands the flight.
+    pub(crate) fn acknowledge(self: &Arc<Self>, result: Result<(), String>) {
+        if let Err(reason) = result {
+            // The first refusal is told, the others would not say more.
+            let _ = self.refusal.set(reason);
+        }
+        if self.waiting.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.ledger.land(self);
+        }
+    }
+
+    /// Returns what the flight carries.
+    pub(crate) fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
+    /// Returns why an output was refused.
+    pub(crate) fn refusal(&self) -> &str {
+        self.refusal.get().map_or("", String::as_str)
+    }
+
+    /// Takes the records of a refused flight.
+    pub(crate) fn unload(&self) -> Cargo {
+        std::mem::take(&mut *self.cargo.lock())
+    }
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    watermark: Watermark,
+    flights: usize,
+    flight_bytes: usize,
+    refused: Vec<Arc<Flight>>,
+}
+
+/// The books of one assigned partition.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    entries: Mutex<Entries>,
+    changed: Notify,
+}
+
+impl Ledger {
+    /// Notes that a record was taken from the queue.
+    pub(crate) fn start(&self, record: Record) -> Started {
+        let ticket = self.entries.lock().watermark.start(record.offset());
+        Started { ticket, record }
+    }
+
+    /// Completes records that wait for nothing.
+    pub(crate) fn complete(&self, cargo: &[Started]) {
+        let mut entries = self.entries.lock();
+        for started in cargo {
+            entries.watermark.complete(started.ticket);
+        }
+    }
+
+    /// Sends records on their way. The sender must call [`Flight::acknowledge`] once when it has added all outputs.
+    ///
+    /// The records count under `ending` when the flight lands well.
+    pub(crate) fn take_off(
+        self: &Arc<Self>,
+        cargo: Cargo,
+        bytes: usize,
+        (purpose, ending): (Purpose, Ending),
+        stats: &Arc<LaneStats>,
+    ) -> Arc<Flight> {
+        let mut entries = self.entries.lock();
+        entries.flights += 1;
+        entries.flight_bytes += bytes;
+        drop(entries);
+        Arc::new(Flight {
+            ledger: Arc::clone(self),
+            cargo: Mutex::new(cargo),
+            bytes,
+            purpose,
+            ending,
+            stats: Arc::clone(stats),
+            waiting: AtomicU32::new(1),
+            refusal: OnceLock::new(),
+        })
+    }
+
+    fn land(&self, flight: &Arc<Flight>) {
+        let mut entries = self.entries.lock();
+        entries.flights -= 1;
+        entries.flight_bytes -= flight.bytes;
+        if flight.refusal.get().is_some() {
+            entries.refused.push(Arc::clone(flight));
+        } else {
+            let cargo = flight.unload();
+            for started in &cargo {
+                entries.watermark.complete(started.ticket);
+            }
+            flight.stats.ended(flight.ending, cargo.len());
+        }
+        drop(entries);
+        self.changed.notify_one();
+    }
+
+    /// Takes the flights that landed refused, oldest first.
+    pub(crate) fn take_refused(&self) -> Vec<Arc<Flight>> {
+        std::mem::take(&mut self.entries.lock().refused)
+    }
+
+    /// Returns how many records are unsettled or settled behind an unsettled one.
+    pub(crate) fn span(&self) -> usize {
+        self.entries.lock().watermark.span()
+    }
+
+    /// Returns whether another record may be started: fewer than `records` open ones, and fewer than `bytes` under way.
+    pub(crate) fn has_room(&self, records: usize, bytes: usize) -> bool {
+        let entries = self.entries.lock();
+        entries.watermark.span() < records && entries.flight_bytes < bytes
+    }
+
+    /// Returns whether no flight is under way and none waits to be dealt with.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let entries = self.entries.lock();
+        entries.flights == 0 && entries.refused.is_empty()
+    }
+
+    /// Returns the next offset to read after a restart.
+    pub(crate) fn position(&self) -> Option<i64> {
+        self.entries.lock().watermark.position()
+    }
+
+    /// Waits until a flight landed since the last call.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Waits until a flight landed, unless none is under way.
+    pub(crate) async fn changed_or_quiet(&self) {
+        let landed = self.changed.notified();
+        if self.entries.lock().flights > 0 {
+            landed.await;
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! One component, compiled and linked: what it exports, what it imports, and whether the host can run it.
+//!
+//! **Invariant:** a component that loads can be instantiated: its imports are there, its hooks have the types of wit/.
+
+use std::collections::BTreeSet;
+
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
+
+use super::engine::Runtime;
+use super::state::GuestState;
+
+/// The WIT package and version that the host speaks.
+pub(crate) const PACKAGE: &str = "kafka:handler";
+/// The version of [`PACKAGE`].
+pub(crate) const VERSION: &str = "0.1.0";
+
+/// Why a file is not a handler.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The file is a core module.
+    #[error(
+        "this is a core WebAssembly module, not a component (build it for wasm32-wasip2, or wrap it with \
+         `wasm-tools component new`)"
+    )]
+    CoreModule,
+    /// The file is no WebAssembly.
+    #[error("this is not a WebAssembly file")]
+    NotWasm,
+    /// The file is damaged, incomplete, or asks for features that the host does not have.
+    #[error("the component cannot be compiled (is the file complete?): {0}")]
+    Compile(String),
+    /// An import is missing or has another type.
+    #[error("the component asks for what this host does not offer: {0}")]
+    Imports(String),
+    /// The hooks are of another version of the WIT package.
+    #[error(
+        "the component was built for {found}, this host speaks {PACKAGE}@{VERSION} (rebuild it with the SDK of this version)"
+    )]
+    OtherVersion { found: String },
+    /// There is nothing to call.
+    #[error(
+        "the component exports neither {PACKAGE}/message-handler@{VERSION} nor {PACKAGE}/bulk-handler@{VERSION}"
+    )]
+    NoHandler,
+}
+
+macro_rules! hooks {
+    ($($(#[$doc:meta])* $field:ident: $interface:literal $function:literal,)*) => {
+        /// Where a component exports its hooks; `None` for those that it does not have.
+        #[derive(Debug, Clone, Default)]
+        pub(crate) struct Hooks {
+            $($(#[$doc])* pub(super) $field: Option<ComponentExportIndex>,)*
+        }
+
+        impl Hooks {
+            fn find(component: &Component) -> Self {
+                $(let $field = {
+                    let interface = concat!("kafka:handler/", $interface, "@0.1.0");
+                    component
+                        .get_export_index(None, interface)
+                        .and_then(|instance| component.get_export_index(Some(&instance), $function))
+                };)*
+                Self { $($field,)* }
+            }
+
+            /// Returns the names of the hooks that the component exports.
+            pub(crate) fn names(&self) -> Vec<&'static str> {
+                let mut names = Vec::new();
+                $(if self.$field.is_some() { names.push($function); })*
+                names
+            }
+        }
+    };
+}
+
+hooks! {
+    /// Prepares an instance.
+    define_context: "context-definer" "define-context",
+    /// Sees a record first.
+    did_receive: "received-hook" "did-receive",
+    /// Handles a record.
+    on_message: "message-handler" "on-message",
+    /// Handles a tombstone.
+    on_tombstone: "tombstone-handler" "on-tombstone",
+    /// Decides about a failure.
+    on_error: "error-handler" "on-error",
+    /// Sees a batch first.
+    did_receive_bulk: "bulk-received-hook" "did-receive-bulk",
+    /// Handles a batch.
+    on_bulk: "bulk-handler" "on-bulk",
+    /// Decides about the failure of a batch.
+    on_bulk_error: "bulk-error-handler" "on-bulk-error",
+    /// Learns how records ended.
+    on_finished: "finished-hook" "on-finished",
+    /// Learns of an assigned partition.
+    on_assigned: "partition-hook" "on-assigned",
+    /// Learns of a revoked partition.
+    on_revoked: "partition-hook" "on-revoked",
+}
+
+/// A component that can be instantiated.
+#[derive(Clone)]
+pub(crate) struct Handler {
+    pub(super) pre: InstancePre<GuestState>,
+    pub(super) hooks: Hooks,
+    imports: Vec<String>,
+}
+
+impl std::fmt::Debug for Handler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handler")
+            .field("hooks", &self.hooks.names())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Handler {
+    /// Compiles a component, or takes it from the cache, and links it. Takes long: not for the record path.
+    pub(crate) fn load(runtime: &Runtime, wasm: &[u8]) -> Result<Self, Error> {
+        check_preamble(wasm)?;
+        let engine = &runtime.engine;
+        let cached = runtime
+            .cache
+            .as_ref()
+            .and_then(|cache| cache.load(engine, wasm));
+        let component = match cached {
+            Some(component) => component,
+            None => {
+                let component =
+                    Component::new(engine, wasm).map_err(|error| Error::Compile(chain(&error)))?;
+                if let Some(cache) = &runtime.cache {
+                    cache.store(engine, wasm, &component);
+                }
+                component
+            }
+        };
+        let hooks = Hooks::find(&component);
+        check_exports(runtime, &component, &hooks)?;
+        let imports = component
+            .component_type()
+            .imports(engine)
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        let pre = runtime
+            .linker
+            .instantiate_pre(&component)
+            .map_err(|error| Error::Imports(chain(&error)))?;
+        Ok(Self {
+            pre,
+            hooks,
+            imports,
+        })
+    }
+
+    /// Returns the names of the hooks that the component exports.
+    pub(crate) fn hooks(&self) -> Vec<&'static str> {
+        self.hooks.names()
+    }
+
+    /// Returns the names of the interfaces that the component imports.
+    pub(crate) fn imports(&self) -> &[String] {
+        &self.imports
+    }
+
+    /// Returns whether the component has a hook for batches, and whether it has one for single records.
+    pub(crate) fn takes(&self) -> Takes {
+        Takes {
+            batches: self.hooks.on_bulk.is_some(),
+            singles: self.hooks.on_message.is_some(),
+        }
+    }
+
+    /// Returns whether the component wants to decide about failures of single records.
+    pub(crate) fn has_error_hook(&self) -> bool {
+        self.hooks.on_error.is_some()
+    }
+
+    /// Returns whether the component wants to decide about failures of batches.
+    pub(crate) fn has_bulk_error_hook(&self) -> bool {
+        self.hooks.on_bulk_error.is_some()
+    }
+}
+
+/// What a component can be handed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Takes {
+    pub(crate) batches: bool,
+    pub(crate) singles: bool,
+}
+
+/// The first eight bytes tell a component from a core module (the second half of the version field is the layer).
+fn check_preamble(wasm: &[u8]) -> Result<(), Error> {
+    match wasm.get(..8) {
+        Some([0, b'a', b's', b'm', _, _, 0, 0]) => Err(Error::CoreModule),
+        Some([0, b'a', b's', b'm', ..]) => Ok(()),
+        _ => Err(Error::NotWasm),
+    }
+}
+
+fn check_exports(runtime: &Runtime, component: &Component, hooks: &Hooks) -> Result<(), Error> {
+    if hooks.on_message.is_some() || hooks.on_bulk.is_some() {
+        return Ok(());
+    }
+    let ours = format!("{PACKAGE}/");
+    let versions: BTreeSet<String> = component
+        .component_type()
+        .exports(&runtime.engine)
+        .filter_map(|(name, _)| {
+            let (_, version) = name.strip_prefix(&ours)?.split_once('@')?;
+            (version != VERSION).then(|| format!("{PACKAGE}@{version}"))
+        })
+        .collect();
+    match versions.into_iter().next() {
+        Some(found) => Err(Error::OtherVersion { found }),
+        None => Err(Error::NoHandler),
+    }
+}
+
+/// Returns an error with its causes on one line.
+pub(super) fn chain(error: &wasmtime::Error) -> String {
+    error
+        .chain()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}

@@ -1,0 +1,79 @@
+//! The wasmtime engine that all guests share, and its ticking clock.
+//!
+//! **Invariant:** every instance of this engine can be interrupted within one tick.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::component::Linker;
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use super::aot::AotCache;
+use super::state::GuestState;
+use super::{Error, imports};
+
+/// How often a running guest looks whether its deadline has passed.
+const TICK: Duration = Duration::from_millis(10);
+
+/// The engine, the linker and the cache of compiled components.
+#[derive(Clone)]
+pub(crate) struct Runtime {
+    pub(super) engine: Engine,
+    pub(super) linker: Arc<Linker<GuestState>>,
+    pub(super) cache: Option<Arc<AotCache>>,
+}
+
+impl std::fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runtime")
+            .field("cache", &self.cache)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Runtime {
+    /// Makes an engine for at most `instances_max` instances at once and starts its ticker.
+    pub(crate) fn new(instances_max: u32, cache: Option<AotCache>) -> Result<Self, Error> {
+        let engine = Engine::new(&config(instances_max)).map_err(Error::Engine)?;
+        start_ticker(&engine)?;
+        let mut linker = Linker::new(&engine);
+        imports::add_to_linker(&mut linker).map_err(Error::Engine)?;
+        Ok(Self {
+            engine,
+            linker: Arc::new(linker),
+            cache: cache.map(Arc::new),
+        })
+    }
+}
+
+fn config(instances_max: u32) -> Config {
+    let mut pool = PoolingAllocationConfig::default();
+    // A component consists of several core instances (its own, adapters) and of up to two tables.
+    pool.total_component_instances(instances_max)
+        .total_core_instances(instances_max.saturating_mul(4))
+        .total_memories(instances_max)
+        .total_tables(instances_max.saturating_mul(2))
+        .total_stacks(instances_max);
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        // No `async func` exports yet: that more than halves the cost of a call.
+        .concurrency_support(false)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
+fn start_ticker(engine: &Engine) -> Result<(), Error> {
+    let weak = engine.weak();
+    std::thread::Builder::new()
+        .name("epoch ticker".to_owned())
+        .spawn(move || {
+            while let Some(engine) = weak.upgrade() {
+                engine.increment_epoch();
+                drop(engine);
+                std::thread::sleep(TICK);
+            }
+        })
+        .map(drop)
+        .map_err(Error::Ticker)
+}

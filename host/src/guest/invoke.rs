@@ -1,0 +1,351 @@
+//! The hooks in the order in which a record or a batch meets them.
+//!
+//! did-receive, then on-message or on-tombstone; on-error and on-finished are called by the flow, which decides in
+//! between. Missing hooks fall back as wit/ says.
+//! **Invariant:** a failed hook leaves an empty outbox.
+
+use tokio::time::Instant;
+
+use super::bindings::{
+    FailureParam, HandlerError, HeaderParam, MessageParam, MessageResult, OutcomeParam,
+    header_params,
+};
+use super::instance::{BulkOutcome, Instance};
+use crate::outcome::{Ending, Failure, FailureKind, Outcome, Verdict};
+use crate::record::RecordView;
+
+impl Instance {
+    /// Handles one record. `started` is the reading of the clock that the deadline counts from.
+    pub(crate) async fn handle(&mut self, record: &RecordView<'_>, started: Instant) -> Outcome {
+        self.begin(record.offset, true);
+        let outcome = match self.try_handle(record, started).await {
+            Ok(outcome) => outcome,
+            Err(failure) => Outcome::Failed(failure),
+        };
+        if outcome != Outcome::Handled && !self.outbox().is_empty() {
+            self.clear_outbox();
+        }
+        outcome
+    }
+
+    async fn try_handle(
+        &mut self,
+        record: &RecordView<'_>,
+        started: Instant,
+    ) -> Result<Outcome, Failure> {
+        if self.functions.did_receive.is_none() {
+            return self.on_record(record, started).await;
+        }
+        match self.did_receive(record, started).await? {
+            None => Ok(Outcome::Filtered),
+            Some(changed) => self.on_record(&changed.view(record), Instant::now()).await,
+        }
+    }
+
+    async fn did_receive(
+        &mut self,
+        record: &RecordView<'_>,
+        started: Instant,
+    ) -> Result<Option<MessageResult>, Failure> {
+        let Some(function) = self.functions.did_receive.clone() else {
+            return Ok(None);
+        };
+        let headers = header_params(&record.headers);
+        let message = MessageParam::new(record, &headers);
+        let (result,) = self
+            .call(&function, (message,), started + self.deadline)
+            .await?;
+        Ok(result?)
+    }
+
+    async fn on_record(
+        &mut self,
+        record: &RecordView<'_>,
+        started: Instant,
+    ) -> Result<Outcome, Failure> {
+        let functions = &self.functions;
+        let tombstone = if record.value.is_none() {
+            functions.on_tombstone.clone()
+        } else {
+            None
+        };
+        let Some(function) = tombstone.or_else(|| functions.on_message.clone()) else {
+            return self.on_single_batch(record, started).await;
+        };
+        let headers = header_params(&record.headers);
+        let message = MessageParam::new(record, &headers);
+        let (result,) = self
+            .call(&function, (message,), started + self.deadline)
+            .await?;
+        result?;
+        Ok(Outcome::Handled)
+    }
+
+    /// A component that only takes batches gets a single record as a batch of one.
+    async fn on_single_batch(
+        &mut self,
+        record: &RecordView<'_>,
+        started: Instant,
+    ) -> Result<Outcome, Failure> {
+        match self
+            .on_batch(std::slice::from_ref(record), started)
+            .await?
+            .pop()
+        {
+            Some((_, failure)) => Err(failure),
+            None => Ok(Outcome::Handled),
+        }
+    }
+
+    /// Handles a batch.
+    pub(crate) async fn handle_bulk(
+        &mut self,
+        records: &[RecordView<'_>],
+        started: Instant,
+    ) -> BulkOutcome {
+        self.begin(records.first().map_or(-1, |record| record.offset), true);
+        let result = self.try_handle_bulk(records, started).await;
+        result.unwrap_or_else(|failure| {
+            self.clear_outbox();
+            BulkOutcome::Failed(failure)
+        })
+    }
+
+    async fn try_handle_bulk(
+        &mut self,
+        records: &[RecordView<'_>],
+        started: Instant,
+    ) -> Result<BulkOutcome, Failure> {
+        let Some(function) = self.functions.did_receive_bulk.clone() else {
+            let failed = self.on_batch(records, started).await?;
+            return Ok(BulkOutcome::Handled {
+                filtered: Vec::new(),
+                failed,
+            });
+        };
+        let received = {
+            let headers = batch_headers(records);
+            let batch = batch_params(records, &headers);
+            let (result,) = self
+                .call(&function, (batch.as_slice(),), started + self.deadline)
+                .await?;
+            result?
+        };
+        let (places, kept) = places(records, &received);
+        let filtered = (0..records.len())
+            .filter(|place| !places.contains(place))
+            .collect();
+        if kept.is_empty() {
+            return Ok(BulkOutcome::Handled {
+                filtered,
+                failed: Vec::new(),
+            });
+        }
+        let failed = self.on_batch(&kept, Instant::now()).await?;
+        // The hook counts within what it was given.
+        let failed = failed
+            .into_iter()
+            .filter_map(|(index, failure)| Some((*places.get(index)?, failure)))
+            .collect();
+        Ok(BulkOutcome::Handled { filtered, failed })
+    }
+
+    async fn on_batch(
+        &mut self,
+        records: &[RecordView<'_>],
+        started: Instant,
+    ) -> Result<Vec<(usize, Failure)>, Failure> {
+        let Some(function) = self.functions.on_bulk.clone() else {
+            return Err(Failure::new(
+                FailureKind::Other,
+                "the component has no hook for batches",
+            ));
+        };
+        let headers = batch_headers(records);
+        let batch = batch_params(records, &headers);
+        let (result,) = self
+            .call(&function, (batch.as_slice(),), started + self.deadline)
+            .await?;
+        let mut failed = Vec::new();
+        for failure in result? {
+            let index = usize::try_from(failure.index).unwrap_or(usize::MAX);
+            if index >= records.len() {
+                let message = format!(
+                    "on-bulk named record {index} of a batch of {} as failed",
+                    records.len()
+                );
+                return Err(Failure::new(FailureKind::Other, message));
+            }
+            failed.push((index, failure.error.into()));
+        }
+        failed.sort_by_key(|(index, _)| *index);
+        failed.dedup_by_key(|(index, _)| *index);
+        Ok(failed)
+    }
+
+    /// Asks the error hook about a failed attempt; `None` when there is no such hook.
+    pub(crate) async fn on_error(
+        &mut self,
+        failure: &Failure,
+        attempt: u32,
+        max_attempts: u32,
+        record: &RecordView<'_>,
+    ) -> Option<Result<Verdict, Failure>> {
+        let function = self.functions.on_error.clone()?;
+        self.begin(record.offset, true);
+        let headers = header_params(&record.headers);
+        let params = (
+            FailureParam::new(failure, attempt, max_attempts),
+            MessageParam::new(record, &headers),
+        );
+        let deadline = Instant::now() + self.deadline;
+        let answer = self.call(&function, params, deadline).await;
+        Some(self.verdict(answer))
+    }
+
+    /// Asks the error hook for batches; `None` when there is no such hook.
+    pub(crate) async fn on_bulk_error(
+        &mut self,
+        failure: &Failure,
+        attempt: u32,
+        max_attempts: u32,
+        records: &[RecordView<'_>],
+    ) -> Option<Result<Verdict, Failure>> {
+        let function = self.functions.on_bulk_error.clone()?;
+        self.begin(records.first().map_or(-1, |record| record.offset), true);
+        let headers = batch_headers(records);
+        let batch = batch_params(records, &headers);
+        let params = (
+            FailureParam::new(failure, attempt, max_attempts),
+            batch.as_slice(),
+        );
+        let deadline = Instant::now() + self.deadline;
+        let answer = self.call(&function, params, deadline).await;
+        Some(self.verdict(answer))
+    }
+
+    fn verdict(
+        &mut self,
+        answer: Result<(super::bindings::VerdictResult,), Failure>,
+    ) -> Result<Verdict, Failure> {
+        match answer {
+            Ok((verdict,)) => Ok(verdict.into()),
+            Err(failure) => {
+                self.clear_outbox();
+                Err(failure)
+            }
+        }
+    }
+
+    /// Tells the finished hook, if there is one, how records ended.
+    pub(crate) async fn finished(
+        &mut self,
+        records: &[RecordView<'_>],
+        ending: Ending,
+    ) -> Result<(), Failure> {
+        let Some(function) = self.functions.on_finished.clone() else {
+            return Ok(());
+        };
+        self.begin(records.first().map_or(-1, |record| record.offset), true);
+        let headers = batch_headers(records);
+        let batch = batch_params(records, &headers);
+        let mark = self.outbox().mark();
+        let deadline = Instant::now() + self.deadline;
+        let result = self
+            .call(
+                &function,
+                (batch.as_slice(), OutcomeParam::from(ending)),
+                deadline,
+            )
+            .await;
+        if result.is_err() {
+            self.store.data_mut().outbox.rewind(mark);
+        }
+        result
+    }
+
+    /// Returns whether there is a finished hook.
+    pub(crate) fn wants_finished(&self) -> bool {
+        self.functions.on_finished.is_some()
+    }
+
+    /// Tells the partition hook that the partition was assigned.
+    pub(crate) async fn assigned(&mut self, topic: &str, partition: i32) -> Result<(), Failure> {
+        let function = self.functions.on_assigned.clone();
+        self.on_partition(function, topic, partition).await
+    }
+
+    /// Tells the partition hook that the partition is given up.
+    pub(crate) async fn revoked(&mut self, topic: &str, partition: i32) -> Result<(), Failure> {
+        let function = self.functions.on_revoked.clone();
+        self.on_partition(function, topic, partition).await
+    }
+
+    async fn on_partition(
+        &mut self,
+        function: Option<wasmtime::component::TypedFunc<(&'static str, u32), ()>>,
+        topic: &str,
+        partition: i32,
+    ) -> Result<(), Failure> {
+        let Some(function) = function else {
+            return Ok(());
+        };
+        self.begin(-1, false);
+        let deadline = Instant::now() + self.deadline;
+        self.call(&function, (topic, partition.cast_unsigned()), deadline)
+            .await
+    }
+
+    fn begin(&mut self, offset: i64, may_emit: bool) {
+        let state = self.store.data_mut();
+        state.may_emit = may_emit;
+        state.log.begin(offset);
+    }
+}
+
+impl From<HandlerError> for Outcome {
+    fn from(error: HandlerError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+fn batch_headers<'a>(records: &'a [RecordView<'a>]) -> Vec<Vec<HeaderParam<'a>>> {
+    records
+        .iter()
+        .map(|record| header_params(&record.headers))
+        .collect()
+}
+
+fn batch_params<'a>(
+    records: &'a [RecordView<'a>],
+    headers: &'a [Vec<HeaderParam<'a>>],
+) -> Vec<MessageParam<'a>> {
+    records
+        .iter()
+        .zip(headers)
+        .map(|(record, headers)| MessageParam::new(record, headers))
+        .collect()
+}
+
+/// Finds what `did-receive-bulk` kept: each record's place in the batch, and the record as it was returned. Records
+/// of other offsets, or out of order, are not known here and are left out.
+fn places<'a>(
+    records: &'a [RecordView<'a>],
+    received: &'a [MessageResult],
+) -> (Vec<usize>, Vec<RecordView<'a>>) {
+    let mut places = Vec::new();
+    let mut kept = Vec::new();
+    let mut from = 0;
+    for result in received {
+        let rest = records.iter().enumerate().skip(from);
+        let found = rest
+            .into_iter()
+            .find(|(_, record)| record.offset.cast_unsigned() == result.offset);
+        if let Some((place, original)) = found {
+            places.push(place);
+            kept.push(result.view(original));
+            from = place + 1;
+        }
+    }
+    (places, kept)
+}

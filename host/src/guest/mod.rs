@@ -1,0 +1,31 @@
+//! Running guests: the engine, components, instances and what guests may call.
+//!
+//! The only place that knows wasmtime. Handed records as views; answers with outcomes, and with an outbox of emits.
+//! **Invariant:** a trap, a deadline or a breach of memory costs the instance and nothing else.
+
+mod aot;
+mod bindings;
+pub(crate) mod component;
+mod engine;
+mod imports;
+mod instance;
+mod invoke;
+mod log;
+mod state;
+
+pub(crate) use aot::AotCache;
+pub(crate) use component::Handler;
+pub(crate) use engine::Runtime;
+pub(crate) use instance::{BulkOutcome, Instance, Setup, StartError};
+pub(crate) use log::GuestLog;
+
+/// Why the runtime cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Wasmtime refuses its configuration.
+    #[error("the WebAssembly engine cannot be made: {0}")]
+    Engine(#[source] wasmtime::Error),
+    /// The ticker's thread cannot be started.
+    #[error("the engine's ticker cannot be started: {0}")]
+    Ticker(#[source] std::io::Error),
+}

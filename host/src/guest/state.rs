@@ -1,0 +1,115 @@
+//! What the host keeps beside one guest instance: its WASI context, limits, outbox and log.
+//!
+//! **Invariant:** a guest's memory never grows beyond its limit, and what it may not do is decided here, not in the
+//! imports.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use wasmtime::ResourceLimiter;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+use super::log::{GuestLog, GuestStream, StreamKind};
+use crate::outbox::Outbox;
+use crate::policy::Limits;
+
+/// Table entries that one instance may have; interpreters have tens of thousands of functions.
+const TABLE_ENTRIES_MAX: usize = 100_000;
+
+/// The guest asked for more memory than its handler may have.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the guest asked for {wanted_mib} MiB of memory, its limit is {limit_mib} MiB ([limits] memory-mib)"
+)]
+pub(super) struct MemoryExceeded {
+    wanted_mib: usize,
+    limit_mib: usize,
+}
+
+/// The data of one instance's store.
+pub(super) struct GuestState {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    memory_max_bytes: usize,
+    /// Bytes of linear memory now.
+    pub(super) memory_bytes: usize,
+    /// When the running hook is stopped.
+    pub(super) deadline: Instant,
+    pub(super) outbox: Outbox,
+    /// Whether the running hook may emit.
+    pub(super) may_emit: bool,
+    pub(super) message_max_bytes: usize,
+    pub(super) config: Arc<BTreeMap<String, String>>,
+    pub(super) log: Arc<GuestLog>,
+}
+
+impl GuestState {
+    pub(super) fn new(
+        limits: &Limits,
+        message_max_bytes: usize,
+        config: Arc<BTreeMap<String, String>>,
+        log: Arc<GuestLog>,
+    ) -> Self {
+        // Nothing is granted: no files, no network, no environment, no arguments.
+        let wasi = WasiCtxBuilder::new()
+            .stdout(GuestStream::new(StreamKind::Stdout, Arc::clone(&log)))
+            .stderr(GuestStream::new(StreamKind::Stderr, Arc::clone(&log)))
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .build();
+        Self {
+            wasi,
+            table: ResourceTable::new(),
+            memory_max_bytes: limits.memory_bytes,
+            memory_bytes: 0,
+            deadline: Instant::now() + limits.deadline,
+            outbox: Outbox::new(limits.outbox_records, limits.outbox_bytes),
+            may_emit: false,
+            message_max_bytes,
+            config,
+            log,
+        }
+    }
+}
+
+impl WasiView for GuestState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl ResourceLimiter for GuestState {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let wanted = self.memory_bytes - current.min(self.memory_bytes) + desired;
+        if wanted > self.memory_max_bytes {
+            // An error says what happened; `Ok(false)` would leave the guest to panic with a bare `unreachable`.
+            return Err(MemoryExceeded {
+                wanted_mib: wanted.div_ceil(1 << 20),
+                limit_mib: self.memory_max_bytes >> 20,
+            }
+            .into());
+        }
+        self.memory_bytes = wanted;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= TABLE_ENTRIES_MAX)
+    }
+}

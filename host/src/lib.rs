@@ -1,0 +1,55 @@
+//! Runs sandboxed WebAssembly components as Kafka message handlers.
+//!
+//! ```text
+//! CONTROL  handlers/ ──watch──▶ deploy (one task: validate, compile, try, publish) ──▶ catalog (immutable snapshot)
+//!                                                                                          │ read once per record
+//! DATA     Kafka ─▶ source ─▶ assignment ─▶ partition ─▶ lane ─▶ deliver ──────────────────┘
+//!                      ▲                        ▲                  │ route, lease, invoke, settle
+//!                      │ stored positions       │ watermark        ▼
+//!                      └────────────────────── flight ◀─ reports ─ sink ◀─ outbox, dead letters
+//! ```
+//!
+//! Modules stand in levels; a module uses its own level and lower ones only.
+
+// L0 words: plain data, no IO.
+pub mod duration;
+pub mod ids;
+pub mod outcome;
+mod pattern;
+pub mod policy;
+pub mod record;
+mod stats;
+pub mod telemetry;
+
+// L1 decisions: pure, tested against naive models.
+pub mod manifest;
+pub mod outbox;
+pub mod retry;
+pub mod settings;
+pub mod settle;
+pub mod watermark;
+
+// L2 edges: everything that does IO, and the guests.
+pub mod dev_broker;
+mod flight;
+mod guest;
+mod sink;
+mod sinks;
+mod source;
+
+// L3 flow: the life of a record.
+mod assignment;
+mod bulk;
+mod catalog;
+mod dead_letter;
+mod deliver;
+mod lane;
+mod partition;
+mod subscriptions;
+
+// L4 control: never on a record's path.
+mod admin;
+pub mod cli;
+pub mod config;
+mod deploy;
+pub mod serve;

@@ -1,0 +1,296 @@
+//! What a handler's author writes beside the component: `handler.toml`.
+//!
+//! Handed the text and the handler's name, gives a [`Manifest`] of typed values, or everything that is wrong with the
+//! text at once. Files are read, and problems printed, elsewhere.
+//! **Invariant:** a manifest that exists is complete: every default is filled in and every value is in its range.
+
+mod found;
+pub mod kafka;
+mod key;
+mod keys;
+mod librdkafka;
+mod masked;
+mod problem;
+mod reader;
+mod refusals;
+pub mod schema;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+pub(crate) use self::key::{Key, Kind};
+pub(crate) use self::masked::Masked;
+pub use self::problem::Problem;
+pub(crate) use self::reader::{Reader, Text};
+use crate::ids::{GroupId, HandlerId, TopicName};
+use crate::policy::{
+    Backoff, BackoffKind, Bulk, Isolation, Limits, OnExhausted, PatternError, RetryPolicy, Start,
+    Subscription, TopicPattern,
+};
+
+/// What the name of the default dead-letter topic ends with.
+const DEAD_LETTER_SUFFIX: &str = ".dead-letter";
+/// What the name of a component's file ends with.
+const COMPONENT_SUFFIX: &str = ".wasm";
+
+/// How one handler is to be run.
+#[derive(Clone, PartialEq)]
+pub struct Manifest {
+    /// File name of the component beside the manifest; none where the manifest leaves it to the folder.
+    pub component: Option<String>,
+    /// Topics to read.
+    pub subscription: Subscription,
+    /// Consumer group, `<tenant>.<handler>` unless named.
+    pub group: GroupId,
+    /// Where a group begins that has no committed position.
+    pub start: Start,
+    /// How long an instance of the component lives.
+    pub isolation: Isolation,
+    /// Bounds of memory, time and flow.
+    pub limits: Limits,
+    /// Attempts and the waits between them.
+    pub retry: RetryPolicy,
+    /// What becomes of a record whose attempts are used up.
+    pub on_exhausted: OnExhausted,
+    /// Topic of the records that could not be handled, `<group>.dead-letter` unless named.
+    pub dead_letter_topic: TopicName,
+    /// Batches; none where the manifest has no table `[bulk]`.
+    pub bulk: Option<Bulk>,
+    /// Texts for the component, by name.
+    pub config: BTreeMap<String, String>,
+    /// Settings of librdkafka for the consumer; none of them touches what the host depends on.
+    pub kafka_consumer: BTreeMap<String, String>,
+    /// Settings of librdkafka for the producer; none of them touches what the host depends on.
+    pub kafka_producer: BTreeMap<String, String>,
+}
+
+impl Manifest {
+    /// Reads a manifest.
+    ///
+    /// The error holds everything that is wrong, in the order of the file; it is never empty.
+    pub fn parse(text: &str, id: &HandlerId) -> Result<Self, Vec<Problem>> {
+        let mut reader = Reader::new(text, keys::KEYS)?;
+        let component = component(&mut reader);
+        let group = reader
+            .parsed(&keys::GROUP)
+            .unwrap_or_else(|| id.default_group());
+        let dead_letter_topic = dead_letter_topic(&mut reader, &group);
+        let subscription = subscription(&mut reader, dead_letter_topic.as_ref());
+        let start = match reader.choice(&keys::START) {
+            Some("latest") => Start::Latest,
+            _ => Start::Earliest,
+        };
+        let isolation = match reader.choice(&keys::ISOLATION) {
+            Some("record") => Isolation::Record,
+            _ => Isolation::Lane,
+        };
+        let on_exhausted = match reader.choice(&keys::ON_EXHAUSTED) {
+            Some("skip") => OnExhausted::Skip,
+            Some("halt") => OnExhausted::Halt,
+            _ => OnExhausted::DeadLetter,
+        };
+        let limits = limits(&mut reader);
+        let retry = retry(&mut reader);
+        let bulk = bulk(&mut reader);
+        let config = reader.table(&keys::CONFIG);
+        let kafka_consumer = reader.table(&keys::KAFKA_CONSUMER);
+        let kafka_producer = reader.table(&keys::KAFKA_PRODUCER);
+        let manifest =
+            subscription
+                .zip(dead_letter_topic)
+                .map(|(subscription, dead_letter_topic)| Self {
+                    component,
+                    subscription,
+                    group,
+                    start,
+                    isolation,
+                    limits,
+                    retry,
+                    on_exhausted,
+                    dead_letter_topic,
+                    bulk,
+                    config,
+                    kafka_consumer,
+                    kafka_producer,
+                });
+        reader.finish(manifest)
+    }
+}
+
+impl fmt::Debug for Manifest {
+    /// Prints the names of settings without their values: some are passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Manifest")
+            .field("component", &self.component)
+            .field("subscription", &self.subscription)
+            .field("group", &self.group)
+            .field("start", &self.start)
+            .field("isolation", &self.isolation)
+            .field("limits", &self.limits)
+            .field("retry", &self.retry)
+            .field("on_exhausted", &self.on_exhausted)
+            .field("dead_letter_topic", &self.dead_letter_topic)
+            .field("bulk", &self.bulk)
+            .field("config", &Masked(&self.config))
+            .field("kafka_consumer", &Masked(&self.kafka_consumer))
+            .field("kafka_producer", &Masked(&self.kafka_producer))
+            .finish()
+    }
+}
+
+fn component(reader: &mut Reader<'_>) -> Option<String> {
+    let Text { text, offset } = reader.text(&keys::COMPONENT)?;
+    if text.contains(['/', '\\']) {
+        let what = format!(
+            "expected a file name, found the path {text:?} (the component lies beside its manifest)"
+        );
+        reader.problem(&keys::COMPONENT, Some(offset), &what);
+    } else if text
+        .strip_suffix(COMPONENT_SUFFIX)
+        .is_none_or(str::is_empty)
+    {
+        let what = format!(
+            "expected {}, found the text {text:?}",
+            keys::COMPONENT.kind.expected()
+        );
+        reader.problem(&keys::COMPONENT, Some(offset), &what);
+    }
+    Some(text)
+}
+
+/// Returns the dead-letter topic; none where a problem was noted.
+fn dead_letter_topic(reader: &mut Reader<'_>, group: &GroupId) -> Option<TopicName> {
+    let key = &keys::DEAD_LETTER_TOPIC;
+    if reader.offset(key).is_some() {
+        return reader.parsed(key);
+    }
+    match TopicName::with_suffix(group, DEAD_LETTER_SUFFIX) {
+        Ok(topic) => Some(topic),
+        Err(error) => {
+            let what = format!(
+                "missing, and the default {:?} is no topic: {error}",
+                format!("{group}{DEAD_LETTER_SUFFIX}")
+            );
+            // The group's name made it so, that is the line to look at.
+            let offset = reader.offset(&keys::GROUP);
+            reader.problem(key, offset, &what);
+            None
+        }
+    }
+}
+
+/// Returns the topics to read; none where a problem was noted.
+fn subscription(reader: &mut Reader<'_>, dead_letter: Option<&TopicName>) -> Option<Subscription> {
+    const GROUPS: [&Key; 3] = [&keys::TOPICS, &keys::PATTERN, &keys::REGEX];
+    let mut given: Vec<(usize, &'static Key)> = GROUPS
+        .into_iter()
+        .filter_map(|key| reader.offset(key).map(|offset| (offset, key)))
+        .collect();
+    given.sort_by_key(|(offset, _)| *offset);
+    let Some(((first, key), more)) = given.split_first() else {
+        let what =
+            "missing (name the topics to read: topics = [\"orders\"], or a pattern or regex)";
+        reader.problem(&keys::TOPICS, None, what);
+        return None;
+    };
+    for (offset, other) in more {
+        let what = format!(
+            "{} is given on line {} already (one of topics, pattern and regex is enough)",
+            key.path,
+            reader.line(*first)
+        );
+        reader.problem(other, Some(*offset), &what);
+    }
+    let topics = topics(reader, dead_letter);
+    let glob = pattern(reader, &keys::PATTERN, TopicPattern::glob);
+    let regex = pattern(reader, &keys::REGEX, TopicPattern::regex);
+    let pattern = glob.or(regex).map(|pattern| match dead_letter {
+        Some(topic) => pattern.except(topic),
+        None => pattern,
+    });
+    topics
+        .map(Subscription::Topics)
+        .or(pattern.map(Subscription::Pattern))
+}
+
+fn topics(reader: &mut Reader<'_>, dead_letter: Option<&TopicName>) -> Option<Vec<TopicName>> {
+    let topics: Vec<TopicName> = reader.parsed_list(&keys::TOPICS)?;
+    if let Some(topic) = dead_letter.filter(|topic| topics.contains(topic)) {
+        let what = format!(
+            "{topic} is where the handler's own dead letters go, it would read them again for ever"
+        );
+        let offset = reader.offset(&keys::TOPICS);
+        reader.problem(&keys::TOPICS, offset, &what);
+    }
+    Some(topics)
+}
+
+fn pattern(
+    reader: &mut Reader<'_>,
+    key: &'static Key,
+    parse: fn(&str) -> Result<TopicPattern, PatternError>,
+) -> Option<TopicPattern> {
+    let Text { text, offset } = reader.text(key)?;
+    let pattern = parse(&text);
+    if let Err(error) = &pattern {
+        reader.problem(key, Some(offset), &error.to_string());
+    }
+    pattern.ok()
+}
+
+fn limits(reader: &mut Reader<'_>) -> Limits {
+    Limits {
+        memory_bytes: mebibytes(reader, &keys::MEMORY_MIB),
+        deadline: Duration::from_millis(reader.whole(&keys::DEADLINE_MS)),
+        in_flight_records: count(reader, &keys::IN_FLIGHT_RECORDS),
+        in_flight_bytes: mebibytes(reader, &keys::IN_FLIGHT_MIB),
+        outbox_records: count(reader, &keys::OUTBOX_RECORDS),
+        outbox_bytes: mebibytes(reader, &keys::OUTBOX_MIB),
+    }
+}
+
+fn retry(reader: &mut Reader<'_>) -> RetryPolicy {
+    let kind = match reader.choice(&keys::BACKOFF) {
+        Some("fixed") => BackoffKind::Fixed,
+        _ => BackoffKind::Exponential,
+    };
+    let (initial_ms, max_ms) = (reader.whole(&keys::INITIAL_MS), reader.whole(&keys::MAX_MS));
+    if initial_ms > max_ms {
+        let what =
+            format!("expected at least retry.initial-ms, which is {initial_ms}, found {max_ms}");
+        let offset = reader
+            .offset(&keys::MAX_MS)
+            .or_else(|| reader.offset(&keys::INITIAL_MS));
+        reader.problem(&keys::MAX_MS, offset, &what);
+    }
+    RetryPolicy {
+        max_attempts: u32::try_from(reader.whole(&keys::MAX_ATTEMPTS)).unwrap_or(u32::MAX),
+        backoff: Backoff {
+            kind,
+            initial: Duration::from_millis(initial_ms),
+            max: Duration::from_millis(max_ms),
+            multiplier: reader.real(&keys::MULTIPLIER),
+            jitter: reader.real(&keys::JITTER),
+        },
+    }
+}
+
+fn bulk(reader: &mut Reader<'_>) -> Option<Bulk> {
+    let bulk = Bulk {
+        max_records: count(reader, &keys::BULK_RECORDS),
+        max_bytes: count(reader, &keys::BULK_BYTES),
+        max_wait: Duration::from_millis(reader.whole(&keys::BULK_WAIT_MS)),
+    };
+    reader.has_table("bulk").then_some(bulk)
+}
+
+fn count(reader: &mut Reader<'_>, key: &'static Key) -> usize {
+    usize::try_from(reader.whole(key)).unwrap_or(usize::MAX)
+}
+
+fn mebibytes(reader: &mut Reader<'_>, key: &'static Key) -> usize {
+    count(reader, key).saturating_mul(1 << 20)
+}

@@ -1,0 +1,297 @@
+//! The keys of `handler.toml`.
+//!
+//! The only list of them: the reader, the messages, the JSON Schema and the documentation are made from it. Defaults
+//! come from `policy.rs`.
+//! **Invariant:** every key that the manifest reads is in [`KEYS`], once.
+
+use std::time::Duration;
+
+use crate::manifest::kafka::Clients;
+use crate::manifest::key::{Key, Kind};
+use crate::policy::{Backoff, Bulk, Limits, RetryPolicy};
+
+const MIB: usize = 1 << 20;
+/// An hour in milliseconds: longer deadlines are mistakes of units.
+const HOUR_MS: u64 = 3_600_000;
+/// A day in milliseconds.
+const DAY_MS: u64 = 86_400_000;
+
+/// All keys, in the order of the documentation.
+pub(crate) static KEYS: &[&Key] = &[
+    &COMPONENT,
+    &TOPICS,
+    &PATTERN,
+    &REGEX,
+    &GROUP,
+    &START,
+    &ISOLATION,
+    &DEAD_LETTER_TOPIC,
+    &ON_EXHAUSTED,
+    &MEMORY_MIB,
+    &DEADLINE_MS,
+    &IN_FLIGHT_RECORDS,
+    &IN_FLIGHT_MIB,
+    &OUTBOX_RECORDS,
+    &OUTBOX_MIB,
+    &MAX_ATTEMPTS,
+    &BACKOFF,
+    &INITIAL_MS,
+    &MAX_MS,
+    &MULTIPLIER,
+    &JITTER,
+    &BULK_RECORDS,
+    &BULK_BYTES,
+    &BULK_WAIT_MS,
+    &CONFIG,
+    &KAFKA_CONSUMER,
+    &KAFKA_PRODUCER,
+];
+
+pub(crate) const COMPONENT: Key = Key {
+    path: "component",
+    kind: Kind::Text {
+        what: "the file name of a component, ending in .wasm",
+        default: "the only `.wasm` file there",
+    },
+    doc: "File name of the component, in the folder of the manifest.",
+};
+pub(crate) const TOPICS: Key = Key {
+    path: "topics",
+    kind: Kind::Texts {
+        what: "topic names",
+        example: "[\"orders\"]",
+    },
+    doc: "Topics to read. One of `topics`, `pattern` and `regex` must be given.",
+};
+pub(crate) const PATTERN: Key = Key {
+    path: "pattern",
+    kind: Kind::Text {
+        what: "a pattern of topic names such as \"orders.*\"",
+        default: "",
+    },
+    doc: "Topics to read, also those that appear later: `*` is any run of characters, `?` is one. Topics that begin \
+          with `__` and the handler's own dead-letter topic are left out.",
+};
+pub(crate) const REGEX: Key = Key {
+    path: "regex",
+    kind: Kind::Text {
+        what: "a regular expression such as 'orders\\.(eu|us)'",
+        default: "",
+    },
+    doc: "As `pattern`, as a regular expression that must match the whole name.",
+};
+pub(crate) const GROUP: Key = Key {
+    path: "group",
+    kind: Kind::Text {
+        what: "the name of a consumer group",
+        default: "`<tenant>.<handler>`",
+    },
+    doc: "Consumer group. Handlers that name the same group share one consumer.",
+};
+pub(crate) const START: Key = Key {
+    path: "start",
+    kind: Kind::Choice {
+        words: &["earliest", "latest"],
+    },
+    doc: "Where a group begins that has no committed position.",
+};
+pub(crate) const ISOLATION: Key = Key {
+    path: "isolation",
+    kind: Kind::Choice {
+        words: &["lane", "record"],
+    },
+    doc: "How long an instance of the component lives: `lane` reuses it for the next record, `record` gives every \
+          record fresh memory.",
+};
+pub(crate) const DEAD_LETTER_TOPIC: Key = Key {
+    path: "dead-letter-topic",
+    kind: Kind::Text {
+        what: "a topic name",
+        default: "`<group>.dead-letter`",
+    },
+    doc: "Topic that receives the records which could not be handled.",
+};
+pub(crate) const ON_EXHAUSTED: Key = Key {
+    path: "on-exhausted",
+    kind: Kind::Choice {
+        words: &["dead-letter", "skip", "halt"],
+    },
+    doc: "What becomes of a record whose attempts are used up: it goes to the dead-letter topic, is left behind, or \
+          stops its partition.",
+};
+
+pub(crate) const MEMORY_MIB: Key = Key {
+    path: "limits.memory-mib",
+    kind: Kind::Whole {
+        unit: "MiB",
+        min: 1,
+        max: 4096,
+        default: (Limits::DEFAULT.memory_bytes / MIB) as u64,
+    },
+    doc: "Linear memory of one instance.",
+};
+pub(crate) const DEADLINE_MS: Key = Key {
+    path: "limits.deadline-ms",
+    kind: Kind::Whole {
+        unit: "milliseconds",
+        min: 1,
+        max: HOUR_MS,
+        default: millis(Limits::DEFAULT.deadline),
+    },
+    doc: "Time that one call of the component may take.",
+};
+pub(crate) const IN_FLIGHT_RECORDS: Key = Key {
+    path: "limits.in-flight-records",
+    kind: Kind::Whole {
+        unit: "records",
+        min: 1,
+        max: 100_000,
+        default: Limits::DEFAULT.in_flight_records as u64,
+    },
+    doc: "Records per partition that are taken up and whose outputs Kafka has not acknowledged yet.",
+};
+pub(crate) const IN_FLIGHT_MIB: Key = Key {
+    path: "limits.in-flight-mib",
+    kind: Kind::Whole {
+        unit: "MiB",
+        min: 1,
+        max: 1024,
+        default: (Limits::DEFAULT.in_flight_bytes / MIB) as u64,
+    },
+    doc: "Size of these records and their outputs, per partition.",
+};
+pub(crate) const OUTBOX_RECORDS: Key = Key {
+    path: "limits.outbox-records",
+    kind: Kind::Whole {
+        unit: "records",
+        min: 1,
+        max: 1_000_000,
+        default: Limits::DEFAULT.outbox_records as u64,
+    },
+    doc: "Records that one call may emit.",
+};
+pub(crate) const OUTBOX_MIB: Key = Key {
+    path: "limits.outbox-mib",
+    kind: Kind::Whole {
+        unit: "MiB",
+        min: 1,
+        max: 1024,
+        default: (Limits::DEFAULT.outbox_bytes / MIB) as u64,
+    },
+    doc: "Size of what one call may emit.",
+};
+
+pub(crate) const MAX_ATTEMPTS: Key = Key {
+    path: "retry.max-attempts",
+    kind: Kind::Whole {
+        unit: "attempts",
+        min: 1,
+        max: 1_000_000,
+        default: RetryPolicy::DEFAULT.max_attempts as u64,
+    },
+    doc: "Attempts for one record, the first one included.",
+};
+pub(crate) const BACKOFF: Key = Key {
+    path: "retry.backoff",
+    kind: Kind::Choice {
+        words: &["exponential", "fixed"],
+    },
+    doc: "Whether the waits between attempts grow.",
+};
+pub(crate) const INITIAL_MS: Key = Key {
+    path: "retry.initial-ms",
+    kind: Kind::Whole {
+        unit: "milliseconds",
+        min: 0,
+        max: DAY_MS,
+        default: millis(Backoff::DEFAULT.initial),
+    },
+    doc: "The first wait; every wait where `backoff` is `fixed`.",
+};
+pub(crate) const MAX_MS: Key = Key {
+    path: "retry.max-ms",
+    kind: Kind::Whole {
+        unit: "milliseconds",
+        min: 0,
+        max: DAY_MS,
+        default: millis(Backoff::DEFAULT.max),
+    },
+    doc: "The longest wait.",
+};
+pub(crate) const MULTIPLIER: Key = Key {
+    path: "retry.multiplier",
+    kind: Kind::Real {
+        min: 1.0,
+        max: 100.0,
+        default: Backoff::DEFAULT.multiplier,
+    },
+    doc: "Factor from one wait to the next.",
+};
+pub(crate) const JITTER: Key = Key {
+    path: "retry.jitter",
+    kind: Kind::Real {
+        min: 0.0,
+        max: 1.0,
+        default: Backoff::DEFAULT.jitter,
+    },
+    doc: "Part of each wait that is left to chance, so that records that failed together do not return together.",
+};
+
+pub(crate) const BULK_RECORDS: Key = Key {
+    path: "bulk.max-records",
+    kind: Kind::Whole {
+        unit: "records",
+        min: 1,
+        max: 100_000,
+        default: Bulk::DEFAULT.max_records as u64,
+    },
+    doc: "Records in one batch of the bulk hook.",
+};
+pub(crate) const BULK_BYTES: Key = Key {
+    path: "bulk.max-bytes",
+    kind: Kind::Whole {
+        unit: "bytes",
+        min: 1,
+        max: 1 << 30,
+        default: Bulk::DEFAULT.max_bytes as u64,
+    },
+    doc: "Size of one batch; a single larger record makes a batch of its own.",
+};
+pub(crate) const BULK_WAIT_MS: Key = Key {
+    path: "bulk.max-wait-ms",
+    kind: Kind::Whole {
+        unit: "milliseconds",
+        min: 0,
+        max: 600_000,
+        default: millis(Bulk::DEFAULT.max_wait),
+    },
+    doc: "Time that the first record of a batch waits for more.",
+};
+
+pub(crate) const CONFIG: Key = Key {
+    path: "config",
+    kind: Kind::Table { clients: None },
+    doc: "Any keys, for the component: it reads them as text.",
+};
+pub(crate) const KAFKA_CONSUMER: Key = Key {
+    path: "kafka.consumer",
+    kind: Kind::Table {
+        clients: Some(Clients::HandlerConsumer),
+    },
+    doc: "Settings of librdkafka for the consumer, except those that the host depends on.",
+};
+pub(crate) const KAFKA_PRODUCER: Key = Key {
+    path: "kafka.producer",
+    kind: Kind::Table {
+        clients: Some(Clients::HandlerProducer),
+    },
+    doc: "Settings of librdkafka for the producer, except those that the host depends on.",
+};
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the defaults are at most a day"
+)]
+const fn millis(duration: Duration) -> u64 {
+    duration.as_millis() as u64
+}

@@ -1,0 +1,18 @@
+//! Settings in a log, without what may be a secret.
+//!
+//! Handed a map of settings, prints its names.
+//! **Invariant:** no value is printed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Prints the names of a map and `…` for every value.
+pub(crate) struct Masked<'a>(pub(crate) &'a BTreeMap<String, String>);
+
+impl fmt::Debug for Masked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map()
+            .entries(self.0.keys().map(|name| (name, format_args!("…"))))
+            .finish()
+    }
+}

@@ -1,0 +1,388 @@
+//! Reads TOML by a table of keys and collects everything that is wrong with it.
+//!
+//! Handed a text and the table, gives values of the kinds that the table promises; whoever builds a manifest or
+//! settings asks for them key by key.
+//! **Invariant:** a value that leaves this file is within the range of its key, or a problem was noted.
+
+use std::collections::BTreeMap;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::manifest::found::{Flat, found};
+use crate::manifest::kafka;
+use crate::manifest::key::{Key, Kind};
+use crate::manifest::problem::{Problem, Problems, closest, line_of};
+
+/// A parsed file, its table of keys, and what was found wrong so far.
+pub(crate) struct Reader<'t> {
+    text: &'t str,
+    root: DeTable<'t>,
+    keys: &'static [&'static Key],
+    problems: Problems,
+}
+
+/// A text of the file and where it stands.
+pub(crate) struct Text {
+    /// The text.
+    pub(crate) text: String,
+    /// Byte of the file where its value begins.
+    pub(crate) offset: usize,
+}
+
+impl<'t> Reader<'t> {
+    /// Parses `text`; where it is no TOML, the errors of the syntax are the only problems.
+    pub(crate) fn new(text: &'t str, keys: &'static [&'static Key]) -> Result<Self, Vec<Problem>> {
+        let (root, errors) = DeTable::parse_recoverable(text);
+        let mut problems = Problems::default();
+        let mut last_line = 0;
+        for error in errors {
+            let offset = error.span().map_or(0, |span| span.start);
+            // What follows on the same line is mostly a consequence.
+            if line_of(text, offset) != last_line {
+                last_line = line_of(text, offset);
+                let message = error.message().replace('\n', " ");
+                problems.add(text, Some(offset), "", format!("not TOML: {message}"));
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems.in_order());
+        }
+        let mut reader = Self {
+            text,
+            root: DeTable::new(),
+            keys,
+            problems,
+        };
+        let root = root.into_inner();
+        reader.refuse_unknown(&root, "");
+        reader.root = root;
+        Ok(reader)
+    }
+
+    /// Returns `value` where nothing is wrong, else all problems in the order of the file.
+    pub(crate) fn finish<T>(self, value: Option<T>) -> Result<T, Vec<Problem>> {
+        match value {
+            Some(value) if self.problems.is_empty() => Ok(value),
+            _ => Err(self.problems.in_order()),
+        }
+    }
+
+    /// Notes a problem of a key: at a byte of the file, or `None` where something is missing.
+    pub(crate) fn problem(&mut self, key: &Key, offset: Option<usize>, what: &str) {
+        self.problems
+            .add(self.text, offset, key.path, format!("{}: {what}", key.path));
+    }
+
+    /// Returns the byte where the value of a key begins, if the file has the key.
+    pub(crate) fn offset(&self, key: &Key) -> Option<usize> {
+        self.value(key.path).map(|value| value.span().start)
+    }
+
+    /// Returns the line of a byte, from 1.
+    pub(crate) fn line(&self, offset: usize) -> usize {
+        line_of(self.text, offset)
+    }
+
+    /// Returns whether the file has the table, be it empty.
+    pub(crate) fn has_table(&self, path: &str) -> bool {
+        self.value(path)
+            .is_some_and(|value| value.get_ref().is_table())
+    }
+
+    /// Reads a text, with where it stands.
+    pub(crate) fn text(&mut self, key: &'static Key) -> Option<Text> {
+        let value = self.value(key.path)?;
+        let (offset, text) = (
+            value.span().start,
+            value.get_ref().as_str().map(str::to_owned),
+        );
+        if text.is_none() {
+            self.mismatch(key, "");
+        }
+        text.map(|text| Text { text, offset })
+    }
+
+    /// Reads a text as `T`, with the reasons of its `FromStr`.
+    pub(crate) fn parsed<T>(&mut self, key: &'static Key) -> Option<T>
+    where
+        T: std::str::FromStr<Err: std::fmt::Display>,
+    {
+        let Text { text, offset } = self.text(key)?;
+        match text.parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.problem(key, Some(offset), &error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Reads a list of texts as `T`s; refuses an empty list and repetitions.
+    pub(crate) fn parsed_list<T>(&mut self, key: &'static Key) -> Option<Vec<T>>
+    where
+        T: std::str::FromStr<Err: std::fmt::Display> + PartialEq + std::fmt::Display,
+    {
+        let value = self.value(key.path)?;
+        let offset = value.span().start;
+        let Some(items) = value.get_ref().as_array() else {
+            self.mismatch(key, "");
+            return None;
+        };
+        let (mut list, mut wrong) = (Vec::<T>::new(), Vec::new());
+        for (at, item) in items.iter().enumerate() {
+            let fault = match item.get_ref().as_str().map(str::parse::<T>) {
+                None => format!("expected a text, found {}", found(item.get_ref())),
+                Some(Err(error)) => error.to_string(),
+                Some(Ok(value)) if list.contains(&value) => format!("{value} is in the list twice"),
+                Some(Ok(value)) => {
+                    list.push(value);
+                    continue;
+                }
+            };
+            wrong.push((item.span().start, format!("{}[{at}]: {fault}", key.path)));
+        }
+        if items.is_empty() {
+            wrong.push((
+                offset,
+                format!(
+                    "{}: the list is empty, expected {}",
+                    key.path,
+                    key.kind.expected()
+                ),
+            ));
+        }
+        let fine = wrong.is_empty();
+        for (offset, what) in wrong {
+            self.problems.add(self.text, Some(offset), key.path, what);
+        }
+        fine.then_some(list)
+    }
+
+    /// Reads one of the words of the key.
+    pub(crate) fn choice(&mut self, key: &'static Key) -> Option<&'static str> {
+        let Kind::Choice { words } = key.kind else {
+            return None;
+        };
+        let value = self.value(key.path)?.get_ref();
+        let word = words
+            .iter()
+            .find(|word| value.as_str() == Some(word))
+            .copied();
+        if word.is_none() {
+            let near = value
+                .as_str()
+                .and_then(|text| closest(text, words.iter().copied()));
+            let hint = near
+                .map(|near| format!(" (did you mean \"{near}\"?)"))
+                .unwrap_or_default();
+            self.mismatch(key, &hint);
+        }
+        word
+    }
+
+    /// Reads a whole number, or takes its default.
+    pub(crate) fn whole(&mut self, key: &'static Key) -> u64 {
+        let Kind::Whole { default, .. } = key.kind else {
+            return 0;
+        };
+        self.whole_given(key).unwrap_or(default)
+    }
+
+    /// Reads a whole number that may be left out.
+    pub(crate) fn whole_given(&mut self, key: &'static Key) -> Option<u64> {
+        let Kind::Whole { min, max, .. } = key.kind else {
+            return None;
+        };
+        let number = match self.value(key.path)?.get_ref() {
+            DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
+            _ => None,
+        };
+        let number = number.filter(|number| (min..=max).contains(number));
+        if number.is_none() {
+            self.mismatch(key, "");
+        }
+        number
+    }
+
+    /// Reads a number with or without a fraction, or takes its default.
+    pub(crate) fn real(&mut self, key: &'static Key) -> f64 {
+        let Kind::Real { min, max, default } = key.kind else {
+            return 0.0;
+        };
+        let Some(value) = self.value(key.path) else {
+            return default;
+        };
+        let number = match value.get_ref() {
+            DeValue::Float(number) => number.as_str().parse::<f64>().ok(),
+            DeValue::Integer(number) if number.radix() == 10 => number.as_str().parse::<f64>().ok(),
+            _ => None,
+        };
+        // NaN is in no range.
+        let number = number.filter(|number| (min..=max).contains(number));
+        if number.is_none() {
+            self.mismatch(key, "");
+        }
+        number.unwrap_or(default)
+    }
+
+    /// Reads `true` or `false`.
+    pub(crate) fn flag(&mut self, key: &'static Key) -> Option<bool> {
+        let flag = self.value(key.path)?.get_ref().as_bool();
+        if flag.is_none() {
+            self.mismatch(key, "");
+        }
+        flag
+    }
+
+    /// Reads a table of any keys as texts.
+    ///
+    /// Tables within it are names with dots: TOML takes `linger.ms = 5` for `ms` in a table `linger`, librdkafka and
+    /// the author mean one name.
+    pub(crate) fn table(&mut self, key: &'static Key) -> BTreeMap<String, String> {
+        let Kind::Table { clients } = key.kind else {
+            return BTreeMap::new();
+        };
+        let mut flat = Flat::default();
+        if let Some(DeValue::Table(table)) = self.value(key.path).map(Spanned::get_ref) {
+            flat.add(table, "");
+        }
+        let (mut texts, mut offsets) = (BTreeMap::new(), BTreeMap::new());
+        for (name, offset, value) in flat.found {
+            let what = match value {
+                Ok(_) if texts.contains_key(&name) => Err("is given twice".to_owned()),
+                Ok(text) => {
+                    let fine =
+                        clients.map_or(Ok(()), |clients| kafka::check(clients, &name, &text));
+                    texts.insert(name.clone(), text);
+                    offsets.insert(name.clone(), offset);
+                    fine
+                }
+                Err(found) => Err(format!(
+                    "expected a text, a number, true or false, found {found}"
+                )),
+            };
+            if let Err(what) = what {
+                self.entry_problem(key, &name, offset, &what);
+            }
+        }
+        for (name, what) in clients
+            .map(|_| kafka::conflicts(&texts))
+            .unwrap_or_default()
+        {
+            let offset = offsets.get(name).copied().unwrap_or(0);
+            self.entry_problem(key, name, offset, &what);
+        }
+        texts
+    }
+
+    fn entry_problem(&mut self, key: &Key, name: &str, offset: usize, what: &str) {
+        let path = format!("{}.{name:?}", key.path);
+        self.problems
+            .add(self.text, Some(offset), &path, format!("{path}: {what}"));
+    }
+
+    fn value(&self, path: &str) -> Option<&Spanned<DeValue<'t>>> {
+        let mut table = &self.root;
+        let mut parts = path.split('.').peekable();
+        while let Some(part) = parts.next() {
+            let value = table.get(part)?;
+            if parts.peek().is_none() {
+                return Some(value);
+            }
+            table = value.get_ref().as_table()?;
+        }
+        None
+    }
+
+    fn mismatch(&mut self, key: &Key, hint: &str) {
+        let Some(value) = self.value(key.path) else {
+            return;
+        };
+        let (offset, found) = (value.span().start, found(value.get_ref()));
+        self.problem(
+            key,
+            Some(offset),
+            &format!("expected {}, found {found}{hint}", key.kind.expected()),
+        );
+    }
+
+    /// Notes every key that the table of keys does not have, and every value where a table is expected.
+    fn refuse_unknown(&mut self, table: &DeTable<'t>, around: &str) {
+        for (name, value) in table {
+            let path = if around.is_empty() {
+                name.get_ref().to_string()
+            } else {
+                format!("{around}.{}", name.get_ref())
+            };
+            let key = self.keys.iter().find(|key| key.path == path);
+            let is_table = key.is_some_and(|key| matches!(key.kind, Kind::Table { .. }));
+            let is_around = self.keys.iter().any(|key| key.within(&path).is_some());
+            match value.get_ref() {
+                // A name with a dot is quoted in the file and no path.
+                _ if name.get_ref().contains('.') || (key.is_none() && !is_around) => {
+                    self.unknown(name.span().start, &path, around);
+                }
+                DeValue::Table(inner) if is_around => self.refuse_unknown(inner, &path),
+                DeValue::Table(_) => {}
+                other if is_around || is_table => {
+                    let what =
+                        format!("{path}: expected a table, [{path}], found {}", found(other));
+                    self.problems
+                        .add(self.text, Some(value.span().start), &path, what);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn unknown(&mut self, offset: usize, path: &str, around: &str) {
+        let hint = match self.meant(path, around) {
+            Some(near) if near == path => "write it without the quotes".to_owned(),
+            Some(near) => format!("did you mean {near:?}?"),
+            None => format!("known here: {}", self.siblings(around).join(", ")),
+        };
+        self.problems.add(
+            self.text,
+            Some(offset),
+            path,
+            format!("unknown key {path:?} ({hint})"),
+        );
+    }
+
+    /// Returns the path that was probably meant: a near name in the same table, or the name in another one.
+    fn meant(&self, path: &str, around: &str) -> Option<String> {
+        let name = path
+            .strip_prefix(around)
+            .map_or(path, |name| name.trim_start_matches('.'));
+        // A path in quotes is a name for TOML.
+        if self.keys.iter().any(|key| key.path == path) {
+            return Some(path.to_owned());
+        }
+        let siblings = self.siblings(around);
+        if let Some(near) = closest(name, siblings.iter().copied()) {
+            return Some(if around.is_empty() {
+                near.to_owned()
+            } else {
+                format!("{around}.{near}")
+            });
+        }
+        let own = name.to_lowercase().replace('_', "-");
+        self.keys
+            .iter()
+            .find(|key| key.name() == own)
+            .map(|key| key.path.to_owned())
+    }
+
+    /// Returns the names that may stand in a table, once each.
+    fn siblings(&self, around: &str) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        for key in self.keys {
+            let name = key.within(around).and_then(|rest| rest.split('.').next());
+            if let Some(name) = name.filter(|name| !names.contains(name)) {
+                names.push(name);
+            }
+        }
+        names
+    }
+}

@@ -1,0 +1,491 @@
+//! Tests of the manifest: what is read, and the exact words of every problem.
+
+mod properties;
+
+use std::path::Path;
+
+use super::*;
+
+fn id() -> HandlerId {
+    "acme/orders".parse().unwrap()
+}
+
+fn parse(text: &str) -> Manifest {
+    Manifest::parse(text, &id()).unwrap()
+}
+
+/// The problems of a text, each as `line: what`.
+fn problems(text: &str) -> Vec<String> {
+    Manifest::parse(text, &id())
+        .unwrap_err()
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+/// The problems of a text that names a topic on its first line.
+fn problems_of(rest: &str) -> Vec<String> {
+    problems(&format!("topics = [\"a\"]\n{rest}"))
+}
+
+fn texts<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+}
+
+/// Every key, each with another value than its default.
+const FULL: &str = r#"
+component = "orders.wasm"
+pattern = "orders.*"
+group = "billing"
+start = "latest"
+isolation = "record"
+dead-letter-topic = "orders.failed"
+on-exhausted = "halt"
+[limits]
+memory-mib = 128
+deadline-ms = 0x10
+in-flight-records = 1
+in-flight-mib = 2
+outbox-records = 1_000
+outbox-mib = 3
+[retry]
+max-attempts = 9
+backoff = "fixed"
+initial-ms = 5
+max-ms = 6
+multiplier = 3
+jitter = 0.5
+[bulk]
+max-records = 7
+[config]
+text = "x"
+number = -1.50
+flag = true
+deep.er = 0b11
+[kafka.consumer]
+fetch.min.bytes = 10
+"group.instance.id" = "one"
+[kafka.producer]
+compression = { type = "lz4" }
+"#;
+
+#[test]
+fn one_line_is_a_manifest() {
+    assert_eq!(
+        parse("topics = [\"a\"]"),
+        Manifest {
+            component: None,
+            subscription: Subscription::Topics(vec!["a".parse().unwrap()]),
+            group: "acme.orders".parse().unwrap(),
+            start: Start::Earliest,
+            isolation: Isolation::Lane,
+            limits: Limits::default(),
+            retry: RetryPolicy::default(),
+            on_exhausted: OnExhausted::DeadLetter,
+            dead_letter_topic: "acme.orders.dead-letter".parse().unwrap(),
+            bulk: None,
+            config: BTreeMap::new(),
+            kafka_consumer: BTreeMap::new(),
+            kafka_producer: BTreeMap::new(),
+        }
+    );
+}
+
+#[test]
+fn a_full_manifest_is_read_as_written() {
+    let manifest = parse(FULL);
+    assert_eq!(manifest.component.as_deref(), Some("orders.wasm"));
+    assert!(
+        manifest.subscription.matches("orders.eu")
+            && !manifest.subscription.matches("orders.failed")
+    );
+    assert_eq!(manifest.subscription.kafka_names(), [r"^orders\..*$"]);
+    assert_eq!(
+        (manifest.group.as_str(), manifest.dead_letter_topic.as_str()),
+        ("billing", "orders.failed")
+    );
+    assert_eq!(
+        (manifest.start, manifest.isolation),
+        (Start::Latest, Isolation::Record)
+    );
+    assert_eq!(manifest.on_exhausted, OnExhausted::Halt);
+    let limits = Limits {
+        memory_bytes: 128 << 20,
+        deadline: Duration::from_millis(16),
+        in_flight_records: 1,
+        in_flight_bytes: 2 << 20,
+        outbox_records: 1000,
+        outbox_bytes: 3 << 20,
+    };
+    assert_eq!(manifest.limits, limits);
+    let backoff = Backoff {
+        kind: BackoffKind::Fixed,
+        initial: Duration::from_millis(5),
+        max: Duration::from_millis(6),
+        multiplier: 3.0,
+        jitter: 0.5,
+    };
+    assert_eq!(
+        manifest.retry,
+        RetryPolicy {
+            max_attempts: 9,
+            backoff
+        }
+    );
+    assert_eq!(
+        manifest.bulk,
+        Some(Bulk {
+            max_records: 7,
+            ..Bulk::default()
+        })
+    );
+    assert_eq!(
+        manifest.config,
+        texts([
+            ("text", "x"),
+            ("number", "-1.50"),
+            ("flag", "true"),
+            ("deep.er", "3")
+        ])
+    );
+    assert_eq!(
+        manifest.kafka_consumer,
+        texts([("fetch.min.bytes", "10"), ("group.instance.id", "one")])
+    );
+    assert_eq!(
+        manifest.kafka_producer,
+        texts([("compression.type", "lz4")])
+    );
+}
+
+#[test]
+fn an_empty_table_asks_for_bulks_of_the_default_size() {
+    assert_eq!(
+        parse("topics = [\"a\"]\n[bulk]").bulk,
+        Some(Bulk::default())
+    );
+}
+
+#[test]
+fn a_group_names_the_dead_letter_topic() {
+    let manifest = parse("topics = [\"a\"]\ngroup = \"billing\"");
+    assert_eq!(manifest.dead_letter_topic.as_str(), "billing.dead-letter");
+}
+
+#[test]
+fn problems_are_printed_as_compilers_do() {
+    let problems = Manifest::parse("topics = [\"a\"]\n\n[retires]\n", &id()).unwrap_err();
+    assert_eq!(
+        problems[0].at(Path::new("handlers/x/handler.toml")),
+        "handlers/x/handler.toml:3: unknown key \"retires\" (did you mean \"retry\"?)"
+    );
+    assert_eq!(problems[0].key, "retires");
+}
+
+#[test]
+fn what_is_no_toml_is_reported_by_line() {
+    assert_eq!(
+        problems("topics = [\"a\"]\ngroup = = 2\nstart = latest\n[limits\n"),
+        [
+            "2: not TOML: extra `=`, expected nothing",
+            "3: not TOML: string values must be quoted, expected literal string",
+            "4: not TOML: unclosed table, expected `]`",
+        ]
+    );
+    assert_eq!(problems("a = 1\na = 2"), ["2: not TOML: duplicate key"]);
+}
+
+#[test]
+fn the_topics_must_be_named_in_one_way() {
+    let missing =
+        "topics: missing (name the topics to read: topics = [\"orders\"], or a pattern or regex)";
+    assert_eq!(problems(""), [missing]);
+    assert_eq!(
+        problems("group = 5\n"),
+        [
+            "1: group: expected the name of a consumer group, found 5".to_owned(),
+            missing.to_owned()
+        ]
+    );
+    assert_eq!(
+        problems("regex = 'a'\npattern = \"b\"\ntopics = [\"c\"]"),
+        [
+            "2: pattern: regex is given on line 1 already (one of topics, pattern and regex is enough)",
+            "3: topics: regex is given on line 1 already (one of topics, pattern and regex is enough)",
+        ]
+    );
+}
+
+#[test]
+fn a_list_of_topics_holds_names_once_each() {
+    assert_eq!(
+        problems("topics = []"),
+        ["1: topics: the list is empty, expected a list of topic names such as [\"orders\"]"]
+    );
+    assert_eq!(
+        problems("topics = \"orders\""),
+        [
+            "1: topics: expected a list of topic names such as [\"orders\"], found the text \"orders\""
+        ]
+    );
+    assert_eq!(
+        problems("topics = [\n\"a\",\n\"b c\",\n5,\n\"a\"]"),
+        [
+            "3: topics[1]: the character ' ' is not allowed, only ASCII letters, digits, '.', '_' and '-'",
+            "4: topics[2]: expected a text, found 5",
+            "5: topics[3]: a is in the list twice",
+        ]
+    );
+}
+
+#[test]
+fn a_handler_does_not_read_its_own_dead_letters() {
+    assert_eq!(
+        problems("topics = [\"a\", \"acme.orders.dead-letter\"]"),
+        [
+            "1: topics: acme.orders.dead-letter is where the handler's own dead letters go, it would read them again for ever"
+        ]
+    );
+    let manifest = parse("regex = \".*\"");
+    assert!(manifest.subscription.matches("a"));
+    assert!(!manifest.subscription.matches("acme.orders.dead-letter"));
+    assert!(!manifest.subscription.matches("__consumer_offsets"));
+}
+
+#[test]
+fn a_pattern_that_cannot_be_used_says_why() {
+    assert_eq!(
+        problems("pattern = \"{a,b}\""),
+        ["1: pattern: the character '{' is not allowed, only those of topic names, '*' and '?'"]
+    );
+    assert_eq!(
+        problems("regex = \"a(\""),
+        ["1: regex: not a regular expression: unclosed group"]
+    );
+    assert_eq!(problems("regex = \"\""), ["1: regex: the pattern is empty"]);
+    assert_eq!(
+        problems("pattern = 5"),
+        ["1: pattern: expected a pattern of topic names such as \"orders.*\", found 5"]
+    );
+}
+
+#[test]
+fn an_unknown_key_gets_a_suggestion_or_the_list_of_keys() {
+    assert_eq!(
+        problems_of("dead_letter_topic = \"b\""),
+        ["2: unknown key \"dead_letter_topic\" (did you mean \"dead-letter-topic\"?)"]
+    );
+    assert_eq!(
+        problems_of("limits.deadine-ms = 5"),
+        ["2: unknown key \"limits.deadine-ms\" (did you mean \"limits.deadline-ms\"?)"]
+    );
+    assert_eq!(
+        problems_of("max_attempts = 5"),
+        ["2: unknown key \"max_attempts\" (did you mean \"retry.max-attempts\"?)"]
+    );
+    assert_eq!(
+        problems_of("\"limits.deadline-ms\" = 5"),
+        ["2: unknown key \"limits.deadline-ms\" (write it without the quotes)"]
+    );
+    assert_eq!(
+        problems_of("[bulk]\ncolour = 5"),
+        ["3: unknown key \"bulk.colour\" (known here: max-records, max-bytes, max-wait-ms)"]
+    );
+    assert_eq!(
+        problems_of("[kafka]\ncompression.type = \"lz4\""),
+        ["3: unknown key \"kafka.compression\" (known here: consumer, producer)"]
+    );
+    assert_eq!(
+        problems_of("\"a\\nb\" = 5")[0].split(" (").next(),
+        Some("2: unknown key \"a\\nb\"")
+    );
+}
+
+#[test]
+fn a_value_of_the_wrong_type_or_range_says_what_was_expected() {
+    let deadline =
+        "2: limits.deadline-ms: expected a whole number of milliseconds from 1 to 3600000, found";
+    for (value, found) in [
+        ("\"5s\"", "the text \"5s\""),
+        ("0", "0"),
+        ("-1", "-1"),
+        ("3600001", "3600001"),
+        ("99999999999999999999", "99999999999999999999"),
+        ("1.5", "1.5"),
+        ("0xffffffff", "0xffffffff"),
+        ("true", "true"),
+        ("[1]", "a list"),
+        ("{ a = 1 }", "a table"),
+        ("1979-05-27", "the date 1979-05-27"),
+    ] {
+        assert_eq!(
+            problems_of(&format!("limits.deadline-ms = {value}")),
+            [format!("{deadline} {found}")]
+        );
+    }
+    for value in ["0.9", "nan", "inf", "\"2\""] {
+        let found = if value == "\"2\"" {
+            "the text \"2\""
+        } else {
+            value
+        };
+        assert_eq!(
+            problems_of(&format!("retry.multiplier = {value}")),
+            [format!(
+                "2: retry.multiplier: expected a number from 1 to 100, found {found}"
+            )]
+        );
+    }
+    assert_eq!(
+        problems_of("limits = 5"),
+        ["2: limits: expected a table, [limits], found 5"]
+    );
+    assert_eq!(
+        problems_of("config = \"x\""),
+        ["2: config: expected a table, [config], found the text \"x\""]
+    );
+    let long = "x".repeat(50);
+    assert_eq!(
+        problems_of(&format!("start = \"{long}\"")),
+        [format!(
+            "2: start: expected \"earliest\" or \"latest\", found the text \"{}…\"",
+            "x".repeat(40)
+        )]
+    );
+}
+
+#[test]
+fn a_word_out_of_place_gets_a_suggestion() {
+    assert_eq!(
+        problems_of("start = \"earlist\""),
+        [
+            "2: start: expected \"earliest\" or \"latest\", found the text \"earlist\" (did you mean \"earliest\"?)"
+        ]
+    );
+    assert_eq!(
+        problems_of("on-exhausted = 1"),
+        ["2: on-exhausted: expected \"dead-letter\", \"skip\" or \"halt\", found 1"]
+    );
+}
+
+#[test]
+fn a_component_is_a_file_beside_its_manifest() {
+    assert_eq!(
+        problems_of("component = \"../x.wasm\""),
+        [
+            "2: component: expected a file name, found the path \"../x.wasm\" (the component lies beside its manifest)"
+        ]
+    );
+    assert_eq!(
+        problems_of("component = \".wasm\""),
+        [
+            "2: component: expected the file name of a component, ending in .wasm, found the text \".wasm\""
+        ]
+    );
+}
+
+#[test]
+fn names_that_kafka_refuses_are_problems() {
+    assert_eq!(problems_of("group = \"\""), ["2: group: the name is empty"]);
+    assert_eq!(
+        problems_of("group = \"a:b\""),
+        [
+            "2: dead-letter-topic: missing, and the default \"a:b.dead-letter\" is no topic: the character ':' is not allowed, only \
+          ASCII letters, digits, '.', '_' and '-'"
+        ]
+    );
+    assert_eq!(
+        parse("topics = [\"a\"]\ngroup = \"a:b\"\ndead-letter-topic = \"c\"")
+            .dead_letter_topic
+            .as_str(),
+        "c"
+    );
+    assert_eq!(
+        problems_of("dead-letter-topic = \"..\""),
+        ["2: dead-letter-topic: \".\" and \"..\" are not names"]
+    );
+}
+
+#[test]
+fn the_longest_wait_is_not_below_the_first() {
+    assert_eq!(
+        problems_of("retry.initial-ms = 20000"),
+        ["2: retry.max-ms: expected at least retry.initial-ms, which is 20000, found 10000"]
+    );
+}
+
+#[test]
+fn settings_of_librdkafka_are_checked_before_any_connection() {
+    assert_eq!(
+        problems_of(
+            "[kafka.consumer]\nenable.auto.commit = false\n\"bootstrap.servers\" = \"x:1\"\nfetch.min.byte = 1\n\
+             group.protocol = \"consumer\"\nsession.timeout.ms = 1\nfetch.max.bytes = [1]\n[kafka.producer]\n\
+             linger.ms = 5\n\"linger.ms\" = 6\n"
+        )
+        .len(),
+        6
+    );
+    assert_eq!(
+        problems_of(
+            "[kafka.consumer]\nauto.offset.reset = \"latest\"\nfetch.min.byte = 1\nfetch.max.bytes = [1]\ngroup.protocol = \"consumer\"\nheartbeat.interval.ms = 1"
+        ),
+        [
+            "3: kafka.consumer.\"auto.offset.reset\": cannot be set: use `start`",
+            "4: kafka.consumer.\"fetch.min.byte\": librdkafka has no such setting (did you mean \"fetch.min.bytes\"?)",
+            "5: kafka.consumer.\"fetch.max.bytes\": expected a text, a number, true or false, found a list",
+            "7: kafka.consumer.\"heartbeat.interval.ms\": cannot be set with group.protocol = \"consumer\": the broker decides it",
+        ]
+    );
+    assert_eq!(
+        problems_of("[kafka.producer]\nlinger.ms = 5\n\"linger.ms\" = 6"),
+        ["4: kafka.producer.\"linger.ms\": is given twice"]
+    );
+}
+
+#[test]
+fn config_takes_texts_numbers_and_flags() {
+    assert_eq!(
+        problems_of("[config]\nwhen = 1979-05-27\nlist = []\nbig = 0xffffffffffffffffffff"),
+        [
+            "3: config.\"when\": expected a text, a number, true or false, found the date 1979-05-27",
+            "4: config.\"list\": expected a text, a number, true or false, found a list",
+            "5: config.\"big\": expected a text, a number, true or false, found a number that is too large",
+        ]
+    );
+}
+
+#[test]
+fn secrets_are_not_printed() {
+    let manifest = parse(
+        "topics = [\"a\"]\n[config]\ntoken = \"hunter2\"\n[kafka.consumer]\nsasl.password = \"hunter2\"",
+    );
+    let printed = format!("{manifest:?}");
+    assert!(
+        printed.contains("token") && printed.contains("sasl.password"),
+        "{printed}"
+    );
+    assert!(!printed.contains("hunter2"), "{printed}");
+}
+
+#[test]
+fn every_default_is_in_its_range_and_every_path_is_listed_once() {
+    for keys in [keys::KEYS, crate::settings::KEYS] {
+        let mut paths: Vec<&str> = keys.iter().map(|key| key.path).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        assert_eq!(paths.len(), keys.len());
+        for key in keys {
+            match key.kind {
+                Kind::Whole {
+                    min, max, default, ..
+                } => assert!((min..=max).contains(&default), "{}", key.path),
+                Kind::Real { min, max, default } => {
+                    assert!((min..=max).contains(&default), "{}", key.path);
+                }
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Properties of the manifest over many files, against a reader that knows nothing of the table of keys.
+
+use std::fmt::Write as _;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// One line of a manifest for each key that stands alone: path, TOML value.
+fn scalar(key: &'static Key) -> BoxedStrategy<(&'static str, String)> {
+    let value = match key.kind {
+        Kind::Choice { words } => prop::sample::select(words)
+            .prop_map(|word| format!("\"{word}\""))
+            .boxed(),
+        Kind::Whole { min, max, .. } => (min..=max).prop_map(|number| number.to_string()).boxed(),
+        Kind::Real { min, max, .. } => (min..=max).prop_map(|number| format!("{number:?}")).boxed(),
+        _ => match key.path {
+            "component" => "[a-z]{1,8}[.]wasm"
+                .prop_map(|name| format!("'{name}'"))
+                .boxed(),
+            _ => "[a-z]{1,8}".prop_map(|name| format!("'{name}'")).boxed(),
+        },
+    };
+    value.prop_map(|value| (key.path, value)).boxed()
+}
+
+/// Any subset of the keys with values that are allowed, in any order.
+fn lines() -> impl Strategy<Value = Vec<(&'static str, String)>> {
+    let alone = |key: &&Key| {
+        !matches!(key.kind, Kind::Table { .. } | Kind::Texts { .. })
+            && !["pattern", "regex"].contains(&key.path)
+    };
+    let keys: Vec<&'static Key> = keys::KEYS.iter().copied().filter(alone).collect();
+    let count = keys.len();
+    prop::sample::subsequence(keys, 0..=count)
+        .prop_shuffle()
+        .prop_flat_map(|keys| keys.into_iter().map(scalar).collect::<Vec<_>>())
+        .prop_filter("the longest wait is not below the first", |lines| {
+            let wait = |path, default| {
+                lines
+                    .iter()
+                    .find(|(p, _)| *p == path)
+                    .map_or(default, |(_, v)| v.parse::<u64>().unwrap())
+            };
+            wait("retry.initial-ms", 100) <= wait("retry.max-ms", 10_000)
+        })
+}
+
+/// What the lines say, read back without the reader.
+struct Naive<'a>(&'a [(&'static str, String)]);
+
+impl Naive<'_> {
+    fn text(&self, path: &str, default: &str) -> String {
+        let found = self.0.iter().find(|(p, _)| *p == path);
+        found.map_or(default.to_owned(), |(_, value)| {
+            value.trim_matches(['\'', '"']).to_owned()
+        })
+    }
+
+    fn number(&self, path: &str, default: usize) -> usize {
+        self.text(path, &default.to_string()).parse().unwrap()
+    }
+
+    fn millis(&self, path: &str, default: usize) -> Duration {
+        Duration::from_millis(self.number(path, default) as u64)
+    }
+
+    fn manifest(&self) -> Manifest {
+        let group = self.text("group", "acme.orders");
+        Manifest {
+            component: self
+                .0
+                .iter()
+                .any(|(path, _)| *path == "component")
+                .then(|| self.text("component", "")),
+            subscription: Subscription::Topics(vec!["In-put.0".parse().unwrap()]),
+            group: group.parse().unwrap(),
+            start: if self.text("start", "") == "latest" {
+                Start::Latest
+            } else {
+                Start::Earliest
+            },
+            isolation: if self.text("isolation", "") == "record" {
+                Isolation::Record
+            } else {
+                Isolation::Lane
+            },
+            limits: Limits {
+                memory_bytes: self.number("limits.memory-mib", 64) * 1_048_576,
+                deadline: self.millis("limits.deadline-ms", 1000),
+                in_flight_records: self.number("limits.in-flight-records", 5000),
+                in_flight_bytes: self.number("limits.in-flight-mib", 16) * 1_048_576,
+                outbox_records: self.number("limits.outbox-records", 10_000),
+                outbox_bytes: self.number("limits.outbox-mib", 16) * 1_048_576,
+            },
+            retry: RetryPolicy {
+                max_attempts: u32::try_from(self.number("retry.max-attempts", 5)).unwrap(),
+                backoff: Backoff {
+                    kind: if self.text("retry.backoff", "") == "fixed" {
+                        BackoffKind::Fixed
+                    } else {
+                        BackoffKind::Exponential
+                    },
+                    initial: self.millis("retry.initial-ms", 100),
+                    max: self.millis("retry.max-ms", 10_000),
+                    multiplier: self.text("retry.multiplier", "2").parse().unwrap(),
+                    jitter: self.text("retry.jitter", "0.2").parse().unwrap(),
+                },
+            },
+            on_exhausted: match self.text("on-exhausted", "").as_str() {
+                "skip" => OnExhausted::Skip,
+                "halt" => OnExhausted::Halt,
+                _ => OnExhausted::DeadLetter,
+            },
+            dead_letter_topic: self
+                .text("dead-letter-topic", &format!("{group}.dead-letter"))
+                .parse()
+                .unwrap(),
+            bulk: self
+                .0
+                .iter()
+                .any(|(path, _)| path.starts_with("bulk."))
+                .then(|| Bulk {
+                    max_records: self.number("bulk.max-records", 500),
+                    max_bytes: self.number("bulk.max-bytes", 4_194_304),
+                    max_wait: self.millis("bulk.max-wait-ms", 100),
+                }),
+            config: BTreeMap::new(),
+            kafka_consumer: BTreeMap::new(),
+            kafka_producer: BTreeMap::new(),
+        }
+    }
+}
+
+/// Pieces of manifests, right and wrong, for texts that are nearly TOML.
+fn fragment() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("[limits]\n".to_owned()),
+        Just("[kafka.consumer]\n".to_owned()),
+        Just("topics = [\"a\"]\n".to_owned()),
+        Just("retry.max-ms = ".to_owned()),
+        Just("1\n".to_owned()),
+        Just("\n".to_owned()),
+        Just("colour = 1\n".to_owned()),
+        Just("deadline-ms = 0\n".to_owned()),
+        Just("pattern = '*'\n".to_owned()),
+        Just("start.x = {}\n".to_owned()),
+        "[a-z.\"'=\\[\\]{}\\n#é]{1,4}",
+    ]
+}
+
+proptest! {
+    #[test]
+    fn any_subset_of_keys_is_read_as_the_naive_reader_does(lines in lines()) {
+        let mut text = String::from("topics = ['In-put.0']\n");
+        for (path, value) in &lines {
+            writeln!(text, "{path} = {value}").unwrap();
+        }
+        prop_assert_eq!(Manifest::parse(&text, &id()), Ok(Naive(&lines).manifest()), "{}", text);
+    }
+
+    #[test]
+    fn no_text_makes_a_manifest_panic(text in any::<String>()) {
+        if let Err(problems) = Manifest::parse(&text, &id()) {
+            prop_assert!(!problems.is_empty());
+        }
+    }
+
+    #[test]
+    fn problems_come_in_the_order_of_the_file(fragments in prop::collection::vec(fragment(), 0..12)) {
+        if let Err(problems) = Manifest::parse(&fragments.concat(), &id()) {
+            prop_assert!(!problems.is_empty());
+            let lines: Vec<usize> = problems.iter().map(|problem| problem.line.unwrap_or(usize::MAX)).collect();
+            prop_assert!(lines.is_sorted(), "{:?}", problems);
+            prop_assert!(problems.iter().all(|problem| !problem.what.contains('\n')));
+        }
+    }
+
+    #[test]
+    fn a_key_with_one_letter_wrong_is_always_suggested(
+        key in prop::sample::select(keys::KEYS),
+        at in any::<prop::sample::Index>(),
+        letter in "[a-z]?",
+        replaces in any::<bool>(),
+    ) {
+        let name = key.name();
+        let at = at.index(name.len());
+        let wrong = format!("{}{letter}{}", &name[..at], &name[at + usize::from(replaces)..]);
+        let path = format!("{}{wrong}", key.path.strip_suffix(name).unwrap());
+        // Some mistakes make no other name, or one that stands for a value of the key.
+        if wrong.is_empty() || wrong.starts_with('-') || keys::KEYS.iter().any(|key| key.path == path) {
+            return Ok(());
+        }
+        let expected = format!("1: unknown key {path:?} (did you mean {:?}?)", key.path);
+        let found = problems(&format!("{path} = 1\n"));
+        prop_assert!(found.contains(&expected), "{:?} lacks {}", found, expected);
+    }
+}

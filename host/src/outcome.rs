@@ -1,0 +1,150 @@
+//! What a guest did with a record, and what the host makes of it: the enums that the whole flow matches on.
+//!
+//! **Invariant:** an [`Outcome`] says what happened, a [`Settlement`] says what to do; only `settle` turns one into
+//! the other.
+
+use std::time::Duration;
+
+/// What the hooks of one attempt did with a record.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The handler hook succeeded; its outbox shall be sent.
+    Handled,
+    /// `did-receive` dropped the record.
+    Filtered,
+    /// A hook failed; its outbox is dropped.
+    Failed(Failure),
+}
+
+/// What kind of failure it was. The texts are part of the dead letter's headers and of the metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FailureKind {
+    /// The hook asked to be called again.
+    Retry,
+    /// The hook refused the record for good.
+    Reject,
+    /// The hook failed.
+    Other,
+    /// The guest trapped.
+    Trap,
+    /// The hook did not return in time.
+    Deadline,
+    /// The guest asked for more memory than it may have.
+    Memory,
+    /// Kafka refused an emitted record for good.
+    Emit,
+}
+
+impl FailureKind {
+    /// All kinds, in the order of their declaration.
+    pub const ALL: [Self; 7] = [
+        Self::Retry,
+        Self::Reject,
+        Self::Other,
+        Self::Trap,
+        Self::Deadline,
+        Self::Memory,
+        Self::Emit,
+    ];
+
+    /// Returns the kind's name in headers, metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Reject => "reject",
+            Self::Other => "other",
+            Self::Trap => "trap",
+            Self::Deadline => "deadline",
+            Self::Memory => "memory",
+            Self::Emit => "emit",
+        }
+    }
+}
+
+/// One failed attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failure {
+    /// What kind of failure.
+    pub kind: FailureKind,
+    /// The error in words.
+    pub message: String,
+    /// The wait that the guest asked for.
+    pub retry_after: Option<Duration>,
+}
+
+impl Failure {
+    /// Makes a failure without a wish for a retry.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            retry_after: None,
+        }
+    }
+}
+
+/// What an error hook answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Accept the failure and go on.
+    Resume,
+    /// Try again.
+    Retry,
+    /// Dead-letter the record and go on.
+    DeadLetter,
+    /// Stop the partition at this record.
+    Halt,
+}
+
+/// What the host does about a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settlement {
+    /// Attempt the record again after a wait.
+    Retry {
+        /// How long to wait first.
+        after: Duration,
+    },
+    /// Write the record to the dead-letter topic, then go on.
+    DeadLetter,
+    /// Count the record as skipped and go on.
+    Skip,
+    /// Stop the partition at this record.
+    Halt,
+}
+
+/// How a record's life ended, as it is counted and as `on-finished` is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// The handler succeeded.
+    Handled,
+    /// `did-receive` dropped it.
+    Filtered,
+    /// Its failure was accepted.
+    Skipped,
+    /// It went to the dead-letter topic.
+    DeadLettered,
+    /// The partition stopped at it.
+    Halted,
+}
+
+impl Ending {
+    /// All endings, in the order of their declaration.
+    pub const ALL: [Self; 5] = [
+        Self::Handled,
+        Self::Filtered,
+        Self::Skipped,
+        Self::DeadLettered,
+        Self::Halted,
+    ];
+
+    /// Returns the ending's name in metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Handled => "handled",
+            Self::Filtered => "filtered",
+            Self::Skipped => "skipped",
+            Self::DeadLettered => "dead_lettered",
+            Self::Halted => "halted",
+        }
+    }
+}

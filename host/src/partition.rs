@@ -1,0 +1,329 @@
+//! The task of one assigned partition: takes records from the queue, lets them be delivered, stores positions.
+//!
+//! It does not take while too much is under way: that is the whole back-pressure.
+//! **Invariant:** ends only when told to, and when it ends by itself everything it started is settled or given up.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::bulk::deliver_bulk;
+use crate::catalog::{self, Deployed};
+use crate::dead_letter::Reason;
+use crate::deliver::{Delivered, deliver, halt};
+use crate::flight::{Cargo, Flight, Ledger, Purpose};
+use crate::lane::Lane;
+use crate::outcome::{Ending, Failure, FailureKind, Settlement};
+use crate::policy::{Bulk, Limits};
+use crate::settle::exhausted;
+use crate::source::{PartitionQueue, Record};
+
+/// Records that are taken from the queue at once.
+const TAKE_MAX: usize = 500;
+/// How often an idle task brings its gauges up to date.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct PartitionTask {
+    queue: PartitionQueue,
+    lane: Lane,
+    ledger: Arc<Ledger>,
+    /// Taken from the queue, not started.
+    waiting: VecDeque<Record>,
+    /// Halted records, to be delivered again when the handler is replaced.
+    halted: Vec<Cargo>,
+    stored: Option<i64>,
+}
+
+impl PartitionTask {
+    pub(crate) fn new(queue: PartitionQueue, lane: Lane) -> Self {
+        let ledger = Arc::clone(&lane.ledger);
+        Self {
+            queue,
+            lane,
+            ledger,
+            waiting: VecDeque::new(),
+            halted: Vec::new(),
+            stored: None,
+        }
+    }
+
+    /// Serves the partition until the stop signal, then waits for what is under way.
+    pub(crate) async fn run(mut self) {
+        while !self.lane.stop.is_set() {
+            self.serve().await;
+            self.store();
+            // Give other partitions of this thread their turn.
+            tokio::task::yield_now().await;
+        }
+        self.waiting.clear();
+        while !self.ledger.is_quiet() {
+            self.settle_refused().await;
+            self.ledger.changed_or_quiet().await;
+        }
+        self.store();
+        self.lane.close().await;
+    }
+
+    async fn serve(&mut self) {
+        self.settle_refused().await;
+        if !self.halted.is_empty() {
+            return self.wait_halted().await;
+        }
+        let Some(handler) = self.lane.route() else {
+            return self.wait_unrouted().await;
+        };
+        if !self.has_room(&handler.manifest.limits) {
+            return self.wait_for_room().await;
+        }
+        if self.waiting.is_empty() && self.take() == 0 {
+            return self.idle().await;
+        }
+        if handler.is_bulk() {
+            self.serve_bulk(handler.manifest.bulk.unwrap_or_default())
+                .await;
+        } else {
+            self.serve_singles(&handler.manifest.limits).await;
+        }
+    }
+
+    /// Takes what the queue has; returns how many records wait now.
+    fn take(&mut self) -> usize {
+        let mut bytes = 0;
+        let before = self.waiting.len();
+        self.queue.take(
+            TAKE_MAX,
+            &mut self.waiting,
+            |error| tracing::warn!(%error, "the partition goes on"),
+        );
+        let mut last = None;
+        for record in self.waiting.iter().skip(before) {
+            bytes += record.size_bytes();
+            last = Some(record);
+        }
+        if let Some(stats) = self.lane.stats() {
+            stats.bytes_in.add(bytes as u64);
+            if let Some(timestamp) = last.and_then(Record::timestamp_ms) {
+                stats.last_timestamp_ms.set(timestamp);
+            }
+        }
+        self.waiting.len()
+    }
+
+    async fn serve_singles(&mut self, limits: &Limits) {
+        while let Some(record) = self.waiting.pop_front() {
+            let started = self.ledger.start(record);
+            let delivered = deliver(&mut self.lane, started).await;
+            if !self.accept(delivered) || self.lane.stop.is_set() || !self.has_room(limits) {
+                break;
+            }
+        }
+    }
+
+    async fn serve_bulk(&mut self, bulk: Bulk) {
+        let deadline = Instant::now() + bulk.max_wait;
+        while !self.batch_is_full(&bulk) && !self.lane.stop.is_set() {
+            tokio::select! {
+                biased;
+                () = self.lane.stop.set() => return,
+                () = tokio::time::sleep_until(deadline) => break,
+                () = self.queue.filled() => {}
+            }
+            self.take();
+        }
+        let mut cargo = Cargo::new();
+        let mut bytes = 0;
+        while cargo.len() < bulk.max_records {
+            let size = self.waiting.front().map_or(0, Record::size_bytes);
+            if !cargo.is_empty() && bytes + size > bulk.max_bytes {
+                break;
+            }
+            let Some(record) = self.waiting.pop_front() else {
+                break;
+            };
+            bytes += size;
+            cargo.push(self.ledger.start(record));
+        }
+        let delivered = deliver_bulk(&mut self.lane, cargo).await;
+        self.accept(delivered);
+    }
+
+    fn batch_is_full(&self, bulk: &Bulk) -> bool {
+        self.waiting.len() >= bulk.max_records
+            || self.waiting.iter().map(Record::size_bytes).sum::<usize>() >= bulk.max_bytes
+    }
+
+    /// Takes note of how a delivery ended; returns whether the next one may follow.
+    fn accept(&mut self, delivered: Delivered) -> bool {
+        match delivered {
+            Delivered::Settled => true,
+            Delivered::Stopped => false,
+            Delivered::Halted(cargo) | Delivered::Unrouted(cargo) => {
+                self.halted.push(cargo);
+                false
+            }
+        }
+    }
+
+    /// Deals with flights of which Kafka refused an output for good.
+    async fn settle_refused(&mut self) {
+        for flight in self.ledger.take_refused() {
+            let failure = Failure::new(FailureKind::Emit, flight.refusal());
+            let cargo = flight.unload();
+            let Some(handler) = self.lane.route() else {
+                self.halted.push(cargo);
+                continue;
+            };
+            self.settle_refused_one(&handler, &flight, cargo, &failure)
+                .await;
+        }
+    }
+
+    async fn settle_refused_one(
+        &mut self,
+        handler: &Deployed,
+        flight: &Flight,
+        cargo: Cargo,
+        failure: &Failure,
+    ) {
+        self.lane.note_failure(
+            handler,
+            failure,
+            1,
+            cargo.first().map_or(-1, |first| first.record.offset()),
+        );
+        let settlement = match flight.purpose() {
+            // The hook has long returned and later records were handled, so there is no attempt after this one.
+            Purpose::Outputs => exhausted(handler.manifest.on_exhausted),
+            Purpose::DeadLetter => Settlement::Halt,
+        };
+        let reason = Reason {
+            failure,
+            attempts: 1,
+        };
+        match settlement {
+            Settlement::DeadLetter => {
+                self.lane
+                    .send_off(handler, cargo, Ending::DeadLettered, Some(reason))
+                    .await;
+            }
+            Settlement::Skip => {
+                self.lane
+                    .send_off(handler, cargo, Ending::Skipped, None)
+                    .await
+            }
+            Settlement::Halt | Settlement::Retry { .. } => {
+                let delivered = halt(&self.lane, handler, cargo, failure);
+                self.accept(delivered);
+            }
+        }
+    }
+
+    /// Waits until the handler is replaced, then delivers the halted records again.
+    async fn wait_halted(&mut self) {
+        if let Some(stats) = self.lane.stats() {
+            stats.halted.set(1);
+        }
+        let catalog = self.lane.catalog();
+        tokio::select! {
+            biased;
+            () = self.lane.stop.set() => return,
+            () = catalog::changed(catalog) => {}
+            () = self.ledger.changed() => return,
+        }
+        let before = self.lane.revision();
+        let Some(handler) = self.lane.route() else {
+            return;
+        };
+        if before.is_some_and(|before| before == handler.revision) {
+            return;
+        }
+        if let Some(stats) = self.lane.stats() {
+            stats.halted.set(0);
+        }
+        let mut left = std::mem::take(&mut self.halted).into_iter();
+        while let Some(cargo) = left.next() {
+            let delivered = if handler.is_bulk() {
+                deliver_bulk(&mut self.lane, cargo).await
+            } else {
+                self.deliver_each(cargo).await
+            };
+            if !self.accept(delivered) {
+                break;
+            }
+        }
+        self.halted.extend(left);
+    }
+
+    async fn deliver_each(&mut self, cargo: Cargo) -> Delivered {
+        let mut rest = cargo.into_iter();
+        while let Some(started) = rest.next() {
+            match deliver(&mut self.lane, started).await {
+                Delivered::Settled => {}
+                Delivered::Stopped => return Delivered::Stopped,
+                Delivered::Halted(mut cargo) | Delivered::Unrouted(mut cargo) => {
+                    cargo.extend(rest);
+                    return Delivered::Halted(cargo);
+                }
+            }
+        }
+        Delivered::Settled
+    }
+
+    async fn wait_unrouted(&mut self) {
+        let catalog = self.lane.catalog();
+        tokio::select! {
+            biased;
+            () = self.lane.stop.set() => {}
+            () = catalog::changed(catalog) => {}
+            () = self.ledger.changed() => {}
+        }
+    }
+
+    fn has_room(&self, limits: &Limits) -> bool {
+        self.ledger
+            .has_room(limits.in_flight_records, limits.in_flight_bytes)
+    }
+
+    async fn wait_for_room(&mut self) {
+        tokio::select! {
+            biased;
+            () = self.lane.stop.set() => {}
+            () = self.ledger.changed() => {}
+        }
+    }
+
+    async fn idle(&mut self) {
+        let catalog = self.lane.catalog();
+        tokio::select! {
+            biased;
+            () = self.lane.stop.set() => {}
+            () = self.queue.filled() => {}
+            () = self.ledger.changed() => {}
+            () = catalog::changed(catalog) => {}
+            () = tokio::time::sleep(IDLE) => {}
+        }
+    }
+
+    /// Stores the position for the next commit, if it moved, and brings the gauges up to date.
+    fn store(&mut self) {
+        let position = self.ledger.position();
+        if let Some(position) = position
+            && self.stored != Some(position)
+        {
+            self.queue.store(position);
+            self.stored = Some(position);
+        }
+        if let Some(stats) = self.lane.stats() {
+            stats
+                .in_flight
+                .set(i64::try_from(self.ledger.span()).unwrap_or(i64::MAX));
+            if let (Some(end), Some(position)) = (self.queue.end_offset(), position) {
+                stats.lag_records.set((end - position).max(0));
+            }
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The words in which a handler says how it wants to be run.
+//!
+//! Values come from the manifest, where they were checked, and are handed to the modules that act on them. The
+//! defaults stand here once; the manifest's table of keys takes them from here.
+//! **Invariant:** plain data: nothing here parses, waits or decides.
+
+use std::time::Duration;
+
+use crate::ids::TopicName;
+pub use crate::pattern::{PatternError, TopicPattern};
+
+const MIB: usize = 1 << 20;
+
+/// Which topics a handler reads.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Subscription {
+    /// Topics by name, in the order of the manifest.
+    Topics(Vec<TopicName>),
+    /// Every topic that a pattern matches, also those that appear later.
+    Pattern(TopicPattern),
+}
+
+impl Subscription {
+    /// Returns whether a record of `topic` is for the handler.
+    pub fn matches(&self, topic: &str) -> bool {
+        match self {
+            Self::Topics(topics) => topics.iter().any(|name| name.as_str() == topic),
+            Self::Pattern(pattern) => pattern.matches(topic),
+        }
+    }
+
+    /// Returns what `rd_kafka_subscribe` takes: names as they are, a pattern as a regular expression that begins with `^`.
+    ///
+    /// A pattern may bring in more topics than [`Self::matches`] accepts, see [`Self::kafka_ignored`].
+    pub fn kafka_names(&self) -> Vec<String> {
+        match self {
+            Self::Topics(topics) => topics.iter().map(ToString::to_string).collect(),
+            Self::Pattern(pattern) => vec![pattern.kafka_regex().to_owned()],
+        }
+    }
+
+    /// Returns regular expressions of the topics that [`Self::kafka_names`] may bring in and that are not wanted.
+    ///
+    /// They fit librdkafka's `topic.blacklist`, which hides the topics from the whole client: leave out those that
+    /// another handler of the same group names. A broker that resolves patterns itself (KIP-848) does not see the
+    /// setting, so records still go through [`Self::matches`].
+    pub fn kafka_ignored(&self) -> Vec<String> {
+        match self {
+            Self::Topics(_) => Vec::new(),
+            Self::Pattern(pattern) => pattern.kafka_ignored(),
+        }
+    }
+}
+
+/// Where a group that has no committed position begins (librdkafka's `auto.offset.reset`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// At the oldest record that the broker still has.
+    #[default]
+    Earliest,
+    /// At the records that arrive from now on.
+    Latest,
+}
+
+/// How long one instance of the component lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Isolation {
+    /// As long as its lane: the instance keeps its memory from record to record.
+    #[default]
+    Lane,
+    /// For one record: the next one finds fresh memory.
+    Record,
+}
+
+/// What becomes of a record whose attempts are used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnExhausted {
+    /// It is written to the dead-letter topic.
+    #[default]
+    DeadLetter,
+    /// It is counted and left behind.
+    Skip,
+    /// Its partition stops before it, until the handler is replaced or the host restarted.
+    Halt,
+}
+
+/// Bounds of one handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of linear memory that one instance may have.
+    pub memory_bytes: usize,
+    /// Time that one call of a hook may take.
+    pub deadline: Duration,
+    /// Records of one partition that were taken up and whose outputs Kafka has not acknowledged.
+    pub in_flight_records: usize,
+    /// Bytes of these records and their outputs.
+    pub in_flight_bytes: usize,
+    /// Records that one invocation may emit.
+    pub outbox_records: usize,
+    /// Bytes that one invocation may emit.
+    pub outbox_bytes: usize,
+}
+
+impl Limits {
+    /// What holds where the manifest says nothing.
+    pub const DEFAULT: Self = Self {
+        memory_bytes: 64 * MIB,
+        deadline: Duration::from_secs(1),
+        in_flight_records: 5000,
+        in_flight_bytes: 16 * MIB,
+        outbox_records: 10_000,
+        outbox_bytes: 16 * MIB,
+    };
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// How often a failed record is tried and how long the host waits in between.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RetryPolicy {
+    /// Attempts in all, the first one included; at least 1.
+    pub max_attempts: u32,
+    /// The waits between them.
+    pub backoff: Backoff,
+}
+
+impl RetryPolicy {
+    /// What holds where the manifest says nothing.
+    pub const DEFAULT: Self = Self {
+        max_attempts: 5,
+        backoff: Backoff::DEFAULT,
+    };
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// The wait before the next attempt.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Backoff {
+    /// Whether waits grow.
+    pub kind: BackoffKind,
+    /// The first wait.
+    pub initial: Duration,
+    /// The longest wait; never below `initial`.
+    pub max: Duration,
+    /// Factor from one wait to the next where waits grow; at least 1.
+    pub multiplier: f64,
+    /// Part of a wait that is left to chance, from 0 (none) to 1.
+    pub jitter: f64,
+}
+
+impl Backoff {
+    /// What holds where the manifest says nothing.
+    pub const DEFAULT: Self = Self {
+        kind: BackoffKind::Exponential,
+        initial: Duration::from_millis(100),
+        max: Duration::from_secs(10),
+        multiplier: 2.0,
+        jitter: 0.2,
+    };
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// Whether the waits of a [`Backoff`] grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BackoffKind {
+    /// Each wait is `multiplier` times the one before it.
+    #[default]
+    Exponential,
+    /// Every wait is `initial`.
+    Fixed,
+}
+
+/// When a batch for the bulk hook is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bulk {
+    /// Records in one batch.
+    pub max_records: usize,
+    /// Bytes in one batch; a single larger record makes a batch of its own.
+    pub max_bytes: usize,
+    /// Time that the first record of a batch waits for more.
+    pub max_wait: Duration,
+}
+
+impl Bulk {
+    /// What holds where the manifest says nothing.
+    pub const DEFAULT: Self = Self {
+        max_records: 500,
+        max_bytes: 4 * MIB,
+        max_wait: Duration::from_millis(100),
+    };
+}
+
+impl Default for Bulk {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_topics_matches_these_names_only() {
+        let topics = Subscription::Topics(vec!["orders".parse().unwrap(), "a.b".parse().unwrap()]);
+        assert!(topics.matches("orders"));
+        assert!(!topics.matches("orders2"));
+        assert!(!topics.matches("aXb"));
+        assert_eq!(topics.kafka_names(), ["orders", "a.b"]);
+        assert!(topics.kafka_ignored().is_empty());
+    }
+
+    #[test]
+    fn a_pattern_matches_what_it_subscribes_to_less_what_is_ignored() {
+        let pattern = TopicPattern::glob("orders.*")
+            .unwrap()
+            .except(&"orders.dead-letter".parse().unwrap());
+        let pattern = Subscription::Pattern(pattern);
+        assert!(pattern.matches("orders.eu"));
+        assert!(!pattern.matches("orders.dead-letter"));
+        assert_eq!(pattern.kafka_names(), [r"^orders\..*$"]);
+        assert_eq!(pattern.kafka_ignored(), ["^__", r"^orders\.dead-letter$"]);
+    }
+}

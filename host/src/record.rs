@@ -1,0 +1,92 @@
+//! What a Kafka record consists of, borrowed from wherever it lies.
+//!
+//! The source lends records to the flow as a [`RecordView`]; the outbox lends emits to the sink as an [`Emit`].
+//! **Invariant:** nothing here decodes or defaults: null and empty stay different things.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+/// One header of a record. A value of `None` is Kafka's null.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header<'a> {
+    /// The key; Kafka's protocol makes it UTF-8, anything else is replaced by U+FFFD.
+    pub key: Cow<'a, str>,
+    /// The value, `None` for null.
+    pub value: Option<&'a [u8]>,
+}
+
+/// The place of a record in Kafka.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RecordId {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition, counted from 0.
+    pub partition: i32,
+    /// The offset in the partition.
+    pub offset: i64,
+}
+
+impl fmt::Display for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}]@{}", self.topic, self.partition, self.offset)
+    }
+}
+
+/// A fetched record, borrowed from the client's fetch buffer.
+#[derive(Debug, Clone)]
+pub struct RecordView<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The partition, counted from 0.
+    pub partition: i32,
+    /// The offset in the partition.
+    pub offset: i64,
+    /// Milliseconds since the Unix epoch, if the record carries a timestamp.
+    pub timestamp_ms: Option<i64>,
+    /// The key, `None` for null.
+    pub key: Option<&'a [u8]>,
+    /// The value, `None` for a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// The headers in their order.
+    pub headers: Vec<Header<'a>>,
+}
+
+impl RecordView<'_> {
+    /// Returns the bytes of key, value and headers together.
+    pub fn size_bytes(&self) -> usize {
+        size_bytes(self.key, self.value, &self.headers)
+    }
+}
+
+/// A record to be produced, borrowed from an outbox.
+#[derive(Debug, Clone)]
+pub struct Emit<'a> {
+    /// The topic.
+    pub topic: &'a str,
+    /// The key, `None` for null.
+    pub key: Option<&'a [u8]>,
+    /// The value, `None` for a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// The headers in their order.
+    pub headers: Vec<Header<'a>>,
+    /// The partition; `None` lets the key decide.
+    pub partition: Option<i32>,
+    /// Milliseconds since the Unix epoch; `None` is the time of sending.
+    pub timestamp_ms: Option<i64>,
+}
+
+impl Emit<'_> {
+    /// Returns the bytes of key, value and headers together.
+    pub fn size_bytes(&self) -> usize {
+        size_bytes(self.key, self.value, &self.headers)
+    }
+}
+
+fn size_bytes(key: Option<&[u8]>, value: Option<&[u8]>, headers: &[Header<'_>]) -> usize {
+    let headers: usize = headers
+        .iter()
+        .map(|header| header.key.len() + header.value.map_or(0, <[u8]>::len))
+        .sum();
+    key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + headers
+}

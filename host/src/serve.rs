@@ -1,0 +1,275 @@
+//! Putting a host together and running it: the only file that names every part.
+//!
+//! **Invariant:** a stop is orderly in this order: no new deployments, partitions drained and committed, producers
+//! flushed; each within its deadline.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::admin::{Admin, View};
+use crate::assignment::Flow;
+use crate::catalog::Catalog;
+use crate::config::{Brokers, ServeConfig};
+use crate::deploy::{Board, Deployer, FolderWatch};
+use crate::dev_broker::DevBroker;
+use crate::guest::{AotCache, Runtime};
+use crate::manifest::kafka::{Side, side};
+use crate::sinks::Sinks;
+use crate::stats::Registry;
+use crate::subscriptions::Subscriptions;
+
+/// How long closing the clients may take beyond the drain deadline.
+const CLOSE_MAX: Duration = Duration::from_secs(5);
+
+/// Why a host cannot be built or goes down.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The WebAssembly engine cannot be made.
+    #[error("{0}")]
+    Runtime(String),
+    /// The embedded broker cannot be started.
+    #[error("the embedded broker cannot be started: {0}")]
+    DevBroker(String),
+    /// The address for health and metrics cannot be bound.
+    #[error("{0}")]
+    Admin(String),
+    /// `strict`, and something is wrong with the handlers.
+    #[error("refusing to start, because --strict is given and something is wrong with the handlers:\n{}", problems.join("\n"))]
+    Strict {
+        /// What is wrong, a line each.
+        problems: Vec<String>,
+    },
+}
+
+/// A host that is ready to run.
+pub struct Host {
+    config: ServeConfig,
+    deployer: Deployer,
+    view: Arc<View>,
+    admin: Option<Admin>,
+    /// Lives as long as the host; the others find it by its address.
+    dev_broker: Option<DevBroker>,
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Host {
+    /// Puts the parts together. To be called within the async runtime; nothing is consumed yet.
+    pub async fn build(config: ServeConfig) -> Result<Self, Error> {
+        let runtime = runtime(config.instances_max, config.cache.as_deref())?;
+        let dev_broker = match config.brokers {
+            Brokers::Embedded => {
+                Some(DevBroker::start().map_err(|error| Error::DevBroker(error.to_string()))?)
+            }
+            Brokers::Cluster(_) => None,
+        };
+        let clients = Clients::new(&config, dev_broker.as_ref());
+        let (publish, catalog) = watch::channel(Arc::new(Catalog::default()));
+        let registry = Arc::new(Registry::default());
+        let flow = Flow {
+            runtime: Handle::current(),
+            catalog: catalog.clone(),
+            registry: Arc::clone(&registry),
+            drain_timeout: config.drain_timeout,
+        };
+        let subscriptions = Arc::new(Mutex::new(Subscriptions::new(flow, clients.consumer)));
+        let sinks = Arc::new(Sinks::new(clients.producer));
+        let board = Arc::new(Board::default());
+        let deployer = Deployer {
+            folder: config.handlers.clone(),
+            only: config.only.clone(),
+            runtime,
+            sinks: Arc::clone(&sinks),
+            catalog: publish,
+            subscriptions: Arc::clone(&subscriptions),
+            board: Arc::clone(&board),
+            known: BTreeMap::new(),
+        };
+        let draining = AtomicBool::new(false);
+        let view = Arc::new(View {
+            registry,
+            catalog,
+            subscriptions,
+            sinks,
+            board,
+            draining,
+        });
+        let admin = match config.http {
+            Some(addr) => Some(
+                Admin::bind(addr)
+                    .await
+                    .map_err(|error| Error::Admin(error.to_string()))?,
+            ),
+            None => None,
+        };
+        Ok(Self {
+            config,
+            deployer,
+            view,
+            admin,
+            dev_broker,
+        })
+    }
+
+    /// Returns what a user should know before the first log line.
+    pub fn greeting(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if let Some(broker) = &self.dev_broker {
+            lines.push(format!(
+                "embedded broker at {} (nothing is kept)",
+                broker.bootstrap()
+            ));
+        }
+        if let Some(admin) = &self.admin {
+            lines.push(format!("http on {}", admin.addr()));
+        }
+        lines
+    }
+
+    /// Serves until `stop` is ready, then drains and closes everything.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), Error> {
+        let (quit, _) = watch::channel(false);
+        if let Some(admin) = self.admin.take() {
+            let mut quit = quit.subscribe();
+            let view = Arc::clone(&self.view);
+            tokio::spawn(async move {
+                let stopped = async move {
+                    let _ = quit.changed().await;
+                };
+                if let Err(error) = admin.serve(view, stopped).await {
+                    tracing::error!(%error, "health and metrics are gone");
+                }
+            });
+        }
+        let mut watch = FolderWatch::start(&self.config.handlers);
+        let problems = self.deployer.look().await;
+        if self.config.strict && !problems.is_empty() {
+            self.drain().await;
+            return Err(Error::Strict { problems });
+        }
+        if self.view.catalog.borrow().handlers().next().is_none() {
+            tracing::warn!(folder = %self.config.handlers.display(), "no handlers serve yet; waiting for some");
+        }
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                () = watch.changed() => {}
+            }
+            self.deployer.look().await;
+        }
+        self.drain().await;
+        let _ = quit.send(true);
+        Ok(())
+    }
+
+    /// Lets partitions finish, commit and leave; then flushes the producers.
+    async fn drain(&mut self) {
+        tracing::info!(
+            drain_timeout_ms = self.config.drain_timeout.as_millis(),
+            "stopping"
+        );
+        self.view.draining.store(true, Ordering::Relaxed);
+        let began = Instant::now();
+        let deadline = began + self.config.drain_timeout + CLOSE_MAX;
+        let threads = self.view.subscriptions.lock().stop_all();
+        let left = tokio::task::spawn_blocking(move || join_until(threads, deadline))
+            .await
+            .unwrap_or(0);
+        if left > 0 {
+            tracing::warn!(
+                consumers = left,
+                "consumers did not close in time; their records will be handled again"
+            );
+        }
+        let sinks = self.view.sinks.open();
+        let flushed =
+            tokio::task::spawn_blocking(move || sinks.iter().all(|sink| sink.flush(CLOSE_MAX)))
+                .await;
+        if !flushed.unwrap_or(false) {
+            tracing::warn!(
+                "some outputs were not acknowledged in time; their records will be handled again"
+            );
+        }
+        tracing::info!(took_ms = began.elapsed().as_millis(), "stopped");
+    }
+}
+
+/// Makes the WebAssembly runtime. A cache folder that cannot be used only costs time.
+pub(crate) fn runtime(instances_max: u32, cache: Option<&Path>) -> Result<Runtime, Error> {
+    let cache = cache.and_then(|folder| {
+        AotCache::open(folder)
+            .inspect_err(|error| tracing::warn!(%error, "compiled components are not kept"))
+            .ok()
+    });
+    Runtime::new(instances_max, cache).map_err(|error| Error::Runtime(error.to_string()))
+}
+
+/// Waits for threads to end; returns how many have not.
+fn join_until(mut threads: Vec<JoinHandle<()>>, deadline: Instant) -> usize {
+    while !threads.is_empty() && Instant::now() < deadline {
+        threads.retain(|thread| !thread.is_finished());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    threads.len()
+}
+
+/// librdkafka keys for the host's consumers and producers.
+struct Clients {
+    consumer: BTreeMap<String, String>,
+    producer: BTreeMap<String, String>,
+}
+
+impl Clients {
+    fn new(config: &ServeConfig, dev_broker: Option<&DevBroker>) -> Self {
+        let bootstrap = match (&config.brokers, dev_broker) {
+            (Brokers::Cluster(list), _) => list.clone(),
+            (Brokers::Embedded, Some(broker)) => broker.bootstrap().to_owned(),
+            (Brokers::Embedded, None) => String::new(),
+        };
+        let common = [
+            ("bootstrap.servers", bootstrap.as_str()),
+            ("client.id", "kafka-wasm-host"),
+        ];
+        let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+        let mut consumer: BTreeMap<String, String> = common.map(owned).into();
+        let mut producer = consumer.clone();
+        if let Some(broker) = dev_broker {
+            consumer.extend(broker.client_settings().iter().copied().map(owned));
+            // Topics are made on first use; answers come at once instead of in full batches.
+            let quick = [
+                ("allow.auto.create.topics", "true"),
+                ("fetch.wait.max.ms", "10"),
+                ("auto.commit.interval.ms", "100"),
+                ("topic.metadata.refresh.interval.ms", "1000"),
+            ];
+            consumer.extend(quick.map(owned));
+            producer.insert("linger.ms".to_owned(), "1".to_owned());
+        }
+        for (key, value) in &config.kafka {
+            if side(key) != Some(Side::Producer) {
+                consumer.insert(key.clone(), value.clone());
+            }
+            if side(key) != Some(Side::Consumer) {
+                producer.insert(key.clone(), value.clone());
+            }
+        }
+        Self { consumer, producer }
+    }
+}

@@ -1,0 +1,384 @@
+//! What an operator writes for the whole host: `host.toml`.
+//!
+//! Handed the text, gives [`Settings`] in which everything may be left out; the command line and the environment,
+//! which win over the file, are laid over it elsewhere.
+//! **Invariant:** a value that is there is valid.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::ids::HandlerId;
+use crate::manifest::kafka::Clients;
+use crate::manifest::{Key, Kind, Masked, Problem, Reader, Text};
+
+/// Instances of components that may live at once where nothing else is said.
+pub const INSTANCES_MAX: u32 = 1000;
+/// Time for finishing what is under way at a stop, where nothing else is said.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// All keys, in the order of the documentation.
+pub(crate) static KEYS: &[&Key] = &[
+    &BROKERS,
+    &HANDLERS,
+    &HTTP,
+    &DRAIN_TIMEOUT_MS,
+    &LOG_FORMAT,
+    &CACHE,
+    &INSTANCES,
+    &STRICT,
+    &ONLY,
+    &KAFKA,
+];
+
+const BROKERS: Key = Key {
+    path: "brokers",
+    kind: Kind::Text {
+        what: "brokers such as \"kafka-1:9092,kafka-2:9092\"",
+        default: "",
+    },
+    doc: "Brokers to begin with, as `host:port`, with commas between them.",
+};
+const HANDLERS: Key = Key {
+    path: "handlers",
+    kind: Kind::Text {
+        what: "the path of a folder",
+        default: "",
+    },
+    doc: "Folder of the handlers.",
+};
+const HTTP: Key = Key {
+    path: "http",
+    kind: Kind::Text {
+        what: "an address such as \"127.0.0.1:8080\"",
+        default: "",
+    },
+    doc: "Address on which health and metrics are served.",
+};
+const DRAIN_TIMEOUT_MS: Key = Key {
+    path: "drain-timeout-ms",
+    kind: Kind::Whole {
+        unit: "milliseconds",
+        min: 0,
+        max: 3_600_000,
+        default: DRAIN_TIMEOUT.as_secs() * 1000,
+    },
+    doc: "Time for finishing what is under way when the host is told to stop.",
+};
+const LOG_FORMAT: Key = Key {
+    path: "log-format",
+    kind: Kind::Choice {
+        words: &["text", "json"],
+    },
+    doc: "Log lines for people or for programs.",
+};
+const CACHE: Key = Key {
+    path: "cache",
+    kind: Kind::Text {
+        what: "the path of a folder",
+        default: "",
+    },
+    doc: "Folder of compiled components. Only the host may be able to write there: what lies in it is run.",
+};
+const INSTANCES: Key = Key {
+    path: "instances-max",
+    kind: Kind::Whole {
+        unit: "instances",
+        min: 1,
+        max: 100_000,
+        default: INSTANCES_MAX as u64,
+    },
+    doc: "Instances of components that may live at once.",
+};
+const STRICT: Key = Key {
+    path: "strict",
+    kind: Kind::Flag { default: false },
+    doc: "Whether one bad handler keeps the host from starting.",
+};
+const ONLY: Key = Key {
+    path: "only",
+    kind: Kind::Texts {
+        what: "handlers",
+        example: "[\"default/orders\"]",
+    },
+    doc: "Handlers to run, as `tenant/handler`; all others are left alone.",
+};
+const KAFKA: Key = Key {
+    path: "kafka",
+    kind: Kind::Table {
+        clients: Some(Clients::All),
+    },
+    doc: "Settings of librdkafka for all clients, except those that the host depends on.",
+};
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What host.toml says; none stands for what it leaves out.
+#[derive(Clone, PartialEq, Default)]
+pub struct Settings {
+    /// Brokers to begin with: `host:port`, with commas between them.
+    pub brokers: Option<String>,
+    /// Folder of the handlers.
+    pub handlers: Option<PathBuf>,
+    /// Address of health and metrics, as `host:port`.
+    pub http: Option<String>,
+    /// Time for finishing what is under way at a stop.
+    pub drain_timeout: Option<Duration>,
+    /// How log lines look.
+    pub log_format: Option<LogFormat>,
+    /// Folder of compiled components.
+    pub cache: Option<PathBuf>,
+    /// Instances of components that may live at once, see [`INSTANCES_MAX`].
+    pub instances_max: Option<u32>,
+    /// Whether one bad handler keeps the host from starting.
+    pub strict: Option<bool>,
+    /// The only handlers to run.
+    pub only: Option<Vec<HandlerId>>,
+    /// Settings of librdkafka for all clients; none of them touches what the host depends on.
+    pub kafka: BTreeMap<String, String>,
+}
+
+impl Settings {
+    /// Reads host.toml.
+    ///
+    /// The error holds everything that is wrong, in the order of the file; it is never empty.
+    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        let mut reader = Reader::new(text, KEYS)?;
+        let settings = Self {
+            brokers: brokers(&mut reader),
+            handlers: folder(&mut reader, &HANDLERS),
+            http: http(&mut reader),
+            drain_timeout: reader
+                .whole_given(&DRAIN_TIMEOUT_MS)
+                .map(Duration::from_millis),
+            log_format: reader.choice(&LOG_FORMAT).map(|word| match word {
+                "json" => LogFormat::Json,
+                _ => LogFormat::Text,
+            }),
+            cache: folder(&mut reader, &CACHE),
+            instances_max: reader
+                .whole_given(&INSTANCES)
+                .and_then(|instances| u32::try_from(instances).ok()),
+            strict: reader.flag(&STRICT),
+            only: reader.parsed_list(&ONLY),
+            kafka: reader.table(&KAFKA),
+        };
+        reader.finish(Some(settings))
+    }
+}
+
+impl fmt::Debug for Settings {
+    /// Prints the names of librdkafka's settings without their values: some are passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("brokers", &self.brokers)
+            .field("handlers", &self.handlers)
+            .field("http", &self.http)
+            .field("drain_timeout", &self.drain_timeout)
+            .field("log_format", &self.log_format)
+            .field("cache", &self.cache)
+            .field("instances_max", &self.instances_max)
+            .field("strict", &self.strict)
+            .field("only", &self.only)
+            .field("kafka", &Masked(&self.kafka))
+            .finish()
+    }
+}
+
+/// Reads the list of brokers; each may have a protocol before it (`SSL://`), and none needs a port (9092).
+fn brokers(reader: &mut Reader<'_>) -> Option<String> {
+    let Text { text, offset } = reader.text(&BROKERS)?;
+    let wrong = text.split(',').map(str::trim).find(|broker| {
+        let address = broker
+            .split_once("://")
+            .map_or(*broker, |(_, address)| address);
+        !is_address(address) && (address.contains(':') || !is_address(&format!("{address}:9092")))
+    });
+    if let Some(broker) = wrong {
+        let what = format!(
+            "expected {}, found the broker {broker:?}",
+            BROKERS.kind.expected()
+        );
+        reader.problem(&BROKERS, Some(offset), &what);
+    }
+    Some(text)
+}
+
+fn folder(reader: &mut Reader<'_>, key: &'static Key) -> Option<PathBuf> {
+    let Text { text, offset } = reader.text(key)?;
+    if text.is_empty() {
+        reader.problem(
+            key,
+            Some(offset),
+            &format!("expected {}, found the text \"\"", key.kind.expected()),
+        );
+    }
+    Some(PathBuf::from(text))
+}
+
+fn http(reader: &mut Reader<'_>) -> Option<String> {
+    let Text { text, offset } = reader.text(&HTTP)?;
+    if !is_address(&text) {
+        reader.problem(
+            &HTTP,
+            Some(offset),
+            &format!("expected {}, found the text {text:?}", HTTP.kind.expected()),
+        );
+    }
+    Some(text)
+}
+
+/// Returns whether a text has the form `host:port`; whether the host exists is seen when it is used.
+fn is_address(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        let is_v6 = host.starts_with('[') && host.ends_with(']');
+        let is_host = !host.is_empty()
+            && !host.contains(|c: char| c.is_whitespace() || matches!(c, '/' | ':'));
+        (is_v6 || is_host) && port.parse::<u16>().is_ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn problems(text: &str) -> Vec<String> {
+        Settings::parse(text)
+            .unwrap_err()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn an_empty_file_leaves_everything_open() {
+        assert_eq!(Settings::parse(""), Ok(Settings::default()));
+    }
+
+    #[test]
+    fn a_full_file_is_read_as_written() {
+        let text = r#"
+            brokers = "kafka-1:9092,SSL://kafka-2, [::1]:9093"
+            handlers = "/srv/handlers"
+            http = "localhost:8080"
+            drain-timeout-ms = 5000
+            log-format = "json"
+            cache = "/var/cache/host"
+            instances-max = 20
+            strict = true
+            only = ["quakes", "acme/orders"]
+            [kafka]
+            security.protocol = "ssl"
+            "socket.timeout.ms" = 10_000
+        "#;
+        let settings = Settings::parse(text).unwrap();
+        let pairs = [("security.protocol", "ssl"), ("socket.timeout.ms", "10000")];
+        assert_eq!(
+            settings,
+            Settings {
+                brokers: Some("kafka-1:9092,SSL://kafka-2, [::1]:9093".to_owned()),
+                handlers: Some("/srv/handlers".into()),
+                http: Some("localhost:8080".to_owned()),
+                drain_timeout: Some(Duration::from_secs(5)),
+                log_format: Some(LogFormat::Json),
+                cache: Some("/var/cache/host".into()),
+                instances_max: Some(20),
+                strict: Some(true),
+                only: Some(vec![
+                    "default/quakes".parse().unwrap(),
+                    "acme/orders".parse().unwrap()
+                ]),
+                kafka: pairs
+                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                    .into(),
+            }
+        );
+    }
+
+    #[test]
+    fn every_problem_is_named_with_its_line() {
+        let text = r#"brokers = "kafka:port"
+handlers = ""
+http = 8080
+drain-timeout-ms = -1
+log-format = "jason"
+cache = true
+instances-max = 0
+strict = "yes"
+only = ["a/b/c", 5]
+handler = "x"
+[kafka]
+acks = 1
+group.id = "g"
+producer.linger.ms = 5
+"#;
+        assert_eq!(
+            problems(text),
+            [
+                r#"1: brokers: expected brokers such as "kafka-1:9092,kafka-2:9092", found the broker "kafka:port""#,
+                r#"2: handlers: expected the path of a folder, found the text """#,
+                r#"3: http: expected an address such as "127.0.0.1:8080", found 8080"#,
+                "4: drain-timeout-ms: expected a whole number of milliseconds from 0 to 3600000, found -1",
+                r#"5: log-format: expected "text" or "json", found the text "jason" (did you mean "json"?)"#,
+                "6: cache: expected the path of a folder, found true",
+                "7: instances-max: expected a whole number of instances from 1 to 100000, found 0",
+                r#"8: strict: expected true or false, found the text "yes""#,
+                "9: only[0]: the character '/' is not allowed, only ASCII letters, digits, '_' and '-'",
+                "9: only[1]: expected a text, found 5",
+                r#"10: unknown key "handler" (did you mean "handlers"?)"#,
+                r#"12: kafka."acks": cannot be set: a record counts as written when all replicas in sync have it"#,
+                r#"13: kafka."group.id": cannot be set: every handler has a `group` of its own"#,
+                r#"14: kafka."producer.linger.ms": librdkafka has no such setting (did you mean "linger.ms"?)"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn addresses_have_a_host_and_a_port() {
+        for good in ["localhost:80", "127.0.0.1:0", "[::1]:65535"] {
+            assert!(is_address(good), "{good}");
+        }
+        for bad in [
+            "",
+            "localhost",
+            ":80",
+            "a b:80",
+            "::1:80",
+            "http://a:80",
+            "a:65536",
+            "a:",
+        ] {
+            assert!(!is_address(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let settings = Settings::parse("kafka.sasl.password = \"hunter2\"").unwrap();
+        let printed = format!("{settings:?}");
+        assert!(
+            printed.contains("sasl.password") && !printed.contains("hunter2"),
+            "{printed}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_settings_panic(text in any::<String>()) {
+            if let Err(problems) = Settings::parse(&text) {
+                prop_assert!(!problems.is_empty());
+            }
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Writing to Kafka.
+//!
+//! Owns one producer and the thread that serves its delivery reports. Handed emits with the flight that waits for
+//! their acknowledgement.
+//! **Invariant:** each output that was taken is acknowledged to its flight exactly once, as delivered or as refused.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{DeliveryResult, Header as KafkaHeader, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
+use rdkafka::types::RDKafkaErrorCode;
+
+use crate::flight::Flight;
+use crate::record::{Emit, Header};
+
+/// How long one poll for delivery reports lasts.
+const POLL: Duration = Duration::from_millis(100);
+/// The default of brokers and, other than librdkafka's own, of this producer for `message.max.bytes`.
+pub(crate) const MESSAGE_MAX_BYTES: usize = 1_048_588;
+
+/// What can go wrong when a producer is made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// librdkafka refuses a setting.
+    #[error("the producer cannot be made: {0}")]
+    Settings(#[source] KafkaError),
+    /// The thread for delivery reports cannot be started.
+    #[error("the producer's thread cannot be started: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+/// What became of an attempt to hand an output to the producer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// Taken; its flight will be told.
+    Taken,
+    /// The producer's queue is full: wait and try again. Its flight was not told.
+    QueueFull,
+}
+
+struct Reports {
+    refused: AtomicU64,
+    delivered: AtomicU64,
+    fatal: Mutex<Option<String>>,
+}
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        crate::telemetry::log_kafka(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+            tracing::error!(reason, "the producer failed for good; restart the host");
+            *self.fatal.lock() = Some(reason.to_owned());
+        }
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = Arc<Flight>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, flight: Arc<Flight>) {
+        match result {
+            Ok(_) => {
+                self.delivered.fetch_add(1, Ordering::Relaxed);
+                flight.acknowledge(Ok(()));
+            }
+            Err((error, message)) => {
+                use rdkafka::Message as _;
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                let topic = message.topic();
+                let error = error
+                    .rdkafka_error_code()
+                    .map_or_else(|| error.to_string(), |code| code.to_string());
+                flight.acknowledge(Err(format!(
+                    "kafka refused a record for topic {topic}: {error}"
+                )));
+            }
+        }
+    }
+}
+
+/// A producer that several handlers may share.
+pub(crate) struct Sink {
+    producer: Arc<BaseProducer<Reports>>,
+    message_max_bytes: usize,
+    stopping: Arc<AtomicBool>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl std::fmt::Debug for Sink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sink")
+            .field("message_max_bytes", &self.message_max_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+fn client_config(kafka: &BTreeMap<String, String>) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("queue.buffering.max.messages", "100000")
+        .set("queue.buffering.max.kbytes", "65536")
+        .set("linger.ms", "5")
+        .set("message.max.bytes", MESSAGE_MAX_BYTES.to_string());
+    for (key, value) in kafka {
+        config.set(key, value);
+    }
+    config
+        // A retry inside the client neither repeats nor reorders.
+        .set("enable.idempotence", "true")
+        // Keys land where Java clients put them.
+        .set("partitioner", "murmur2_random")
+        // Never give up on an output for the time it took: the flow waits, and readiness says so.
+        .set("message.timeout.ms", "0");
+    config
+}
+
+impl Sink {
+    /// Makes a producer with librdkafka's keys in `kafka`, below the host's own.
+    pub(crate) fn start(kafka: &BTreeMap<String, String>) -> Result<Self, Error> {
+        let reports = Reports {
+            refused: AtomicU64::new(0),
+            delivered: AtomicU64::new(0),
+            fatal: Mutex::new(None),
+        };
+        let config = client_config(kafka);
+        let message_max_bytes = config
+            .get("message.max.bytes")
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(MESSAGE_MAX_BYTES);
+        let producer: BaseProducer<Reports> = config
+            .create_with_context(reports)
+            .map_err(Error::Settings)?;
+        let producer = Arc::new(producer);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let thread = std::thread::Builder::new()
+            .name("delivery reports".to_owned())
+            .spawn({
+                let (producer, stopping) = (Arc::clone(&producer), Arc::clone(&stopping));
+                move || {
+                    while !stopping.load(Ordering::Relaxed) {
+                        producer.poll(POLL);
+                    }
+                }
+            })
+            .map_err(Error::Thread)?;
+        Ok(Self {
+            producer,
+            message_max_bytes,
+            stopping,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Returns the largest record that may be sent, in bytes of key, value and headers.
+    pub(crate) fn message_max_bytes(&self) -> usize {
+        self.message_max_bytes
+    }
+
+    /// Hands an output to the producer, without waiting.
+    pub(crate) fn send(&self, emit: &Emit<'_>, flight: &Arc<Flight>) -> Sent {
+        flight.add_output();
+        let mut record: BaseRecord<'_, [u8], [u8], Arc<Flight>> =
+            BaseRecord::with_opaque_to(emit.topic, Arc::clone(flight));
+        record.key = emit.key;
+        record.payload = emit.value;
+        record.partition = emit.partition;
+        record.timestamp = emit.timestamp_ms;
+        if !emit.headers.is_empty() {
+            record.headers = Some(owned_headers(&emit.headers));
+        }
+        match self.producer.send(record) {
+            Ok(()) => Sent::Taken,
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), record)) => {
+                // The sender holds the flight open, so this never lands it.
+                record.delivery_opaque.acknowledge(Ok(()));
+                Sent::QueueFull
+            }
+            Err((error, record)) => {
+                self.producer
+                    .context()
+                    .refused
+                    .fetch_add(1, Ordering::Relaxed);
+                let reason = format!(
+                    "the record for topic {} cannot be sent: {error}",
+                    emit.topic
+                );
+                record.delivery_opaque.acknowledge(Err(reason));
+                Sent::Taken
+            }
+        }
+    }
+
+    /// Returns why the producer is dead, if it is; only a restart of the host helps.
+    pub(crate) fn fatal(&self) -> Option<String> {
+        self.producer.context().fatal.lock().clone()
+    }
+
+    /// Returns how many outputs wait for their delivery report.
+    pub(crate) fn under_way(&self) -> usize {
+        usize::try_from(self.producer.in_flight_count()).unwrap_or(0)
+    }
+
+    /// Returns how many outputs were delivered and how many refused.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let reports = self.producer.context();
+        (
+            reports.delivered.load(Ordering::Relaxed),
+            reports.refused.load(Ordering::Relaxed),
+        )
+    }
+
+    /// Waits until all outputs are acknowledged; returns whether that was within `timeout`. Blocks the thread.
+    pub(crate) fn flush(&self, timeout: Duration) -> bool {
+        self.producer.flush(timeout).is_ok()
+    }
+}
+
+fn owned_headers(headers: &[Header<'_>]) -> OwnedHeaders {
+    headers.iter().fold(
+        OwnedHeaders::new_with_capacity(headers.len()),
+        |owned, header| {
+            owned.insert(KafkaHeader {
+                key: &header.key,
+                value: header.value,
+            })
+        },
+    )
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.get_mut().take() {
+            // It ends within one poll; a panic in it was reported already.
+            let _ = thread.join();
+        }
+    }
+}

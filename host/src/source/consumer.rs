@@ -1,0 +1,390 @@
+//! One Kafka consumer and its thread.
+//!
+//! The thread polls the main queue for callbacks only; records flow through the partition queues. It is handed the
+//! names to subscribe to and an order to stop, and owns the consumer to its end.
+//! **Invariant:** the thread never waits for the flow, except in a revocation, and there no longer than the drain
+//! deadline of the listener.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{ClientConfig, Statistics};
+use tokio::time::Instant;
+
+use super::rebalance::{Callbacks, RebalanceListener};
+
+/// How long one poll of the main queue lasts; orders are looked at in between.
+const POLL: Duration = Duration::from_millis(100);
+/// How often topics that do not exist are looked for.
+const TOPIC_CHECK: Duration = Duration::from_secs(2);
+/// How long a stopping consumer waits for its partitions to be given back.
+const LEAVE_MAX: Duration = Duration::from_secs(60);
+
+/// What can go wrong when a consumer is made or told something.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// librdkafka refuses a setting.
+    #[error("the consumer of group {group} cannot be made: {source}")]
+    Settings { group: String, source: KafkaError },
+    /// The consumer's thread cannot be started.
+    #[error("the thread of group {group} cannot be started: {source}")]
+    Thread {
+        group: String,
+        source: std::io::Error,
+    },
+}
+
+/// What a consumer is made of: users' settings first, the host's own last, so that they cannot be overridden.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ConsumerSettings {
+    pub(crate) group: String,
+    /// librdkafka keys from the command line, host.toml and the manifest, lowest authority first.
+    pub(crate) kafka: BTreeMap<String, String>,
+    /// `earliest` or `latest`.
+    pub(crate) start: &'static str,
+}
+
+impl ConsumerSettings {
+    fn client_config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        // Defaults that users may change. Split queues are bounded one by one: 4 MiB a partition, not 64.
+        config
+            .set("queued.min.messages", "10000")
+            .set("queued.max.messages.kbytes", "4096")
+            .set("fetch.message.max.bytes", "1048576")
+            // A reader that is faster than the broker waits this long before it asks again; the default is 1 s.
+            .set("fetch.queue.backoff.ms", "5")
+            .set("auto.commit.interval.ms", "1000")
+            .set("topic.metadata.refresh.interval.ms", "10000")
+            .set("statistics.interval.ms", "5000");
+        if self
+            .kafka
+            .get("group.protocol")
+            .is_none_or(|protocol| protocol == "classic")
+        {
+            config.set("partition.assignment.strategy", "cooperative-sticky");
+        }
+        for (key, value) in &self.kafka {
+            config.set(key, value);
+        }
+        config
+            .set("group.id", &self.group)
+            .set("auto.offset.reset", self.start)
+            .set("enable.auto.commit", "true")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "false");
+        config
+    }
+}
+
+/// What is known of a consumer from outside, for readiness and metrics.
+#[derive(Debug, Default)]
+pub(crate) struct SourceStatus {
+    assigned: AtomicUsize,
+    rebalances: AtomicU64,
+    /// Why Kafka is out of reach; `None` when it answers. Begins as "not connected yet".
+    trouble: Mutex<Option<String>>,
+    missing_topics: Mutex<BTreeSet<String>>,
+}
+
+impl SourceStatus {
+    pub(crate) fn new() -> Self {
+        Self {
+            trouble: Mutex::new(Some("not connected yet".to_owned())),
+            ..Self::default()
+        }
+    }
+
+    /// Returns how many partitions are assigned.
+    pub(crate) fn assigned_partitions(&self) -> usize {
+        self.assigned.load(Ordering::Relaxed)
+    }
+
+    /// Returns how often partitions were assigned or revoked.
+    pub(crate) fn rebalances(&self) -> u64 {
+        self.rebalances.load(Ordering::Relaxed)
+    }
+
+    /// Returns why Kafka is out of reach, if it is.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().clone()
+    }
+
+    /// Returns the subscribed topics that do not exist.
+    pub(crate) fn missing_topics(&self) -> Vec<String> {
+        self.missing_topics.lock().iter().cloned().collect()
+    }
+
+    pub(super) fn assigned(&self, partitions: usize) {
+        self.assigned.fetch_add(partitions, Ordering::Relaxed);
+        *self.trouble.lock() = None;
+    }
+
+    pub(super) fn revoked(&self, partitions: usize) {
+        self.assigned.fetch_sub(partitions, Ordering::Relaxed);
+    }
+
+    pub(super) fn rebalanced(&self) {
+        self.rebalances.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Kafka counts as reached when one broker's connection is up.
+    pub(super) fn observe(&self, statistics: &Statistics) {
+        if statistics
+            .brokers
+            .values()
+            .any(|broker| broker.state == "UP")
+        {
+            *self.trouble.lock() = None;
+        }
+    }
+
+    pub(super) fn failed(&self, error: &KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code();
+        if matches!(
+            code,
+            Some(
+                RDKafkaErrorCode::AllBrokersDown
+                    | RDKafkaErrorCode::Authentication
+                    | RDKafkaErrorCode::Resolve
+            )
+        ) {
+            let mut trouble = self.trouble.lock();
+            if trouble.as_deref() != Some(reason) {
+                tracing::warn!(reason, "kafka is out of reach; trying again");
+                *trouble = Some(reason.to_owned());
+            }
+        }
+    }
+}
+
+enum Order {
+    Subscribe(Vec<String>),
+    Stop,
+}
+
+/// A running consumer.
+#[derive(Debug)]
+pub(crate) struct Consumer {
+    orders: mpsc::Sender<Order>,
+    status: Arc<SourceStatus>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Consumer {
+    /// Makes the consumer, subscribes it to `names` (topics, or patterns that begin with `^`) and starts its thread.
+    pub(crate) fn start(
+        settings: &ConsumerSettings,
+        names: Vec<String>,
+        listener: Arc<dyn RebalanceListener>,
+    ) -> Result<Self, Error> {
+        let group = settings.group.clone();
+        let status = Arc::new(SourceStatus::new());
+        let alive = Arc::new(());
+        let callbacks = Callbacks::new(
+            group.clone(),
+            listener,
+            Arc::clone(&status),
+            Arc::clone(&alive),
+        );
+        let consumer: BaseConsumer<Callbacks> = settings
+            .client_config()
+            .create_with_context(callbacks)
+            .map_err(|source| Error::Settings {
+                group: group.clone(),
+                source,
+            })?;
+        let (orders, inbox) = mpsc::channel();
+        let poller = Poller {
+            group: group.clone(),
+            consumer,
+            names,
+            status: Arc::clone(&status),
+            alive,
+        };
+        let thread = std::thread::Builder::new()
+            .name(format!("poll {group}"))
+            .spawn(move || poller.run(&inbox))
+            .map_err(|source| Error::Thread { group, source })?;
+        Ok(Self {
+            orders,
+            status,
+            thread: Some(thread),
+        })
+    }
+
+    /// Returns what is known of the consumer.
+    pub(crate) fn status(&self) -> &Arc<SourceStatus> {
+        &self.status
+    }
+
+    /// Replaces the subscription; the group rebalances only where it differs.
+    pub(crate) fn subscribe(&self, names: Vec<String>) {
+        // The thread ends only after Stop, which consumes the sender's owner.
+        let _ = self.orders.send(Order::Subscribe(names));
+    }
+
+    /// Begins to leave the group: partitions are drained and revoked, then the consumer is dropped by its thread.
+    pub(crate) fn stop(mut self) -> Option<JoinHandle<()>> {
+        let _ = self.orders.send(Order::Stop);
+        self.thread.take()
+    }
+}
+
+struct Poller {
+    group: String,
+    consumer: BaseConsumer<Callbacks>,
+    names: Vec<String>,
+    status: Arc<SourceStatus>,
+    alive: Arc<()>,
+}
+
+impl Poller {
+    fn run(mut self, inbox: &mpsc::Receiver<Order>) {
+        self.subscribe();
+        let mut next_check = Instant::now();
+        loop {
+            match inbox.try_recv() {
+                Ok(Order::Subscribe(names)) => {
+                    self.names = names;
+                    self.subscribe();
+                    next_check = Instant::now();
+                }
+                Ok(Order::Stop) | Err(mpsc::TryRecvError::Disconnected) => break,
+                Err(mpsc::TryRecvError::Empty) => {}
+            }
+            self.poll();
+            if next_check <= Instant::now() {
+                self.look_for_missing_topics();
+                next_check = Instant::now() + TOPIC_CHECK;
+            }
+        }
+        self.leave();
+    }
+
+    fn subscribe(&self) {
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        match self.consumer.subscribe(&names) {
+            Ok(()) => tracing::info!(group = self.group, topics = ?names, "subscribed"),
+            Err(error) => {
+                tracing::error!(group = self.group, topics = ?names, %error, "subscribing failed")
+            }
+        }
+    }
+
+    fn poll(&self) {
+        match self.consumer.poll(POLL) {
+            None => {}
+            // Cannot happen while every assigned partition is split off; its record is not lost but read again after
+            // the next rebalance, so all that is left is to say so.
+            Some(Ok(_)) => {
+                tracing::error!(group = self.group, "a record came through the main queue")
+            }
+            Some(Err(error)) => self.on_error(&error),
+        }
+    }
+
+    fn on_error(&self, error: &KafkaError) {
+        match error.rdkafka_error_code() {
+            // Told through `look_for_missing_topics`, with the topic's name.
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {}
+            // The client's error callback has the reason.
+            Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure) => {}
+            _ => {
+                tracing::warn!(group = self.group, %error, "the consumer reports an error and goes on")
+            }
+        }
+    }
+
+    /// Asks Kafka for those plain topics that nothing is assigned of. Not while Kafka is out of reach.
+    fn look_for_missing_topics(&self) {
+        let assigned: BTreeSet<String> = self
+            .consumer
+            .assignment()
+            .ok()
+            .filter(|assignment| assignment.count() > 0)
+            .map(|assignment| {
+                assignment
+                    .elements()
+                    .iter()
+                    .map(|element| element.topic().to_owned())
+                    .collect()
+            })
+            .unwrap_or_default();
+        let mut missing = BTreeSet::new();
+        for name in self
+            .names
+            .iter()
+            .filter(|name| !name.starts_with('^') && !assigned.contains(*name))
+        {
+            let Ok(metadata) = self
+                .consumer
+                .fetch_metadata(Some(name), Duration::from_millis(500))
+            else {
+                return;
+            };
+            *self.status.trouble.lock() = None;
+            if metadata
+                .topics()
+                .iter()
+                .any(|topic| topic.error().is_some() || topic.partitions().is_empty())
+            {
+                missing.insert(name.clone());
+            }
+        }
+        let mut known = self.status.missing_topics.lock();
+        for topic in missing.difference(&known) {
+            tracing::warn!(
+                group = self.group,
+                topic,
+                "the topic does not exist; waiting for it"
+            );
+        }
+        for topic in known.difference(&missing) {
+            tracing::info!(group = self.group, topic, "the topic exists now");
+        }
+        *known = missing;
+    }
+
+    /// Gives all partitions back and closes the consumer.
+    fn leave(self) {
+        self.consumer.unsubscribe();
+        let deadline = Instant::now() + LEAVE_MAX;
+        while self
+            .consumer
+            .assignment()
+            .is_ok_and(|left| left.count() > 0)
+            && Instant::now() < deadline
+        {
+            self.poll();
+        }
+        let Self {
+            group,
+            consumer,
+            alive,
+            ..
+        } = self;
+        // The consumer's context holds one, this is the other.
+        while Arc::strong_count(&alive) > 2 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if Arc::strong_count(&alive) > 2 {
+            tracing::error!(
+                group,
+                "partition queues are still in use; the consumer is left open"
+            );
+            std::mem::forget(consumer);
+            return;
+        }
+        drop(consumer);
+        tracing::info!(group, "left the group");
+    }
+}

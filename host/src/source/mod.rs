@@ -1,0 +1,13 @@
+//! Reading from Kafka: consumers, rebalances, partition queues.
+//!
+//! Owns every consumer and its thread; hands assigned partitions to a [`Rebalance`] listener.
+
+pub(crate) mod consumer;
+mod queue;
+mod rebalance;
+mod record;
+
+pub(crate) use consumer::{Consumer, ConsumerSettings, SourceStatus};
+pub(crate) use queue::{PartitionQueue, QueueError};
+pub(crate) use rebalance::{Position, RebalanceListener};
+pub(crate) use record::Record;

@@ -1,0 +1,178 @@
+//! What happens when Kafka moves partitions between the members of a group.
+//!
+//! librdkafka calls back on the consumer's own thread. A revocation is answered only after the flow has drained or
+//! fenced its partitions, and their positions are committed.
+//! **Invariant:** when the revocation callback returns, nothing of the revoked partitions moves a watermark, emits or
+//! commits any more.
+
+use std::sync::Arc;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{Offset, Statistics, TopicPartitionList};
+
+use super::consumer::SourceStatus;
+use super::queue::{Client, PartitionQueue};
+
+/// The next offset to read of one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Position {
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+}
+
+/// Who is told about assigned and revoked partitions. Both calls come from the consumer's thread.
+pub(crate) trait RebalanceListener: Send + Sync {
+    /// Partitions were assigned; reading may begin, records arrive after the call returned.
+    fn assigned(&self, queues: Vec<PartitionQueue>);
+
+    /// Partitions are being taken away. Returns the positions to commit, after all work on them ended. With `lost` the
+    /// group has given them to others already: nothing is waited for.
+    fn revoked(&self, partitions: &[(String, i32)], lost: bool) -> Vec<Position>;
+}
+
+/// librdkafka's callbacks for one consumer.
+pub(super) struct Callbacks {
+    group: String,
+    listener: Arc<dyn RebalanceListener>,
+    status: Arc<SourceStatus>,
+    alive: Arc<()>,
+}
+
+impl Callbacks {
+    pub(super) fn new(
+        group: String,
+        listener: Arc<dyn RebalanceListener>,
+        status: Arc<SourceStatus>,
+        alive: Arc<()>,
+    ) -> Self {
+        Self {
+            group,
+            listener,
+            status,
+            alive,
+        }
+    }
+
+    fn assign(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) {
+        let client = Client::new(consumer.client().native_ptr(), Arc::clone(&self.alive));
+        let mut queues = Vec::new();
+        for (topic, partition) in names(partitions) {
+            match PartitionQueue::take_from(client.clone(), &topic, partition) {
+                Some(queue) => queues.push(queue),
+                None => tracing::error!(
+                    group = self.group,
+                    topic,
+                    partition,
+                    "the assigned partition has no queue"
+                ),
+            }
+        }
+        self.status.assigned(queues.len());
+        if !queues.is_empty() {
+            tracing::info!(
+                group = self.group,
+                partitions = queues.len(),
+                "partitions assigned"
+            );
+            self.listener.assigned(queues);
+        }
+    }
+
+    fn revoke(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) {
+        let gone = names(partitions);
+        if gone.is_empty() {
+            return;
+        }
+        let lost = consumer.assignment_lost();
+        let started = tokio::time::Instant::now();
+        let positions = self.listener.revoked(&gone, lost);
+        self.status.revoked(gone.len());
+        let drained_ms = started.elapsed().as_millis();
+        tracing::info!(
+            group = self.group,
+            partitions = gone.len(),
+            lost,
+            drained_ms,
+            "partitions revoked"
+        );
+        if !lost {
+            self.commit(consumer, &positions);
+        }
+    }
+
+    fn commit(&self, consumer: &BaseConsumer<Self>, positions: &[Position]) {
+        let mut offsets = TopicPartitionList::with_capacity(positions.len());
+        for position in positions {
+            let offset = Offset::Offset(position.offset);
+            // Fails only for offsets that are no offsets; positions are offsets plus one.
+            let _ = offsets.add_partition_offset(&position.topic, position.partition, offset);
+        }
+        if offsets.count() == 0 {
+            return;
+        }
+        match consumer.commit(&offsets, CommitMode::Sync) {
+            // NoOffset: everything was committed already.
+            Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
+            Err(error) => tracing::warn!(
+                group = self.group,
+                %error,
+                "the last positions could not be committed; their records will be handled again"
+            ),
+        }
+    }
+}
+
+fn names(partitions: &TopicPartitionList) -> Vec<(String, i32)> {
+    // An empty list must not be asked for its elements: cooperative assignors report empty changes.
+    if partitions.count() == 0 {
+        return Vec::new();
+    }
+    partitions
+        .elements()
+        .iter()
+        .map(|element| (element.topic().to_owned(), element.partition()))
+        .collect()
+}
+
+impl ClientContext for Callbacks {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        crate::telemetry::log_kafka(level, facility, message);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        self.status.observe(&statistics);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.status.failed(&error, reason);
+    }
+}
+
+impl ConsumerContext for Callbacks {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        self.status.rebalanced();
+        match rebalance {
+            Rebalance::Assign(partitions) => self.assign(consumer, partitions),
+            Rebalance::Revoke(partitions) => self.revoke(consumer, partitions),
+            Rebalance::Error(error) => {
+                tracing::error!(group = self.group, %error, "rebalance failed")
+            }
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        if let Err(error) = result
+            && !matches!(
+                error,
+                KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)
+            )
+        {
+            tracing::warn!(group = self.group, %error, "a commit failed; it is tried again with the next one");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The consumers that the catalog asks for: one for each (tenant, group).
+//!
+//! Handed each new catalog; starts, resubscribes and stops consumers so that they match it.
+//! **Invariant:** a consumer whose topics and settings did not change is not touched, so its group does not rebalance.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crate::assignment::{Assignment, Flow};
+use crate::catalog::{Catalog, Deployed, GroupKey};
+use crate::policy::Start;
+use crate::source::{Consumer, ConsumerSettings, SourceStatus};
+
+#[derive(Debug)]
+struct Running {
+    consumer: Consumer,
+    settings: ConsumerSettings,
+    names: Vec<String>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Subscriptions {
+    flow: Flow,
+    /// librdkafka keys for every consumer, below those of the manifests.
+    kafka: BTreeMap<String, String>,
+    running: BTreeMap<GroupKey, Running>,
+    /// Threads of consumers that are leaving their groups.
+    leaving: Vec<JoinHandle<()>>,
+}
+
+impl Subscriptions {
+    pub(crate) fn new(flow: Flow, kafka: BTreeMap<String, String>) -> Self {
+        Self {
+            flow,
+            kafka,
+            running: BTreeMap::new(),
+            leaving: Vec::new(),
+        }
+    }
+
+    /// Makes the consumers match the catalog.
+    pub(crate) fn reconcile(&mut self, catalog: &Catalog) {
+        self.leaving.retain(|thread| !thread.is_finished());
+        let gone: Vec<GroupKey> = self
+            .running
+            .keys()
+            .filter(|key| !catalog.groups().contains_key(key))
+            .cloned()
+            .collect();
+        for key in gone {
+            self.stop(&key);
+        }
+        for (key, handlers) in catalog.groups() {
+            let (settings, names) = (self.settings(key, handlers), names(handlers));
+            match self.running.get_mut(key) {
+                Some(running) if running.settings == settings => {
+                    if running.names != names {
+                        running.consumer.subscribe(names.clone());
+                        running.names = names;
+                    }
+                }
+                Some(_) => {
+                    self.stop(key);
+                    self.start(key, settings, names);
+                }
+                None => self.start(key, settings, names),
+            }
+        }
+    }
+
+    fn start(&mut self, key: &GroupKey, settings: ConsumerSettings, names: Vec<String>) {
+        let assignment = Arc::new(Assignment::new(self.flow.clone(), key.clone()));
+        match Consumer::start(&settings, names.clone(), assignment) {
+            Ok(consumer) => {
+                self.running.insert(
+                    key.clone(),
+                    Running {
+                        consumer,
+                        settings,
+                        names,
+                    },
+                );
+            }
+            Err(error) => tracing::error!(%error, "the group is not read"),
+        }
+    }
+
+    fn stop(&mut self, key: &GroupKey) {
+        if let Some(running) = self.running.remove(key) {
+            self.leaving.extend(running.consumer.stop());
+        }
+    }
+
+    fn settings(&self, key: &GroupKey, handlers: &[Arc<Deployed>]) -> ConsumerSettings {
+        let mut kafka = self.kafka.clone();
+        let mut start = Start::default();
+        for handler in handlers {
+            kafka.extend(handler.manifest.kafka_consumer.clone());
+            start = handler.manifest.start;
+        }
+        let ignored = ignored(handlers);
+        if !ignored.is_empty() {
+            kafka.insert("topic.blacklist".to_owned(), ignored.join(","));
+        }
+        let start = match start {
+            Start::Earliest => "earliest",
+            Start::Latest => "latest",
+        };
+        ConsumerSettings {
+            group: key.1.to_string(),
+            kafka,
+            start,
+        }
+    }
+
+    /// Lists what is known of each consumer.
+    pub(crate) fn status(&self) -> Vec<(GroupKey, Arc<SourceStatus>)> {
+        self.running
+            .iter()
+            .map(|(key, running)| (key.clone(), Arc::clone(running.consumer.status())))
+            .collect()
+    }
+
+    /// Stops all consumers; the threads end when they have drained and left their groups.
+    pub(crate) fn stop_all(&mut self) -> Vec<JoinHandle<()>> {
+        for key in self.running.keys().cloned().collect::<Vec<_>>() {
+            self.stop(&key);
+        }
+        std::mem::take(&mut self.leaving)
+    }
+}
+
+/// What the handlers of a group subscribe to together.
+fn names(handlers: &[Arc<Deployed>]) -> Vec<String> {
+    let names: BTreeSet<String> = handlers
+        .iter()
+        .flat_map(|handler| handler.manifest.subscription.kafka_names())
+        .collect();
+    names.into_iter().collect()
+}
+
+/// What patterns would bring in and nobody wants, unless another handler names it.
+fn ignored(handlers: &[Arc<Deployed>]) -> Vec<String> {
+    let names = names(handlers);
+    let mut ignored: Vec<String> = handlers
+        .iter()
+        .flat_map(|handler| handler.manifest.subscription.kafka_ignored())
+        .filter(|regex| !names.contains(regex))
+        .collect();
+    ignored.dedup();
+    ignored
+}

@@ -1,0 +1,3 @@
+//! What is proven on a real Apache Kafka. `--fast` skips this module and all that is below it.
+
+mod harness_holds;

@@ -1,0 +1,6 @@
+//! The claims: what the product promises, each a test whose name is the promise.
+//!
+//! One binary, so that it is linked once; one module for each kind of claim.
+//! **Invariant:** a test that needs a real Kafka is below `kafka`, where `--fast` finds and skips it.
+
+mod kafka;

@@ -1,0 +1,104 @@
+//! The deeds themselves. Each returns what it has to tell.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use kafka_wasm_guest::{Error, Message, Result, emit, other, retry_after};
+
+type Told = Option<String>;
+
+/// Traps without a word.
+pub fn trap() -> ! {
+    #[cfg(target_arch = "wasm32")]
+    core::arch::wasm32::unreachable();
+    #[cfg(not(target_arch = "wasm32"))]
+    std::process::abort();
+}
+
+/// Never returns.
+pub fn spin() -> ! {
+    let mut turns = 0_u64;
+    loop {
+        turns = black_box(turns.wrapping_add(1));
+    }
+}
+
+/// Takes memory, touches all of it and gives it back.
+pub fn alloc(mib: &str) -> Result<Told> {
+    let bytes = mib.parse::<usize>()? << 20;
+    drop(black_box(vec![1_u8; bytes]));
+    Ok(None)
+}
+
+/// Waits inside an import of the host.
+pub fn sleep(ms: &str) -> Result<Told> {
+    std::thread::sleep(Duration::from_millis(ms.parse()?));
+    Ok(None)
+}
+
+/// `[MS] TEXT`
+pub fn retry(rest: &str) -> Error {
+    if let Some((ms, text)) = rest.split_once(' ')
+        && let Ok(ms) = ms.parse()
+    {
+        return retry_after(Duration::from_millis(ms), text);
+    }
+    kafka_wasm_guest::retry(rest)
+}
+
+/// Emits a value of so many bytes and tells how the host refused it.
+pub fn emit_big(topic: &str, bytes: &str) -> Result<Told> {
+    let value = vec![b'x'; bytes.parse()?];
+    Ok(emit(topic)
+        .bytes(value)
+        .send()
+        .err()
+        .map(|error| error.to_string()))
+}
+
+pub fn stdout(text: &str) -> Told {
+    println!("{text}");
+    None
+}
+
+pub fn stderr(text: &str) -> Told {
+    eprintln!("{text}");
+    None
+}
+
+/// Reaches for a file, the environment and the network; tells what each answered.
+pub fn escape() -> String {
+    let file = std::fs::read("/etc/passwd").map(|bytes| format!("{} bytes", bytes.len()));
+    let environment = std::env::vars().count();
+    let socket = TcpStream::connect("127.0.0.1:9").map(|_| "connected".to_owned());
+    let text = |answer: std::io::Result<String>| match answer {
+        Ok(text) => format!("allowed ({text})"),
+        Err(error) => format!("denied ({error})"),
+    };
+    format!(
+        "file {}; environment {environment} variables; socket {}",
+        text(file),
+        text(socket)
+    )
+}
+
+/// Fails the first N calls for its record, as this instance counts them.
+pub fn flaky(message: &Message, failures: &str) -> Result<Told> {
+    thread_local! {
+        static CALLS: RefCell<BTreeMap<(String, u32, u64), u32>> = RefCell::default();
+    }
+    let failures: u32 = failures.parse()?;
+    let place = (message.topic.clone(), message.partition, message.offset);
+    let call = CALLS.with_borrow_mut(|calls| {
+        let call = calls.entry(place).or_default();
+        *call += 1;
+        *call
+    });
+    if call <= failures {
+        return Err(other(format!("flaky: call {call} of {failures} that fail")));
+    }
+    Ok(Some(format!("call {call}")))
+}

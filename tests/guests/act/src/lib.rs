@@ -1,0 +1,95 @@
+//! Does what the value says, well or badly.
+//!
+//! The first word is the deed, the rest its argument; any other value is `ok`. A deed that ends
+//! well emits one record to the topic that config `output` names (`out`): the record's key and a
+//! JSON object of topic, partition, offset, value, config `label`, and `result` where the deed has
+//! something to tell.
+//!
+//! `ok` · `trap` · `panic TEXT` · `spin` · `alloc MIB` · `sleep MS` · `reject TEXT` ·
+//! `retry [MS] TEXT` · `other TEXT` · `emit-big BYTES` (result: the refusal) · `emit-many N` (N
+//! records to `output`, each with its number as result) · `emit-to TOPIC` ·
+//! `emit-then-fail TOPIC` · `log TEXT` · `stdout TEXT` · `stderr TEXT` · `file` (result: what the
+//! sandbox denied) · `config KEY` (result: the value) · `flaky N` (fails N times for its offset).
+
+mod deeds;
+
+use kafka_wasm_guest::{Message, Result, config, emit, handler, log};
+use serde_json::json;
+
+thread_local! {
+    static OUTPUT: String = config("output").unwrap_or_else(|| "out".into());
+    static LABEL: String = config("label").unwrap_or_default();
+}
+
+fn on_message(message: Message) -> Result {
+    let text = message
+        .value()
+        .map(String::from_utf8_lossy)
+        .unwrap_or_default();
+    let (deed, rest) = text.split_once(' ').unwrap_or((&text, ""));
+    let result = match deed {
+        "trap" => deeds::trap(),
+        "panic" => panic!("{rest}"),
+        "spin" => deeds::spin(),
+        "alloc" => deeds::alloc(rest)?,
+        "sleep" => deeds::sleep(rest)?,
+        "reject" => return Err(kafka_wasm_guest::reject(rest)),
+        "retry" => return Err(deeds::retry(rest)),
+        "other" => return Err(kafka_wasm_guest::other(rest)),
+        "emit-big" => deeds::emit_big(&output(), rest)?,
+        "emit-many" => return emit_many(&message, rest),
+        "emit-to" => emit_to(&message, rest)?,
+        "emit-then-fail" => {
+            emit_to(&message, rest)?;
+            return Err(kafka_wasm_guest::other("failed after an emit"));
+        }
+        "log" => log_line(rest),
+        "stdout" => deeds::stdout(rest),
+        "stderr" => deeds::stderr(rest),
+        "file" => Some(deeds::escape()),
+        "config" => config(rest),
+        "flaky" => deeds::flaky(&message, rest)?,
+        _ => None,
+    };
+    report(&output(), &message, result)
+}
+
+fn output() -> String {
+    OUTPUT.with(String::clone)
+}
+
+fn log_line(text: &str) -> Option<String> {
+    log::info!("{text}");
+    None
+}
+
+fn emit_to(message: &Message, topic: &str) -> Result<Option<String>> {
+    report(topic, message, None)?;
+    Ok(None)
+}
+
+fn emit_many(message: &Message, count: &str) -> Result {
+    let output = output();
+    for number in 0..count.parse::<u64>()? {
+        report(&output, message, Some(number.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Emits what became of `message`.
+fn report(topic: &str, message: &Message, result: Option<String>) -> Result {
+    let mut report = json!({
+        "topic": message.topic,
+        "partition": message.partition,
+        "offset": message.offset,
+        "value": message.value().map(String::from_utf8_lossy),
+        "label": LABEL.with(String::clone),
+    });
+    if let Some(result) = result {
+        report["result"] = result.into();
+    }
+    emit(topic).key(message.key()).json(&report)?.send()?;
+    Ok(())
+}
+
+handler! { on_message }

@@ -1,0 +1,157 @@
+//! Exports every hook and leaves a trace of each call: a JSON object in the topic that config
+//! `trace` names (`trace`), or a log line where a hook may not emit or fails.
+//!
+//! The value `drop` is dropped by `did-receive`, `change` becomes `changed`, `fail …` fails with
+//! `other`. The verdict of `on-error` is the record's header `verdict`, else `dead-letter`.
+
+use kafka_wasm_guest::{
+    Batch, BulkFailure, Config, Failure, Message, Outcome, Result, Verdict, config, emit, handler,
+    log, other,
+};
+use serde_json::{Value, json};
+
+thread_local! {
+    static TRACE: String = config("trace").unwrap_or_else(|| "trace".into());
+}
+
+/// Emits the trace, or logs it where the host refuses.
+fn trace(hook: &str, what: Value) {
+    let line = json!({ "hook": hook, "what": what });
+    let text = line.to_string();
+    if TRACE.with(|topic| emit(topic).text(&text).send()).is_err() {
+        log::info!("{text}");
+    }
+}
+
+fn seen(message: &Message) -> Value {
+    json!({
+        "topic": message.topic,
+        "partition": message.partition,
+        "offset": message.offset,
+        "value": message.value().map(String::from_utf8_lossy),
+    })
+}
+
+fn all_seen(messages: &[Message]) -> Value {
+    messages.iter().map(seen).collect()
+}
+
+fn fails(message: &Message) -> bool {
+    message
+        .value()
+        .is_some_and(|value| value.starts_with(b"fail"))
+}
+
+fn on_message(message: Message) -> Result {
+    if fails(&message) {
+        log::info!(
+            "{}",
+            json!({ "hook": "on-message", "what": seen(&message) })
+        );
+        return Err(other(message.text()?));
+    }
+    trace("on-message", seen(&message));
+    Ok(())
+}
+
+fn on_tombstone(message: Message) -> Result {
+    trace("on-tombstone", seen(&message));
+    Ok(())
+}
+
+fn on_bulk(batch: Batch) -> Result<Vec<BulkFailure>> {
+    trace("on-bulk", all_seen(&batch));
+    let failed = batch
+        .iter()
+        .enumerate()
+        .filter(|(_, message)| fails(message));
+    failed
+        .map(|(index, message)| Ok(BulkFailure::new(index, other(message.text()?))))
+        .collect()
+}
+
+fn verdict(message: Option<&Message>) -> Verdict {
+    match message.and_then(|message| message.header_text("verdict")) {
+        Some("resume") => Verdict::Resume,
+        Some("retry") => Verdict::Retry,
+        Some("halt") => Verdict::Halt,
+        _ => Verdict::DeadLetter,
+    }
+}
+
+fn failed(failure: &Failure, what: Value) -> Value {
+    json!({
+        "kind": format!("{:?}", failure.kind),
+        "message": failure.message,
+        "attempt": failure.attempt,
+        "max-attempts": failure.max_attempts,
+        "record": what,
+    })
+}
+
+fn on_error(failure: &Failure, message: &Message) -> Verdict {
+    trace("on-error", failed(failure, seen(message)));
+    verdict(Some(message))
+}
+
+fn on_bulk_error(failure: &Failure, messages: &[Message]) -> Verdict {
+    trace("on-bulk-error", failed(failure, all_seen(messages)));
+    verdict(messages.first())
+}
+
+fn received(mut message: Message) -> Option<Message> {
+    match message.value() {
+        Some(b"drop") => return None,
+        Some(b"change") => message.value = Some(b"changed".to_vec()),
+        _ => {}
+    }
+    Some(message)
+}
+
+fn did_receive(message: Message) -> Result<Option<Message>> {
+    trace("did-receive", seen(&message));
+    Ok(received(message))
+}
+
+fn did_receive_bulk(batch: Batch) -> Result<Batch> {
+    trace("did-receive-bulk", all_seen(&batch));
+    Ok(batch.into_iter().filter_map(received).collect())
+}
+
+fn on_finished(messages: &[Message], outcome: Outcome) {
+    let outcome = format!("{outcome:?}");
+    trace(
+        "on-finished",
+        json!({ "outcome": outcome, "records": all_seen(messages) }),
+    );
+}
+
+fn define_context(config: Config) -> Result {
+    trace(
+        "define-context",
+        config
+            .iter()
+            .map(|(key, value)| json!([key, value]))
+            .collect(),
+    );
+    Ok(())
+}
+
+fn on_assigned(topic: &str, partition: u32) {
+    trace(
+        "on-assigned",
+        json!({ "topic": topic, "partition": partition }),
+    );
+}
+
+fn on_revoked(topic: &str, partition: u32) {
+    trace(
+        "on-revoked",
+        json!({ "topic": topic, "partition": partition }),
+    );
+}
+
+handler! {
+    on_message, on_tombstone, on_bulk, on_error, on_bulk_error, did_receive, did_receive_bulk,
+    on_finished, define_context, on_assigned, on_revoked,
+}

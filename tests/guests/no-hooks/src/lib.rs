@@ -1,0 +1,1 @@
+//! A component that is no handler: it exports nothing.

@@ -1,0 +1,429 @@
+//! Plain clients over librdkafka, as a test wants them: write these records, read all there are.
+//!
+//! They are handed a bootstrap address; each call makes its own client and ends when it is done.
+//! **Invariant:** a call that returns `Ok` has seen every acknowledgement, or every record, it was asked for.
+
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use rdkafka::client::ClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+/// What one request or one silence may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(50);
+
+/// A record as a test writes and compares it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TestRecord {
+    /// Null is `None`, which is not the same as empty.
+    pub key: Option<Vec<u8>>,
+    /// Null, a tombstone, is `None`.
+    pub value: Option<Vec<u8>>,
+    /// Names and values in their order; `None` is a record without headers.
+    pub headers: Option<Vec<(String, Option<Vec<u8>>)>>,
+    /// `None` lets the key decide; always known of a record that was read.
+    pub partition: Option<i32>,
+    /// Only of a record that was read.
+    pub offset: Option<i64>,
+    /// Milliseconds since the Unix epoch.
+    pub timestamp_ms: Option<i64>,
+}
+
+impl TestRecord {
+    /// A record with a key and a value.
+    pub fn new(key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Self {
+        Self {
+            key: Some(key.into()),
+            value: Some(value.into()),
+            ..Self::default()
+        }
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: Option<&[u8]>) -> Self {
+        let header = (name.to_owned(), value.map(<[u8]>::to_vec));
+        self.headers.get_or_insert_default().push(header);
+        self
+    }
+
+    /// Names the partition to write to.
+    #[must_use]
+    pub fn on(mut self, partition: i32) -> Self {
+        self.partition = Some(partition);
+        self
+    }
+
+    /// The key as text; null and what is not UTF-8 are shown as such.
+    pub fn key_text(&self) -> String {
+        text(self.key.as_deref())
+    }
+
+    /// The value as text, like [`Self::key_text`].
+    pub fn text(&self) -> String {
+        text(self.value.as_deref())
+    }
+
+    /// The text of the first header of this name.
+    pub fn header_text(&self, name: &str) -> Option<String> {
+        let headers = self.headers.as_ref()?;
+        let (_, value) = headers.iter().find(|(key, _)| key == name)?;
+        Some(text(value.as_deref()))
+    }
+
+    /// The same key, value and headers, without what a broker added.
+    #[must_use]
+    pub fn payload(&self) -> Self {
+        Self {
+            key: self.key.clone(),
+            value: self.value.clone(),
+            headers: self.headers.clone(),
+            ..Self::default()
+        }
+    }
+
+    fn read(message: &BorrowedMessage<'_>) -> Self {
+        let headers = message.headers().map(|headers| {
+            let pair = |header: Header<'_, &[u8]>| {
+                (header.key.to_owned(), header.value.map(<[u8]>::to_vec))
+            };
+            headers.iter().map(pair).collect()
+        });
+        Self {
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().map(<[u8]>::to_vec),
+            headers,
+            partition: Some(message.partition()),
+            offset: Some(message.offset()),
+            timestamp_ms: message.timestamp().to_millis(),
+        }
+    }
+}
+
+impl<K: Into<Vec<u8>>, V: Into<Vec<u8>>> From<(Option<K>, Option<V>)> for TestRecord {
+    fn from((key, value): (Option<K>, Option<V>)) -> Self {
+        Self {
+            key: key.map(Into::into),
+            value: value.map(Into::into),
+            ..Self::default()
+        }
+    }
+}
+
+/// Writes keys and values as fast as they are acknowledged; returns how many.
+pub fn produce<K, V>(
+    bootstrap: &str,
+    topic: &str,
+    records: impl IntoIterator<Item = (Option<K>, Option<V>)>,
+) -> Result<u64>
+where
+    K: Into<Vec<u8>>,
+    V: Into<Vec<u8>>,
+{
+    produce_records(bootstrap, topic, records.into_iter().map(TestRecord::from))
+}
+
+/// Writes whole records and waits for every acknowledgement; returns how many.
+pub fn produce_records(
+    bootstrap: &str,
+    topic: &str,
+    records: impl IntoIterator<Item = TestRecord>,
+) -> Result<u64> {
+    let producer = producer(bootstrap, None)?;
+    send(&producer, topic, records)
+}
+
+/// How a transaction ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Readers of committed records see it.
+    Commit,
+    /// Only a gap in the offsets is left.
+    Abort,
+}
+
+/// Writes records in one transaction, which then ends as asked.
+pub fn produce_transaction(
+    bootstrap: &str,
+    topic: &str,
+    records: impl IntoIterator<Item = TestRecord>,
+    end: End,
+) -> Result<u64> {
+    let id = crate::kafka::unique("transaction");
+    let producer = producer(bootstrap, Some(&id))?;
+    let deadline = Instant::now() + TIMEOUT;
+    // The coordinator of a fresh cluster needs a moment.
+    while let Err(error) = producer.init_transactions(TIMEOUT) {
+        if Instant::now() > deadline {
+            return Err(error).context("cannot begin transactions");
+        }
+    }
+    producer.begin_transaction()?;
+    let sent = send(&producer, topic, records)?;
+    match end {
+        End::Commit => producer.commit_transaction(TIMEOUT)?,
+        End::Abort => producer.abort_transaction(TIMEOUT)?,
+    }
+    Ok(sent)
+}
+
+/// Reads every partition from its beginning to the end that it has when the reading gets there.
+pub fn consume_all(bootstrap: &str, topic: &str, read_committed: bool) -> Result<Vec<TestRecord>> {
+    let partitions = partitions(bootstrap, topic)?;
+    let consumer = reader(bootstrap, topic, &partitions, read_committed)?;
+    let mut open: BTreeSet<i32> = partitions.into_iter().collect();
+    let mut records = Vec::new();
+    let mut deadline = Instant::now() + TIMEOUT;
+    while !open.is_empty() {
+        match consumer.poll(POLL) {
+            Some(Ok(message)) => {
+                records.push(TestRecord::read(&message));
+                deadline = Instant::now() + TIMEOUT;
+            }
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                open.remove(&partition);
+            }
+            Some(Err(error)) if is_fatal(&error) => return Err(error.into()),
+            _ if Instant::now() > deadline => bail!("{topic}: no end of {open:?} in {TIMEOUT:?}"),
+            _ => {}
+        }
+    }
+    Ok(records)
+}
+
+/// Reads from the beginning, waiting for more, until there are `n` records; fewer in time is an error.
+/// Records that come later are not waited for: compare with [`end_offsets`] or [`consume_all`] for these.
+pub fn consume_until(
+    bootstrap: &str,
+    topic: &str,
+    n: usize,
+    timeout: Duration,
+) -> Result<Vec<TestRecord>> {
+    let deadline = Instant::now() + timeout;
+    let consumer = reader(bootstrap, topic, &partitions(bootstrap, topic)?, true)?;
+    let mut records = Vec::with_capacity(n);
+    while records.len() < n {
+        match consumer.poll(POLL) {
+            Some(Ok(message)) => records.push(TestRecord::read(&message)),
+            Some(Err(error)) if is_fatal(&error) => return Err(error.into()),
+            _ if Instant::now() > deadline => {
+                bail!("{topic}: {} of {n} records in {timeout:?}", records.len())
+            }
+            _ => {}
+        }
+    }
+    Ok(records)
+}
+
+/// The committed positions of a group, of the partitions that have one, in order.
+pub fn committed(bootstrap: &str, group: &str, topic: &str) -> Result<Vec<(i32, i64)>> {
+    let mut config = client_config(bootstrap);
+    let consumer: BaseConsumer = config.set("group.id", group).create()?;
+    let mut wanted = TopicPartitionList::new();
+    for partition in partitions(bootstrap, topic)? {
+        wanted.add_partition(topic, partition);
+    }
+    let found = consumer.committed_offsets(wanted, TIMEOUT)?;
+    let mut positions = Vec::new();
+    for element in found.elements() {
+        element.error()?;
+        if let Offset::Offset(offset) = element.offset() {
+            positions.push((element.partition(), offset));
+        }
+    }
+    positions.sort_unstable();
+    Ok(positions)
+}
+
+/// The end of each partition: the offset that the next record gets.
+pub fn end_offsets(bootstrap: &str, topic: &str) -> Result<Vec<(i32, i64)>> {
+    let consumer: BaseConsumer = client_config(bootstrap).create()?;
+    partitions(bootstrap, topic)?
+        .into_iter()
+        .map(|partition| {
+            let (_, end) = consumer.fetch_watermarks(topic, partition, TIMEOUT)?;
+            Ok((partition, end))
+        })
+        .collect()
+}
+
+/// The partitions of a topic that have a leader, in order; an unknown topic is an error.
+pub fn partitions(bootstrap: &str, topic: &str) -> Result<Vec<i32>> {
+    let consumer: BaseConsumer = client_config(bootstrap).create()?;
+    let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT)?;
+    let found = metadata
+        .topics()
+        .first()
+        .context("an answer without topics")?;
+    if let Some(error) = found.error() {
+        bail!("topic {topic}: {}", RDKafkaErrorCode::from(error));
+    }
+    let led = found
+        .partitions()
+        .iter()
+        .filter(|partition| partition.leader() >= 0);
+    let mut ids: Vec<i32> = led.map(rdkafka::metadata::MetadataPartition::id).collect();
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+/// How many brokers answer for the cluster; asks once, for a second.
+pub(crate) fn brokers(bootstrap: &str) -> Result<usize> {
+    let consumer: BaseConsumer = client_config(bootstrap).create()?;
+    let metadata = consumer.fetch_metadata(None, Duration::from_secs(1))?;
+    Ok(metadata.brokers().len())
+}
+
+fn text(bytes: Option<&[u8]>) -> String {
+    match bytes {
+        None => "(null)".to_owned(),
+        Some(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+    }
+}
+
+fn client_config(bootstrap: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", bootstrap)
+        // A group name is required also where no group is joined.
+        .set("group.id", "harness")
+        .set("allow.auto.create.topics", "false")
+        // Brokers go down in these tests; the clients report what matters by their results.
+        .set("log_level", "2")
+        .set("reconnect.backoff.ms", "20")
+        .set("reconnect.backoff.max.ms", "200");
+    config
+}
+
+fn reader(
+    bootstrap: &str,
+    topic: &str,
+    partitions: &[i32],
+    read_committed: bool,
+) -> Result<BaseConsumer> {
+    let isolation = if read_committed {
+        "read_committed"
+    } else {
+        "read_uncommitted"
+    };
+    let mut config = client_config(bootstrap);
+    let consumer: BaseConsumer = config
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .set("auto.offset.reset", "error")
+        .set("isolation.level", isolation)
+        .set("fetch.wait.max.ms", "50")
+        .create()?;
+    let mut assignment = TopicPartitionList::new();
+    for partition in partitions {
+        assignment.add_partition_offset(topic, *partition, Offset::Beginning)?;
+    }
+    consumer.assign(&assignment)?;
+    Ok(consumer)
+}
+
+/// Whether reading on is of no use. While a broker is away, librdkafka tells and tries again by itself.
+fn is_fatal(error: &KafkaError) -> bool {
+    !matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::PartitionEOF
+        )
+    ) && !matches!(error, KafkaError::PartitionEOF(_))
+}
+
+fn producer(bootstrap: &str, transactional_id: Option<&str>) -> Result<BaseProducer<Reports>> {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", bootstrap)
+        .set("log_level", "2")
+        .set("enable.idempotence", "true")
+        .set("partitioner", "murmur2_random")
+        .set("linger.ms", "5")
+        .set("batch.num.messages", "10000")
+        .set("queue.buffering.max.messages", "200000")
+        .set("reconnect.backoff.max.ms", "200");
+    if let Some(id) = transactional_id {
+        config.set("transactional.id", id);
+    }
+    Ok(config.create_with_context(Reports::default())?)
+}
+
+/// Counts the acknowledgements and keeps the first refusal.
+#[derive(Debug, Default)]
+struct Reports {
+    acknowledged: AtomicU64,
+    refusal: OnceLock<KafkaError>,
+}
+
+impl ClientContext for Reports {}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        match result {
+            Ok(_) => {
+                self.acknowledged.fetch_add(1, Ordering::Relaxed);
+            }
+            Err((error, _)) => drop(self.refusal.set(error.clone())),
+        }
+    }
+}
+
+fn send(
+    producer: &BaseProducer<Reports>,
+    topic: &str,
+    records: impl IntoIterator<Item = TestRecord>,
+) -> Result<u64> {
+    let before = producer.context().acknowledged.load(Ordering::Relaxed);
+    let mut sent = 0;
+    for record in records {
+        let mut next: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic);
+        next.key = record.key.as_deref();
+        next.payload = record.value.as_deref();
+        next.partition = record.partition;
+        next.timestamp = record.timestamp_ms;
+        next.headers = record.headers.as_ref().map(|headers| {
+            headers
+                .iter()
+                .fold(OwnedHeaders::new(), |all, (key, value)| {
+                    let value = value.as_deref();
+                    all.insert(Header { key, value })
+                })
+        });
+        // A full queue empties while reports are taken.
+        while let Err((error, back)) = producer.send(next) {
+            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+                return Err(error).with_context(|| format!("cannot send to {topic}"));
+            }
+            producer.poll(POLL);
+            next = back;
+        }
+        sent += 1;
+        if sent % 1000 == 0 {
+            producer.poll(Duration::ZERO);
+        }
+    }
+    producer.flush(TIMEOUT)?;
+    if let Some(error) = producer.context().refusal.get() {
+        bail!("{topic}: a record was refused: {error}");
+    }
+    let acknowledged = producer.context().acknowledged.load(Ordering::Relaxed) - before;
+    if acknowledged != sent {
+        bail!("{topic}: {acknowledged} of {sent} records were acknowledged");
+    }
+    Ok(sent)
+}

@@ -1,0 +1,319 @@
+//! A real Apache Kafka: one KRaft node from the jars that `cargo xtask setup` put into `target/kafka/lib`.
+//!
+//! It is handed properties and gives back a bootstrap address that answers. A node keeps its ports and
+//! its data while it is killed and started again.
+//! **Invariant:** when `start` returns, the node has answered a metadata request.
+
+use std::fs::{self, File};
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context as TaskContext, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use tempfile::TempDir;
+
+use crate::process::{Process, free_port};
+use crate::{clients, root, wait_until};
+
+/// 16 bytes in the base64 that Kafka writes its ids in.
+const CLUSTER_ID: &str = "a2Fma2Etd2FzbS10ZXN0cw";
+/// A loaded machine starts a node in several seconds.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+const ADMIN_TIMEOUT: Duration = Duration::from_secs(20);
+/// The first stage of the compiler is enough for a test's load, and half of the start is compiling.
+const JVM: [&str; 3] = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
+
+/// A running node; dropping it kills it and removes its data.
+#[derive(Debug)]
+pub struct Kafka {
+    bootstrap: String,
+    process: Process,
+    // Dropped after the process that writes there.
+    folder: TempDir,
+}
+
+/// A node to be started.
+#[derive(Debug, Default)]
+pub struct Builder {
+    properties: Vec<(String, String)>,
+}
+
+impl Builder {
+    /// Sets a property of the broker, over the harness's own.
+    #[must_use]
+    pub fn set(mut self, key: &str, value: &str) -> Self {
+        self.properties.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Formats the storage, starts the node and waits for its answer.
+    pub fn start(self) -> Result<Kafka> {
+        let jars = jars();
+        if !jars.join("complete").exists() {
+            bail!("no Kafka in target/kafka/lib: run `cargo xtask setup` first");
+        }
+        let runs = root().join("target/kafka/run");
+        fs::create_dir_all(&runs)?;
+        let folder = tempfile::Builder::new().prefix("node-").tempdir_in(runs)?;
+        let (broker, controller) = (free_port()?, free_port()?);
+        let properties = properties(folder.path(), broker, controller, &self.properties);
+        fs::write(folder.path().join("server.properties"), properties)?;
+        fs::write(
+            folder.path().join("log4j2.properties"),
+            log4j(folder.path()),
+        )?;
+        let format = java(folder.path())
+            .args(["kafka.tools.StorageTool", "format", "--standalone"])
+            .args(["-t", CLUSTER_ID, "-c"])
+            .arg(folder.path().join("server.properties"))
+            .output()
+            .context("cannot start java: run `cargo xtask setup` first")?;
+        if !format.status.success() {
+            let text = String::from_utf8_lossy(&format.stderr);
+            bail!("cannot format Kafka's storage: {text}");
+        }
+        let mut kafka = Kafka {
+            bootstrap: format!("127.0.0.1:{broker}"),
+            process: serve(folder.path())?,
+            folder,
+        };
+        kafka.wait_until_it_answers()?;
+        Ok(kafka)
+    }
+}
+
+impl Kafka {
+    /// Starts a node with the harness's own properties.
+    pub fn start() -> Result<Self> {
+        Self::builder().start()
+    }
+
+    /// A node to be started with other properties.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The node that the tests of this process share; they must not stop it, and they name their topics
+    /// and groups by [`unique`]. It is started at its first use and killed at the end of the process.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Kafka> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start().expect("the shared Kafka starts"))
+    }
+
+    /// What clients connect to: `127.0.0.1:port`. It stays the same over restarts.
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// Stops the node in good order and starts it again.
+    pub fn restart(&mut self) -> Result<()> {
+        self.stop()?;
+        self.start_again()
+    }
+
+    /// Stops the node in good order.
+    pub fn stop(&mut self) -> Result<()> {
+        self.process.signal("TERM")?;
+        self.process.wait(START_TIMEOUT).map(drop)
+    }
+
+    /// Kills the node with SIGKILL. What it has written is still in the system's page cache.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts the stopped or killed node on the same ports, with the same data.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.process = serve(self.folder.path())?;
+        self.wait_until_it_answers()
+    }
+
+    /// Creates a topic with one replica and waits until its partitions have a leader.
+    pub fn create_topic(&self, name: &str, partitions: i32, config: &[(&str, &str)]) -> Result<()> {
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        topic.config = config.to_vec();
+        let created = block_on(self.admin()?.create_topics([&topic], &admin_options()))?;
+        check(created)?;
+        let expected = usize::try_from(partitions)?;
+        let what = format!("{partitions} leaders of topic {name}");
+        wait_until(&what, ADMIN_TIMEOUT, || {
+            clients::partitions(&self.bootstrap, name).is_ok_and(|found| found.len() == expected)
+        })
+    }
+
+    /// Deletes a topic; clients learn of it a little later.
+    pub fn delete_topic(&self, name: &str) -> Result<()> {
+        check(block_on(
+            self.admin()?.delete_topics(&[name], &admin_options()),
+        )?)
+    }
+
+    /// Raises the number of partitions of a topic to `partitions`.
+    pub fn grow_topic(&self, name: &str, partitions: usize) -> Result<()> {
+        let grown = NewPartitions::new(name, partitions);
+        check(block_on(
+            self.admin()?.create_partitions([&grown], &admin_options()),
+        )?)
+    }
+
+    /// The end of the node's log, for a failed test's message.
+    pub fn log_tail(&self) -> String {
+        let read = |name| fs::read_to_string(self.folder.path().join(name)).unwrap_or_default();
+        let text = read("console.log") + &read("kafka.log");
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
+    fn wait_until_it_answers(&mut self) -> Result<()> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        // Kafka listens before it is ready, so only an answer counts.
+        while clients::brokers(&self.bootstrap).unwrap_or(0) == 0 {
+            if let Some(status) = self.process.ended()? {
+                bail!("Kafka ended at its start: {status}\n{}", self.log_tail());
+            }
+            if Instant::now() > deadline {
+                bail!("Kafka does not answer\n{}", self.log_tail());
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    fn admin(&self) -> Result<AdminClient<DefaultClientContext>> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.bootstrap);
+        Ok(config.create()?)
+    }
+}
+
+/// Returns `prefix` with an ending that no other call in any test process gets.
+pub fn unique(prefix: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let nth = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{prefix}-{}-{nth}", std::process::id())
+}
+
+fn jars() -> PathBuf {
+    root().join("target/kafka/lib")
+}
+
+fn java(folder: &Path) -> Command {
+    let mut command = Command::new("java");
+    let log4j = folder.join("log4j2.properties");
+    command
+        .args(JVM)
+        .arg(format!("-Dlog4j2.configurationFile={}", log4j.display()))
+        .arg("-cp")
+        .arg(jars().join("*"))
+        .current_dir(folder);
+    command
+}
+
+fn serve(folder: &Path) -> Result<Process> {
+    let console = File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join("console.log"))?;
+    let mut command = java(folder);
+    command
+        .arg("kafka.Kafka")
+        .arg(folder.join("server.properties"))
+        .stdout(console.try_clone()?)
+        .stderr(console);
+    Process::start(&mut command, Some(folder))
+}
+
+fn properties(folder: &Path, broker: u16, controller: u16, more: &[(String, String)]) -> String {
+    let mut text = format!(
+        "process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{broker}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={data}
+# A misspelt topic must fail its test, not come into being.
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+# A killed node cannot register again before its old session has ended.
+broker.session.timeout.ms=4000
+broker.heartbeat.interval.ms=500
+# Compaction is looked at twice a second, not every fifteen.
+log.cleaner.backoff.ms=500
+log.cleaner.dedupe.buffer.size=8388608
+",
+        data = folder.join("data").display()
+    );
+    for (key, value) in more {
+        // Of two lines with one key the later one counts.
+        text.push_str(&format!("{key}={value}\n"));
+    }
+    text
+}
+
+fn log4j(folder: &Path) -> String {
+    format!(
+        "status=error
+appender.file.type=File
+appender.file.name=file
+appender.file.fileName={log}
+appender.file.layout.type=PatternLayout
+appender.file.layout.pattern=%d{{ISO8601}} %p %c{{1}} %m%n
+rootLogger.level=info
+rootLogger.appenderRef.file.ref=file
+",
+        log = folder.join("kafka.log").display()
+    )
+}
+
+fn admin_options() -> AdminOptions {
+    // The answer waits until every broker knows of the change.
+    AdminOptions::new()
+        .operation_timeout(Some(ADMIN_TIMEOUT))
+        .request_timeout(Some(ADMIN_TIMEOUT))
+}
+
+fn check<E: std::fmt::Display>(results: Vec<Result<String, (String, E)>>) -> Result<()> {
+    for result in results {
+        if let Err((topic, error)) = result {
+            bail!("topic {topic}: {error}");
+        }
+    }
+    Ok(())
+}
+
+/// Runs a future on this thread. Unlike a runtime's, it may be called from an async test.
+fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = TaskContext::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}

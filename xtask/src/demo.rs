@@ -1,0 +1,282 @@
+//! The main job on real data: a week of earthquakes through the three examples, and a verdict.
+//!
+//! It builds host and examples, serves them on the embedded broker or a given Kafka, feeds the data with
+//! some broken lines, and compares what comes out with what the data says has to come out.
+//! **Invariant:** it succeeds only when every count is right and the host stopped in good order.
+
+use std::fs;
+use std::path::Path;
+use std::process;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::feed::Feed;
+use crate::guests::{self, EXAMPLES};
+use crate::served::{Served, consume, produce};
+use crate::sh::{step, target, write_file};
+use crate::{json, setup, test};
+
+/// How many alerts are shown.
+const SHOWN: usize = 5;
+
+/// The topics of the examples, as the host serves them in this run.
+struct Topics {
+    /// Appended to every name, so that runs against one Kafka do not meet.
+    suffix: String,
+    input: String,
+    alerts: String,
+    summaries: String,
+    dead_letters: String,
+}
+
+impl Topics {
+    fn new(suffix: String) -> Self {
+        let name = |name: &str| format!("{name}{suffix}");
+        Self {
+            input: name("earthquakes"),
+            alerts: name("alerts"),
+            summaries: name("summaries"),
+            dead_letters: name("earthquakes.dead-letter"),
+            suffix,
+        }
+    }
+}
+
+/// What came out, one JSON line a record.
+struct Outputs {
+    alerts: Vec<String>,
+    summaries: Vec<String>,
+    dead_letters: Vec<String>,
+}
+
+/// Runs the demo on `brokers`, or on the embedded broker; `keep` stays up afterwards.
+pub(crate) fn run(brokers: Option<&str>, keep: bool) -> Result<()> {
+    step("setup", setup::c_toolchain)?;
+    step("examples", || guests::build(&[EXAMPLES]))?;
+    step("build", test::build_host)?;
+    let start = Instant::now();
+    let topics = Topics::new(match brokers {
+        Some(_) => format!("-{}", run_id()),
+        None => String::new(),
+    });
+    let handlers = target("demo/handlers");
+    lay_out(&handlers, &topics.suffix)?;
+    let feed = Feed::read()?;
+
+    println!("\n── demo");
+    let handlers = handlers.to_string_lossy();
+    let mut args = vec!["--handlers", &*handlers, "--http", "127.0.0.1:0"];
+    match brokers {
+        Some(brokers) => args.extend(["--brokers", brokers]),
+        None => args.push("--dev"),
+    }
+    let mut host = Served::start(&args)?;
+    let brokers = match brokers {
+        Some(brokers) => brokers.to_owned(),
+        None => host.announced("embedded broker at ")?,
+    };
+    let http = host.announced("http on ")?;
+    println!("  serving target/demo/handlers on {brokers}, http on {http}");
+    // A topic that nobody has written to may not exist yet, and the host is ready when its topics are.
+    produce(&topics.input, &brokers, &feed.lines)?;
+    println!("  fed {} records to {}", feed.lines.len(), topics.input);
+    host.wait_until_ready(&http)?;
+
+    let outputs = collect(&topics, &brokers, &feed)?;
+    let problems = judge(&feed, &outputs);
+    report(&topics, &feed, &outputs);
+    println!(
+        "\n  took {:.1} s without the builds",
+        start.elapsed().as_secs_f64()
+    );
+    if keep {
+        what_to_try(&topics, &brokers, &http);
+        return host.wait();
+    }
+    host.stop()?;
+    println!("  the host drained, committed and stopped with exit code 0");
+    if !problems.is_empty() {
+        bail!("the counts are wrong:\n  {}", problems.join("\n  "));
+    }
+    println!("  every count is right");
+    Ok(())
+}
+
+/// Fills a fresh handlers folder with the examples, their topics and groups renamed.
+fn lay_out(handlers: &Path, suffix: &str) -> Result<()> {
+    if handlers.exists() {
+        fs::remove_dir_all(handlers).context("cannot empty target/demo/handlers")?;
+    }
+    for example in guests::examples()? {
+        example.lay_out(handlers)?;
+        let manifest = handlers.join(&example.name).join("handler.toml");
+        let text = fs::read_to_string(&manifest)?;
+        let group = format!("group = \"demo.{}\"\n", example.name);
+        let text = if suffix.is_empty() || text.contains("\ngroup = ") {
+            text
+        } else {
+            group + &text
+        };
+        write_file(&manifest, rename(&text, suffix).as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Appends the suffix to every topic and group that a manifest names.
+fn rename(manifest: &str, suffix: &str) -> String {
+    let named = |line: &str| {
+        let key = line.split('=').next().unwrap_or_default().trim();
+        key.contains("topic") || key == "group"
+    };
+    let rename = |line: &str| {
+        let parts: Vec<&str> = line.split('"').collect();
+        let renamed = parts.iter().enumerate().map(|(at, part)| {
+            // Every second part stands between quotes.
+            let end = if at % 2 == 1 { suffix } else { "" };
+            format!("{part}{end}")
+        });
+        renamed.collect::<Vec<String>>().join("\"")
+    };
+    manifest
+        .lines()
+        .map(|line| if named(line) { rename(line) } else { line.to_owned() } + "\n")
+        .collect()
+}
+
+fn collect(topics: &Topics, brokers: &str, feed: &Feed) -> Result<Outputs> {
+    let read = |topic: &str, wanted: usize, weight: fn(&str) -> usize| {
+        let mut seen = 0;
+        let lines = consume(topic, brokers, |line| {
+            seen += weight(line);
+            seen >= wanted
+        })?;
+        println!("  read {} records of {topic}", lines.len());
+        anyhow::Ok(lines)
+    };
+    Ok(Outputs {
+        alerts: read(&topics.alerts, feed.alerts, |_| 1)?,
+        dead_letters: read(&topics.dead_letters, feed.broken, |_| 1)?,
+        summaries: read(&topics.summaries, feed.good, summarised)?,
+    })
+}
+
+/// Returns how many earthquakes a record of `summaries` counts.
+fn summarised(line: &str) -> usize {
+    json::field(line, "value")
+        .and_then(|value| json::field(&value, "count"))
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(0)
+}
+
+fn judge(feed: &Feed, outputs: &Outputs) -> Vec<String> {
+    let counted: usize = outputs.summaries.iter().map(|line| summarised(line)).sum();
+    [
+        ("alerts", outputs.alerts.len(), feed.alerts),
+        ("dead letters", outputs.dead_letters.len(), feed.broken),
+        ("earthquakes in the summaries", counted, feed.good),
+    ]
+    .into_iter()
+    .filter(|(_, found, expected)| found != expected)
+    .map(|(what, found, expected)| format!("{what}: {found}, and the data says {expected}"))
+    .collect()
+}
+
+fn report(topics: &Topics, feed: &Feed, outputs: &Outputs) {
+    let Outputs {
+        alerts,
+        summaries,
+        dead_letters,
+    } = outputs;
+    println!("\n── what went in");
+    println!(
+        "  {} records to `{}`: {} earthquakes of {} networks and {} broken lines",
+        feed.lines.len(),
+        topics.input,
+        feed.good,
+        feed.networks,
+        feed.broken
+    );
+    println!("── what came out");
+    let (alerts_topic, least) = (&topics.alerts, feed.threshold);
+    println!(
+        "  {} alerts in `{alerts_topic}`: magnitude {least} or more",
+        alerts.len()
+    );
+    println!(
+        "  {} summaries in `{}`: by network and batch",
+        summaries.len(),
+        topics.summaries
+    );
+    println!("── where the dead letters are");
+    println!(
+        "  {} records in `{}`, for example",
+        dead_letters.len(),
+        topics.dead_letters
+    );
+    if let Some(line) = dead_letters.first() {
+        println!(
+            "    value   {}",
+            json::field(line, "value").unwrap_or_default()
+        );
+        println!(
+            "    headers {}",
+            json::field(line, "headers").unwrap_or_default()
+        );
+    }
+    println!("── {SHOWN} of the alerts");
+    for line in alerts.iter().take(SHOWN) {
+        let value = json::field(line, "value").unwrap_or_default();
+        let get = |name| json::field(&value, name).unwrap_or_default();
+        println!(
+            "  {:>4}  {:<3} {}",
+            get("magnitude"),
+            get("network"),
+            get("place")
+        );
+    }
+}
+
+fn what_to_try(topics: &Topics, brokers: &str, http: &str) {
+    let input = &topics.input;
+    println!(
+        r#"
+── still up; try this in another terminal, end with Ctrl-C
+  see every alert as it comes:
+    target/release/kafka-wasm-host consume {alerts} --brokers {brokers} --from beginning
+  send an earthquake, then a broken line:
+    echo '{{"network":"me","magnitude":7.2,"place":"my desk"}}' | target/release/kafka-wasm-host produce {input} --brokers {brokers}
+    echo 'not an earthquake' | target/release/kafka-wasm-host produce {input} --brokers {brokers}
+  read what was refused, and why:
+    target/release/kafka-wasm-host consume {dead_letters} --brokers {brokers} --from beginning
+  change examples/earthquakes, then replace it while it runs:
+    cargo xtask guests && cp target/handlers/earthquakes/earthquakes.wasm target/demo/handlers/earthquakes/
+  look inside:
+    http://{http}/readyz   http://{http}/metrics   target/demo/host.log"#,
+        alerts = topics.alerts,
+        dead_letters = topics.dead_letters,
+    );
+}
+
+/// Returns a name that no earlier run on the same Kafka has used.
+fn run_id() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    format!(
+        "{}-{}",
+        since.unwrap_or(Duration::ZERO).as_secs(),
+        process::id()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rename;
+
+    #[test]
+    fn only_topics_and_groups_are_renamed() {
+        let manifest = "topics = [\"a\", \"b\"]\ngroup = \"g\"\n[config]\nalerts-topic = \"c\"\nname = \"d\"\n";
+        let renamed = "topics = [\"a-1\", \"b-1\"]\ngroup = \"g-1\"\n[config]\nalerts-topic = \"c-1\"\nname = \"d\"\n";
+        assert_eq!(rename(manifest, "-1"), renamed);
+        assert_eq!(rename(manifest, ""), manifest);
+    }
+}

@@ -1,0 +1,113 @@
+//! The tasks of this repository: `cargo xtask <task>`.
+//!
+//! It is the only script language here, and it is built first, on a machine that has nothing but cargo
+//! and a C compiler. So it depends on no crate of this workspace and on nothing that links a C library.
+//! **Invariant:** every task can be run again at any time, and does only what is still missing.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "printing is what a task runner does"
+)]
+#![expect(
+    clippy::disallowed_types,
+    reason = "no tokio here: tasks are timed by the clock of std"
+)]
+
+mod check;
+mod demo;
+mod feed;
+mod guests;
+mod json;
+mod kafka;
+mod served;
+mod setup;
+mod sh;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "The tasks of this repository"
+)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Finds or installs what the other tasks need, one line each
+    Setup {
+        /// Leave out Java, Kafka and cargo-deny
+        #[arg(long)]
+        fast: bool,
+    },
+    /// Builds the examples and the test fixtures for wasm32-wasip2
+    Guests,
+    /// Formatting, lints, licences and documentation
+    Check,
+    /// Every test, with a real Apache Kafka that the tests start themselves
+    Test {
+        /// Skip, and count, the tests that need a real Kafka
+        #[arg(long)]
+        fast: bool,
+        /// Run only the tests whose name contains this
+        filter: Option<String>,
+    },
+    /// Runs the examples on real data and checks what comes out
+    Demo {
+        /// Use this Kafka (host:port,…) and not the embedded broker
+        #[arg(long, value_name = "LIST")]
+        brokers: Option<String>,
+        /// Stay up afterwards, to try things, until Ctrl-C
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Measures speed and memory
+    Bench {
+        #[command(subcommand)]
+        bench: Bench,
+    },
+    /// Writes the generated pages of docs/ anew
+    Docs,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// A record's path through the host against native loops, on a real Kafka
+    Path {
+        /// Records of each run
+        #[arg(long)]
+        records: Option<u64>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\nerror: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    match task {
+        Task::Setup { fast } => setup::all(fast),
+        Task::Guests => sh::step("guests", || guests::build(&guests::ALL)),
+        Task::Check => check::run_all(),
+        Task::Test { fast, filter } => test::run_all(fast, filter.as_deref()),
+        Task::Demo { brokers, keep } => demo::run(brokers.as_deref(), keep),
+        Task::Bench {
+            bench: Bench::Path { records },
+        } => test::bench_path(records),
+        Task::Docs => test::docs(),
+    }
+}

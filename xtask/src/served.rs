@@ -1,0 +1,219 @@
+//! The host's binary as the demo runs it: `serve` as a child process, `produce` and `consume` beside it.
+//!
+//! It is handed arguments and gives back what the programs print.
+//! **Invariant:** the server dies with this program, however this program ends.
+
+use std::env;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::sh::{capture, cmd, target};
+
+/// A slow machine is not a failure, a stuck one is.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// After the last expected line, one too many would come within this time.
+const LINGER: Duration = Duration::from_millis(500);
+const POLL: Duration = Duration::from_millis(50);
+
+/// Returns a command of the host's binary, without what the user may have set for another host.
+fn binary(subcommand: &str) -> Command {
+    let mut command = cmd(target("release/kafka-wasm-host"));
+    command.arg(subcommand);
+    for (key, _) in env::vars_os() {
+        if key.to_string_lossy().starts_with("KAFKA_WASM_") {
+            command.env_remove(key);
+        }
+    }
+    command
+}
+
+/// A running `kafka-wasm-host serve`.
+pub(crate) struct Served {
+    child: Child,
+    watchdog: Child,
+    stdout: Receiver<String>,
+    log: PathBuf,
+}
+
+impl Served {
+    /// Starts `serve` with these arguments; it logs to `target/demo/host.log`.
+    pub(crate) fn start(args: &[&str]) -> Result<Self> {
+        let log = target("demo/host.log");
+        let mut child = binary("serve")
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log).context("cannot write target/demo/host.log")?)
+            .spawn()
+            .context("cannot start the host")?;
+        let watchdog = watch(child.id())?;
+        let stdout = lines_of(&mut child)?;
+        Ok(Self {
+            child,
+            watchdog,
+            stdout,
+            log,
+        })
+    }
+
+    /// Waits for a line that starts with `prefix` and returns its next word.
+    pub(crate) fn announced(&mut self, prefix: &str) -> Result<String> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.stdout.recv_timeout(left) {
+                Ok(line) => {
+                    let word = line.strip_prefix(prefix).map(str::split_whitespace);
+                    if let Some(word) = word.and_then(|mut words| words.next()) {
+                        return Ok(word.to_owned());
+                    }
+                }
+                Err(_) => bail!("the host did not print `{prefix} …`\n{}", self.log_tail()),
+            }
+        }
+    }
+
+    /// Waits until `/readyz` says yes.
+    pub(crate) fn wait_until_ready(&mut self, http: &str) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = get(http, "/readyz").unwrap_or_default();
+            if answer.split(' ').nth(1) == Some("200") {
+                return Ok(());
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the host ended: {status}\n{}", self.log_tail());
+            }
+            if Instant::now() > deadline {
+                bail!("the host is not ready\n{answer}\n{}", self.log_tail());
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    /// Asks the host to stop and expects that it drains and exits with 0.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        // There is no signal in std, and `kill` is a builtin of every shell.
+        let pid = self.child.id().to_string();
+        capture(cmd("sh").args(["-c", "kill -TERM \"$1\"", "sh", &pid]))?;
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait()? {
+                if status.success() {
+                    return Ok(());
+                }
+                bail!("the host ended with {status}\n{}", self.log_tail());
+            }
+            thread::sleep(POLL);
+        }
+        bail!("the host does not stop\n{}", self.log_tail())
+    }
+
+    /// Waits until the host ends by itself, as it does after Ctrl-C.
+    pub(crate) fn wait(mut self) -> Result<()> {
+        self.child.wait().context("cannot wait for the host")?;
+        Ok(())
+    }
+
+    fn log_tail(&self) -> String {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        let tail = lines.iter().skip(lines.len().saturating_sub(20));
+        let tail: Vec<&str> = tail.copied().collect();
+        format!("the end of target/demo/host.log:\n{}", tail.join("\n"))
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // The watchdog goes first: it must not find another process under an old number.
+        let _ = self.watchdog.kill();
+        let _ = self.watchdog.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends JSON lines to a topic with `kafka-wasm-host produce`.
+pub(crate) fn produce(topic: &str, brokers: &str, lines: &[String]) -> Result<()> {
+    let mut child = binary("produce")
+        .args([topic, "--brokers", brokers, "--format", "json"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .context("cannot start `produce`")?;
+    let mut stdin = child.stdin.take().context("`produce` has an input")?;
+    let sent = stdin.write_all((lines.join("\n") + "\n").as_bytes());
+    drop(stdin);
+    let status = child.wait()?;
+    if !status.success() {
+        bail!("`kafka-wasm-host produce {topic}` failed: {status}");
+    }
+    sent.context("`produce` did not read its input")
+}
+
+/// Reads a topic from its beginning with `kafka-wasm-host consume` until `is_enough` says so of a line,
+/// and a little longer, so that what comes too often is seen too.
+pub(crate) fn consume(
+    topic: &str,
+    brokers: &str,
+    mut is_enough: impl FnMut(&str) -> bool,
+) -> Result<Vec<String>> {
+    let mut child = binary("consume")
+        .args([topic, "--brokers", brokers, "--from", "beginning"])
+        .args(["--format", "json", "--timeout", "60s"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start `consume`")?;
+    let stdout = lines_of(&mut child)?;
+    let mut lines = Vec::new();
+    let mut deadline = Instant::now() + PATIENCE;
+    // It ends at the deadline, and also when `consume` ends by itself.
+    while let Ok(line) = stdout.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        if is_enough(&line) {
+            deadline = Instant::now() + LINGER;
+        }
+        lines.push(line);
+    }
+    child.kill().context("cannot stop `consume`")?;
+    child.wait().context("cannot stop `consume`")?;
+    Ok(lines)
+}
+
+/// Returns the whole answer to a GET, head and body.
+fn get(address: &str, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+/// Starts a shell that kills `pid` when our end of its input closes, and it closes when we end.
+fn watch(pid: u32) -> Result<Child> {
+    Command::new("sh")
+        .args(["-c", "read -r _; kill -9 \"$1\"", "sh", &pid.to_string()])
+        .stdin(Stdio::piped())
+        .spawn()
+        .context("cannot start sh")
+}
+
+fn lines_of(child: &mut Child) -> Result<Receiver<String>> {
+    let stdout = child.stdout.take().context("the child's output is piped")?;
+    let (line_tx, line_rx) = sync_channel(1024);
+    thread::spawn(move || {
+        let lines = BufReader::new(stdout).lines().map_while(Result::ok);
+        // The receiver is gone when nobody waits for lines any more; the child must not block then.
+        lines.for_each(|line| drop(line_tx.try_send(line)));
+    });
+    Ok(line_rx)
+}

@@ -1,0 +1,99 @@
+//! Runs what is judged by running it: tests, the benchmark, and the generated documentation.
+//!
+//! It is handed a filter and sets up what the tests need; the tests start their servers themselves.
+//! **Invariant:** a skipped test is counted and said, never silently left out.
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::check::native;
+use crate::guests::{self, EXAMPLES, SDK};
+use crate::sh::{capture, cargo, cmd, run, step, target};
+use crate::{kafka, setup};
+
+/// Tests of the claims binary that need a real Kafka live in this module.
+const NEEDS_KAFKA: &str = "kafka::";
+
+/// Runs every test whose name contains `filter`; `fast` skips those that need a server.
+pub(crate) fn run_all(fast: bool, filter: Option<&str>) -> Result<()> {
+    step("setup", || {
+        setup::c_toolchain()?;
+        if fast { Ok(()) } else { kafka::jars() }
+    })?;
+    step("guests", || guests::build(&guests::ALL))?;
+    step("build", build_host)?;
+    let skipped = if fast { count_skipped(filter)? } else { 0 };
+    step("tests of the host", || {
+        let mut command = cargo("test");
+        command.args(["--release", "--workspace"]);
+        command.args(filter).arg("--");
+        if fast {
+            command.args(["--skip", NEEDS_KAFKA]);
+        }
+        run(&mut command)
+    })?;
+    step("tests of the guests", || {
+        run(native("test", SDK).args(filter))?;
+        run(native("test", EXAMPLES).args(filter))
+    })?;
+    if fast {
+        println!("\n{skipped} tests skipped: they need a real Kafka (run without --fast)");
+    }
+    Ok(())
+}
+
+/// Builds the host's binary in the one profile that everything here uses.
+pub(crate) fn build_host() -> Result<()> {
+    build("kafka-wasm-host")?;
+    let binary = target("release/kafka-wasm-host");
+    let bytes = binary.metadata().context("the binary was not built")?.len();
+    println!("  target/release/kafka-wasm-host: {} MB", bytes / 1_000_000);
+    Ok(())
+}
+
+fn build(bin: &str) -> Result<()> {
+    // The whole workspace is selected, so that the dependencies get the features that the tests need
+    // and are not built a second time for them.
+    run(cargo("build").args(["--release", "--workspace", "--bin", bin]))
+}
+
+/// Measures a record's path; the program prints its table itself.
+pub(crate) fn bench_path(records: Option<u64>) -> Result<()> {
+    step("setup", || {
+        setup::c_toolchain()?;
+        kafka::jars()
+    })?;
+    step("guests", || guests::build(&guests::ALL))?;
+    step("build", || {
+        build("bench-path")?;
+        build_host()
+    })?;
+    let mut bench = cmd(target("release/bench-path"));
+    if let Some(records) = records {
+        bench.args(["--records", &records.to_string()]);
+    }
+    run(&mut bench)
+}
+
+/// Writes the generated pages anew: the tests that compare them write them when they are asked to.
+pub(crate) fn docs() -> Result<()> {
+    setup::c_toolchain()?;
+    let mut command = cargo("test");
+    command
+        .args(["--release", "--workspace", "--lib", "docs"])
+        .env("UPDATE_DOCS", "1");
+    run(&mut command)
+}
+
+fn count_skipped(filter: Option<&str>) -> Result<usize> {
+    let mut command = cargo("test");
+    command.args(["--release", "--workspace", "--test", "claims"]);
+    command.args(filter).args(["--", "--list"]);
+    let list = capture(&mut command)?;
+    if !list.contains(" tests,") && !list.contains(" test,") {
+        bail!("cannot read the list of tests:\n{list}");
+    }
+    Ok(list
+        .lines()
+        .filter(|line| line.contains(NEEDS_KAFKA) && line.ends_with(": test"))
+        .count())
+}
