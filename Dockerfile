@@ -37,7 +37,7 @@ RUN mkdir -p /handlers /var/cache/kafka-wasm-host && \
     chown 10001:10001 /var/cache/kafka-wasm-host && \
     chmod 700 /var/cache/kafka-wasm-host
 USER 10001:10001
-ENV KAFKA_WASM_CACHE_DIR=/var/cache/kafka-wasm-host
+ENV KAFKA_WASM_CACHE=/var/cache/kafka-wasm-host
 VOLUME ["/handlers", "/var/cache/kafka-wasm-host"]
 EXPOSE 8080
 STOPSIGNAL SIGTERM

@@ -124,21 +124,21 @@ async fn settle_each(
     attempt: u32,
 ) -> Result<Left, Stopped> {
     let mut failed = failed.into_iter().peekable();
-    let (mut handled, mut dropped, mut bad) = (Cargo::new(), Cargo::new(), Vec::new());
+    let (mut good, mut dropped, mut bad) = (Cargo::new(), Cargo::new(), Vec::new());
     for (place, started) in cargo.into_iter().enumerate() {
         if let Some((_, failure)) = failed.next_if(|(failed, _)| *failed == place) {
             bad.push((started, failure));
         } else if filtered.contains(&place) {
             dropped.push(started);
         } else {
-            handled.push(started);
+            good.push(started);
         }
     }
     // The outputs of the batch go with the records that were handled, or with the dropped ones if there are no other.
-    if handled.is_empty() && dropped.is_empty() {
+    if good.is_empty() && dropped.is_empty() {
         send_outputs_alone(lane, handler).await;
     }
-    finish_all(lane, handler, handled, Ending::Handled, None).await;
+    finish_all(lane, handler, good, Ending::Handled, None).await;
     finish_all(lane, handler, dropped, Ending::Filtered, None).await;
     settle_failed(lane, handler, bad, attempt).await
 }

@@ -1,10 +1,10 @@
 //! The producers of the host, one for each set of librdkafka settings.
 //!
-//! **Invariant:** handlers with equal settings share a producer; one that nobody uses any more is flushed and closed
-//! by its last user.
+//! **Invariant:** handlers with equal settings share a producer, and a producer is closed only when no handler uses it
+//! and none of its outputs is under way: closing it earlier would throw them away.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 
@@ -15,7 +15,7 @@ use crate::sink::{Error, Sink};
 pub(crate) struct Sinks {
     /// librdkafka keys for every producer, below those of the manifests.
     kafka: BTreeMap<String, String>,
-    open: Mutex<BTreeMap<BTreeMap<String, String>, Weak<Sink>>>,
+    open: Mutex<BTreeMap<BTreeMap<String, String>, Arc<Sink>>>,
 }
 
 impl Sinks {
@@ -29,23 +29,31 @@ impl Sinks {
     /// Returns the producer with these settings of a manifest on top of the host's.
     pub(crate) fn get(&self, manifest: &BTreeMap<String, String>) -> Result<Arc<Sink>, Error> {
         let mut open = self.open.lock();
-        open.retain(|_, sink| sink.strong_count() > 0);
-        if let Some(sink) = open.get(manifest).and_then(Weak::upgrade) {
-            return Ok(sink);
+        if let Some(sink) = open.get(manifest) {
+            return Ok(Arc::clone(sink));
         }
         let mut kafka = self.kafka.clone();
         kafka.extend(manifest.clone());
         let sink = Arc::new(Sink::start(&kafka)?);
-        open.insert(manifest.clone(), Arc::downgrade(&sink));
+        open.insert(manifest.clone(), Arc::clone(&sink));
         Ok(sink)
+    }
+
+    /// Closes the producers that nobody needs any more. Takes a moment for each: not for the record path.
+    pub(crate) fn close_unused(&self) {
+        let unused: Vec<Arc<Sink>> = {
+            let mut open = self.open.lock();
+            let (kept, unused): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut *open)
+                .into_iter()
+                .partition(|(_, sink)| Arc::strong_count(sink) > 1 || sink.under_way() > 0);
+            *open = kept;
+            unused.into_values().collect()
+        };
+        drop(unused);
     }
 
     /// Lists the open producers.
     pub(crate) fn open(&self) -> Vec<Arc<Sink>> {
-        self.open
-            .lock()
-            .values()
-            .filter_map(Weak::upgrade)
-            .collect()
+        self.open.lock().values().cloned().collect()
     }
 }

@@ -76,7 +76,8 @@ impl Histogram {
         self.sum_us.add(us);
     }
 
-    fn read(&self) -> HistogramReading {
+    /// Reads all buckets.
+    pub(crate) fn read(&self) -> HistogramReading {
         HistogramReading {
             buckets: std::array::from_fn(|place| self.buckets.get(place).map_or(0, Counter::get)),
             sum_us: self.sum_us.get(),

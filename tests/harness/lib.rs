@@ -13,6 +13,7 @@ pub mod handlers;
 pub mod host;
 pub mod kafka;
 mod process;
+mod record;
 
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -20,10 +21,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-pub use clients::TestRecord;
 pub use handlers::{HandlersDir, guest};
 pub use host::Host;
 pub use kafka::Kafka;
+pub use record::TestRecord;
 
 /// Polls `condition` every 20 ms until it holds; the error names `what` was waited for.
 pub fn wait_until(

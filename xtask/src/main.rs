@@ -62,7 +62,7 @@ enum Task {
     },
     /// Runs the examples on real data and checks what comes out
     Demo {
-        /// Use this Kafka (host:port,…) and not the embedded broker
+        /// Use this Kafka (host:port,…), which has to make topics on first use, and not the embedded broker
         #[arg(long, value_name = "LIST")]
         brokers: Option<String>,
         /// Stay up afterwards, to try things, until Ctrl-C

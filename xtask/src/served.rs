@@ -3,6 +3,7 @@
 //! It is handed arguments and gives back what the programs print.
 //! **Invariant:** the server dies with this program, however this program ends.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::json;
 use crate::sh::{capture, cmd, target};
 
 /// A slow machine is not a failure, a stuck one is.
@@ -159,17 +161,61 @@ pub(crate) fn produce(topic: &str, brokers: &str, lines: &[String]) -> Result<()
     sent.context("`produce` did not read its input")
 }
 
-/// Reads a topic from its beginning with `kafka-wasm-host consume` until `is_enough` says so of a line,
+/// The last offset of each partition of a topic, at some time.
+#[derive(Default)]
+pub(crate) struct Ends(BTreeMap<String, f64>);
+
+impl Ends {
+    /// Reads the topic to its end; one that does not exist has no ends.
+    pub(crate) fn of(topic: &str, brokers: &str) -> Result<Self> {
+        let output = consume_command(topic, brokers, "3s")
+            .arg("--until-end")
+            .stderr(Stdio::null())
+            .output()
+            .context("cannot start `consume`")?;
+        let mut ends = Self::default();
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            if let Some((partition, offset)) = place(line) {
+                ends.0.insert(partition, offset);
+            }
+        }
+        Ok(ends)
+    }
+
+    fn is_older_than(&self, line: &str) -> bool {
+        let last = place(line).and_then(|(partition, offset)| {
+            let last = self.0.get(&partition)?;
+            Some(offset > *last)
+        });
+        last.unwrap_or(true)
+    }
+}
+
+fn place(line: &str) -> Option<(String, f64)> {
+    Some((
+        json::field(line, "partition")?,
+        json::number(line, "offset")?,
+    ))
+}
+
+fn consume_command(topic: &str, brokers: &str, timeout: &str) -> Command {
+    let mut command = binary("consume");
+    command
+        .args([topic, "--brokers", brokers, "--from", "beginning"])
+        .args(["--format", "json", "--timeout", timeout])
+        .stdin(Stdio::null());
+    command
+}
+
+/// Reads what a topic got since `old` with `kafka-wasm-host consume` until `is_enough` says so of a line,
 /// and a little longer, so that what comes too often is seen too.
 pub(crate) fn consume(
     topic: &str,
     brokers: &str,
+    old: &Ends,
     mut is_enough: impl FnMut(&str) -> bool,
 ) -> Result<Vec<String>> {
-    let mut child = binary("consume")
-        .args([topic, "--brokers", brokers, "--from", "beginning"])
-        .args(["--format", "json", "--timeout", "60s"])
-        .stdin(Stdio::null())
+    let mut child = consume_command(topic, brokers, "60s")
         .stdout(Stdio::piped())
         .spawn()
         .context("cannot start `consume`")?;
@@ -178,6 +224,9 @@ pub(crate) fn consume(
     let mut deadline = Instant::now() + PATIENCE;
     // It ends at the deadline, and also when `consume` ends by itself.
     while let Ok(line) = stdout.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        if !old.is_older_than(&line) {
+            continue;
+        }
         if is_enough(&line) {
             deadline = Instant::now() + LINGER;
         }

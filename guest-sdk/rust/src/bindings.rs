@@ -89,7 +89,7 @@ world!(
 world!(context, "define-context", "export_context");
 world!(partition, "partitions", "export_partition");
 
-/// `on-message`. The only world of single records also names the imports: those of [`imports`].
+/// `on-message`. The only world of single records also names the imports: those of `imports`.
 pub mod message {
     wit_bindgen::generate!({
         path: "wit",

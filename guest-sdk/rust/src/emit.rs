@@ -238,7 +238,7 @@ mod tests {
     fn every_part_of_a_record_arrives() {
         emit("t")
             .key("k")
-            .bytes(&[1, 2])
+            .bytes([1, 2])
             .header("a", "1")
             .header("a", None::<&str>)
             .partition(3)

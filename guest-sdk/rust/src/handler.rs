@@ -74,8 +74,8 @@ macro_rules! __function {
 #[macro_export]
 macro_rules! __export {
     ($module:ident $export:ident $interface:ident { $($body:tt)* }) => {
+        #[allow(dead_code, reason = "used by the export, which exists on wasm only")]
         const _: () = {
-            #[allow(dead_code, reason = "used by the export, which exists on wasm only")]
             struct __Hook;
 
             impl $crate::__private::$module::exports::kafka::handler::$interface::Guest for __Hook {
@@ -239,6 +239,10 @@ macro_rules! __partition_hooks {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the signatures are those of the hooks"
+)]
 mod tests {
     //! That every hook compiles, by its name and by a path; what they do is tested in the modules.
 
@@ -269,7 +273,6 @@ mod tests {
             Ok(batch)
         }
         fn on_finished(_: &[Message], _: Outcome) {}
-        #[expect(clippy::needless_pass_by_value, reason = "the hook's signature")]
         fn define_context(_: Config) -> Result {
             Ok(())
         }

@@ -41,6 +41,7 @@ mod payload;
 mod stderr;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
+mod words;
 
 pub use batch::{Batch, BulkFailure, IntoBulkResult};
 pub use bindings::imports::kafka::handler::types::{
@@ -62,3 +63,8 @@ pub mod __private {
     };
     pub use crate::hook::*;
 }
+
+/// Compiles the code of the README with the documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -68,8 +68,13 @@ impl Deployer {
             changed |= self.consider(candidate).await;
         }
         if changed {
+            // What stood in the way of a handler may be gone.
+            for candidate in scan.candidates.values() {
+                self.consider_again(candidate).await;
+            }
             self.publish();
         }
+        self.sinks.close_unused();
         let mut problems = scan.problems;
         for (id, known) in &self.known {
             for (number, problem) in known.problems.iter().enumerate() {
@@ -141,6 +146,16 @@ impl Deployer {
         };
         self.known.insert(candidate.id.clone(), known);
         changed
+    }
+
+    /// Loads a handler once more that was refused.
+    async fn consider_again(&mut self, candidate: &Candidate) {
+        if let Some(known) = self.known.get_mut(&candidate.id)
+            && !known.problems.is_empty()
+        {
+            known.facts = Facts::default();
+            self.consider(candidate).await;
+        }
     }
 
     /// Loads and tries out; `None` when the files say what serves already.

@@ -89,7 +89,7 @@ fn component_path(candidate: &Candidate, named: Option<&str>) -> Result<PathBuf,
             "{manifest}: there is no component beside it (expected one .wasm file)"
         )),
         several => {
-            let names: Vec<String> = several
+            let listed: Vec<String> = several
                 .iter()
                 .filter_map(|path| path.file_name())
                 .map(|name| name.to_string_lossy().into())
@@ -97,7 +97,7 @@ fn component_path(candidate: &Candidate, named: Option<&str>) -> Result<PathBuf,
             Err(format!(
                 "{manifest}: there are {} components beside it ({}); say which: component = \"…\"",
                 several.len(),
-                names.join(", ")
+                listed.join(", ")
             ))
         }
     }

@@ -9,6 +9,6 @@ mod scan;
 mod watch;
 
 pub(crate) use board::Board;
-pub(crate) use check::{Report, check};
+pub(crate) use check::check;
 pub(crate) use deployer::Deployer;
 pub(crate) use watch::FolderWatch;

@@ -19,8 +19,8 @@ pub(super) const MANIFEST: &str = "handler.toml";
 struct FileFacts {
     inode: u64,
     len: u64,
-    changed_s: i64,
-    changed_ns: i64,
+    /// Seconds and nanoseconds of the last change of the file's content or facts.
+    changed: (i64, i64),
 }
 
 /// Facts of all files that make up one handler.
@@ -31,12 +31,11 @@ impl Facts {
     fn of(paths: impl IntoIterator<Item = PathBuf>) -> Self {
         let facts = |path: &Path| {
             let found = fs::metadata(path).ok()?;
-            let (changed_s, changed_ns) = (found.ctime(), found.ctime_nsec());
+            let changed = (found.ctime(), found.ctime_nsec());
             Some(FileFacts {
                 inode: found.ino(),
                 len: found.len(),
-                changed_s,
-                changed_ns,
+                changed,
             })
         };
         Self(

@@ -66,6 +66,10 @@ pub(super) struct HeaderResult {
 /// `types.message`, lifted from `did-receive` and `did-receive-bulk`.
 #[derive(ComponentType, Lift, Debug)]
 #[component(record)]
+#[expect(
+    dead_code,
+    reason = "a returned record keeps the place of the original"
+)]
 pub(super) struct MessageResult {
     topic: String,
     partition: u32,
@@ -187,6 +191,7 @@ impl<'a> FailureParam<'a> {
 #[derive(ComponentType, Lift, Debug, Clone, Copy)]
 #[component(enum)]
 #[repr(u8)]
+#[expect(dead_code, reason = "made by lifting only")]
 pub(super) enum VerdictResult {
     #[component(name = "resume")]
     Resume,
@@ -284,6 +289,7 @@ pub(super) enum EmitError {
 #[derive(ComponentType, Lift, Clone, Copy)]
 #[component(enum)]
 #[repr(u8)]
+#[expect(dead_code, reason = "most cases are made by lifting only")]
 pub(super) enum LogLevel {
     #[component(name = "trace")]
     Trace,

@@ -123,16 +123,15 @@ impl Handler {
             .cache
             .as_ref()
             .and_then(|cache| cache.load(engine, wasm));
-        let component = match cached {
-            Some(component) => component,
-            None => {
-                let component =
-                    Component::new(engine, wasm).map_err(|error| Error::Compile(chain(&error)))?;
-                if let Some(cache) = &runtime.cache {
-                    cache.store(engine, wasm, &component);
-                }
-                component
+        let component = if let Some(component) = cached {
+            component
+        } else {
+            let component =
+                Component::new(engine, wasm).map_err(|error| Error::Compile(chain(&error)))?;
+            if let Some(cache) = &runtime.cache {
+                cache.store(engine, wasm, &component);
             }
+            component
         };
         let hooks = Hooks::find(&component);
         check_exports(runtime, &component, &hooks)?;

@@ -170,7 +170,7 @@ impl Instance {
         &mut self,
         config: &BTreeMap<String, String>,
     ) -> Result<(), StartError> {
-        let Some(function) = self.functions.define_context.clone() else {
+        let Some(function) = self.functions.define_context else {
             return Ok(());
         };
         let config: Vec<(&str, &str)> = config

@@ -47,7 +47,7 @@ impl Instance {
         record: &RecordView<'_>,
         started: Instant,
     ) -> Result<Option<MessageResult>, Failure> {
-        let Some(function) = self.functions.did_receive.clone() else {
+        let Some(function) = self.functions.did_receive else {
             return Ok(None);
         };
         let headers = header_params(&record.headers);
@@ -65,11 +65,11 @@ impl Instance {
     ) -> Result<Outcome, Failure> {
         let functions = &self.functions;
         let tombstone = if record.value.is_none() {
-            functions.on_tombstone.clone()
+            functions.on_tombstone
         } else {
             None
         };
-        let Some(function) = tombstone.or_else(|| functions.on_message.clone()) else {
+        let Some(function) = tombstone.or(functions.on_message) else {
             return self.on_single_batch(record, started).await;
         };
         let headers = header_params(&record.headers);
@@ -116,7 +116,7 @@ impl Instance {
         records: &[RecordView<'_>],
         started: Instant,
     ) -> Result<BulkOutcome, Failure> {
-        let Some(function) = self.functions.did_receive_bulk.clone() else {
+        let Some(function) = self.functions.did_receive_bulk else {
             let failed = self.on_batch(records, started).await?;
             return Ok(BulkOutcome::Handled {
                 filtered: Vec::new(),
@@ -155,7 +155,7 @@ impl Instance {
         records: &[RecordView<'_>],
         started: Instant,
     ) -> Result<Vec<(usize, Failure)>, Failure> {
-        let Some(function) = self.functions.on_bulk.clone() else {
+        let Some(function) = self.functions.on_bulk else {
             return Err(Failure::new(
                 FailureKind::Other,
                 "the component has no hook for batches",
@@ -191,7 +191,7 @@ impl Instance {
         max_attempts: u32,
         record: &RecordView<'_>,
     ) -> Option<Result<Verdict, Failure>> {
-        let function = self.functions.on_error.clone()?;
+        let function = self.functions.on_error?;
         self.begin(record.offset, true);
         let headers = header_params(&record.headers);
         let params = (
@@ -211,7 +211,7 @@ impl Instance {
         max_attempts: u32,
         records: &[RecordView<'_>],
     ) -> Option<Result<Verdict, Failure>> {
-        let function = self.functions.on_bulk_error.clone()?;
+        let function = self.functions.on_bulk_error?;
         self.begin(records.first().map_or(-1, |record| record.offset), true);
         let headers = batch_headers(records);
         let batch = batch_params(records, &headers);
@@ -243,7 +243,7 @@ impl Instance {
         records: &[RecordView<'_>],
         ending: Ending,
     ) -> Result<(), Failure> {
-        let Some(function) = self.functions.on_finished.clone() else {
+        let Some(function) = self.functions.on_finished else {
             return Ok(());
         };
         self.begin(records.first().map_or(-1, |record| record.offset), true);
@@ -271,13 +271,13 @@ impl Instance {
 
     /// Tells the partition hook that the partition was assigned.
     pub(crate) async fn assigned(&mut self, topic: &str, partition: i32) -> Result<(), Failure> {
-        let function = self.functions.on_assigned.clone();
+        let function = self.functions.on_assigned;
         self.on_partition(function, topic, partition).await
     }
 
     /// Tells the partition hook that the partition is given up.
     pub(crate) async fn revoked(&mut self, topic: &str, partition: i32) -> Result<(), Failure> {
-        let function = self.functions.on_revoked.clone();
+        let function = self.functions.on_revoked;
         self.on_partition(function, topic, partition).await
     }
 

@@ -26,7 +26,7 @@ const POLL: Duration = Duration::from_millis(100);
 /// How often topics that do not exist are looked for.
 const TOPIC_CHECK: Duration = Duration::from_secs(2);
 /// How long a stopping consumer waits for its partitions to be given back.
-const LEAVE_MAX: Duration = Duration::from_secs(60);
+const LEAVE_MAX: Duration = Duration::from_mins(1);
 
 /// What can go wrong when a consumer is made or told something.
 #[derive(Debug, thiserror::Error)]
@@ -275,7 +275,7 @@ impl Poller {
         match self.consumer.subscribe(&names) {
             Ok(()) => tracing::info!(group = self.group, topics = ?names, "subscribed"),
             Err(error) => {
-                tracing::error!(group = self.group, topics = ?names, %error, "subscribing failed")
+                tracing::error!(group = self.group, topics = ?names, %error, "subscribing failed");
             }
         }
     }
@@ -286,7 +286,7 @@ impl Poller {
             // Cannot happen while every assigned partition is split off; its record is not lost but read again after
             // the next rebalance, so all that is left is to say so.
             Some(Ok(_)) => {
-                tracing::error!(group = self.group, "a record came through the main queue")
+                tracing::error!(group = self.group, "a record came through the main queue");
             }
             Some(Err(error)) => self.on_error(&error),
         }
@@ -294,12 +294,16 @@ impl Poller {
 
     fn on_error(&self, error: &KafkaError) {
         match error.rdkafka_error_code() {
-            // Told through `look_for_missing_topics`, with the topic's name.
-            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {}
-            // The client's error callback has the reason.
-            Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure) => {}
+            // The first two are told by `look_for_missing_topics` with the topic's name, the others by the client's
+            // error callback with the reason.
+            Some(
+                RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::BrokerTransportFailure,
+            ) => {}
             _ => {
-                tracing::warn!(group = self.group, %error, "the consumer reports an error and goes on")
+                tracing::warn!(group = self.group, %error, "the consumer reports an error and goes on");
             }
         }
     }

@@ -8,6 +8,6 @@ mod rebalance;
 mod record;
 
 pub(crate) use consumer::{Consumer, ConsumerSettings, SourceStatus};
-pub(crate) use queue::{PartitionQueue, QueueError};
+pub(crate) use queue::PartitionQueue;
 pub(crate) use rebalance::{Position, RebalanceListener};
 pub(crate) use record::Record;

@@ -62,14 +62,15 @@ impl Callbacks {
         let client = Client::new(consumer.client().native_ptr(), Arc::clone(&self.alive));
         let mut queues = Vec::new();
         for (topic, partition) in names(partitions) {
-            match PartitionQueue::take_from(client.clone(), &topic, partition) {
-                Some(queue) => queues.push(queue),
-                None => tracing::error!(
+            if let Some(queue) = PartitionQueue::take_from(client.clone(), &topic, partition) {
+                queues.push(queue);
+            } else {
+                tracing::error!(
                     group = self.group,
                     topic,
                     partition,
                     "the assigned partition has no queue"
-                ),
+                );
             }
         }
         self.status.assigned(queues.len());
@@ -160,7 +161,7 @@ impl ConsumerContext for Callbacks {
             Rebalance::Assign(partitions) => self.assign(consumer, partitions),
             Rebalance::Revoke(partitions) => self.revoke(consumer, partitions),
             Rebalance::Error(error) => {
-                tracing::error!(group = self.group, %error, "rebalance failed")
+                tracing::error!(group = self.group, %error, "rebalance failed");
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Exports every hook and leaves a trace of each call: a JSON object in the topic that config
-//! `trace` names (`trace`), or a log line where a hook may not emit or fails.
+//! `trace` names (`trace`), or a log line where a hook may not emit or fails. `hook` is the hook's
+//! name in the WIT; beside it are topic, partition, offset and value of the record (or `records`), and
+//! what else the hook was given.
 //!
 //! The value `drop` is dropped by `did-receive`, `change` becomes `changed`, `fail …` fails with
 //! `other`. The verdict of `on-error` is the record's header `verdict`, else `dead-letter`.
@@ -16,11 +18,15 @@ thread_local! {
 
 /// Emits the trace, or logs it where the host refuses.
 fn trace(hook: &str, what: Value) {
-    let line = json!({ "hook": hook, "what": what });
-    let text = line.to_string();
+    let text = line(hook, what);
     if TRACE.with(|topic| emit(topic).text(&text).send()).is_err() {
         log::info!("{text}");
     }
+}
+
+fn line(hook: &str, mut what: Value) -> String {
+    what["hook"] = hook.into();
+    what.to_string()
 }
 
 fn seen(message: &Message) -> Value {
@@ -33,7 +39,7 @@ fn seen(message: &Message) -> Value {
 }
 
 fn all_seen(messages: &[Message]) -> Value {
-    messages.iter().map(seen).collect()
+    json!({ "records": messages.iter().map(seen).collect::<Value>() })
 }
 
 fn fails(message: &Message) -> bool {
@@ -79,14 +85,12 @@ fn verdict(message: Option<&Message>) -> Verdict {
     }
 }
 
-fn failed(failure: &Failure, what: Value) -> Value {
-    json!({
-        "kind": format!("{:?}", failure.kind),
-        "message": failure.message,
-        "attempt": failure.attempt,
-        "max-attempts": failure.max_attempts,
-        "record": what,
-    })
+fn failed(failure: &Failure, mut what: Value) -> Value {
+    what["kind"] = failure.kind.to_string().into();
+    what["message"] = failure.message.as_str().into();
+    what["attempt"] = failure.attempt.into();
+    what["max-attempts"] = failure.max_attempts.into();
+    what
 }
 
 fn on_error(failure: &Failure, message: &Message) -> Verdict {
@@ -119,21 +123,14 @@ fn did_receive_bulk(batch: Batch) -> Result<Batch> {
 }
 
 fn on_finished(messages: &[Message], outcome: Outcome) {
-    let outcome = format!("{outcome:?}");
-    trace(
-        "on-finished",
-        json!({ "outcome": outcome, "records": all_seen(messages) }),
-    );
+    let mut what = all_seen(messages);
+    what["outcome"] = outcome.to_string().into();
+    trace("on-finished", what);
 }
 
 fn define_context(config: Config) -> Result {
-    trace(
-        "define-context",
-        config
-            .iter()
-            .map(|(key, value)| json!([key, value]))
-            .collect(),
-    );
+    let config: Value = config.iter().collect();
+    trace("define-context", json!({ "config": config }));
     Ok(())
 }
 

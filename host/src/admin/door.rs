@@ -1,0 +1,185 @@
+//! Where HTTP connections come in, and how many and how long.
+//!
+//! Wraps the listener for axum, which has no bounds of its own: a connection serves one request and ends.
+//! **Invariant:** there are never more than [`VISITS_MAX`] connections, and none outlives [`VISIT`]; more wait in the
+//! kernel's queue.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::serve::Listener;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
+
+/// Connections at a time.
+const VISITS_MAX: usize = 64;
+/// From accepting a connection to its end: request, answer, and a slow reader.
+const VISIT: Duration = Duration::from_secs(10);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Door {
+    listener: TcpListener,
+    free: Arc<Semaphore>,
+    visit: Duration,
+}
+
+impl Door {
+    pub(super) fn new(listener: TcpListener) -> Self {
+        Self::with_bounds(listener, VISITS_MAX, VISIT)
+    }
+
+    fn with_bounds(listener: TcpListener, visits_max: usize, visit: Duration) -> Self {
+        Self {
+            listener,
+            free: Arc::new(Semaphore::new(visits_max)),
+            visit,
+        }
+    }
+}
+
+impl Listener for Door {
+    type Io = Visit;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Visit, SocketAddr) {
+        let Ok(permit) = Arc::clone(&self.free).acquire_owned().await else {
+            // Nobody closes the semaphore.
+            return std::future::pending().await;
+        };
+        let (stream, addr) = Listener::accept(&mut self.listener).await;
+        let end = Box::pin(tokio::time::sleep(self.visit));
+        let visit = Visit {
+            stream,
+            end,
+            _permit: permit,
+        };
+        (visit, addr)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Visit {
+    stream: TcpStream,
+    end: Pin<Box<Sleep>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Visit {
+    /// Returns the stream while the connection may last.
+    fn stream(&mut self, cx: &mut Context<'_>) -> io::Result<Pin<&mut TcpStream>> {
+        match self.end.as_mut().poll(cx) {
+            Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
+            Poll::Pending => Ok(Pin::new(&mut self.stream)),
+        }
+    }
+}
+
+impl AsyncRead for Visit {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.stream(cx)?.poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Visit {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.stream(cx)?.poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.stream(cx)?.poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream(cx)?.poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream(cx)?.poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpStream as Client;
+
+    use super::*;
+
+    /// Serves an empty page with these bounds; the server ends with the runtime.
+    async fn open(visits_max: usize, visit: Duration) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let door = Door::with_bounds(listener, visits_max, visit);
+        tokio::spawn(axum::serve(door, axum::Router::new()).into_future());
+        addr
+    }
+
+    async fn blocking<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+        tokio::task::spawn_blocking(run).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_silent_client_is_sent_away() {
+        let addr = open(4, Duration::from_millis(50)).await;
+        blocking(move || {
+            let mut client = Client::connect(addr).unwrap();
+            client
+                .set_read_timeout(Some(Duration::from_secs(5)))
+                .unwrap();
+            client.write_all(b"GET / HT").unwrap();
+            let mut rest = Vec::new();
+            // Closed or reset, but not left waiting.
+            let end = client.read_to_end(&mut rest);
+            let waited = end.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+            assert!(!waited && rest.is_empty());
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn one_client_too_many_waits_for_a_place() {
+        let addr = open(1, Duration::from_millis(200)).await;
+        blocking(move || {
+            let _silent = Client::connect(addr).unwrap();
+            let mut client = Client::connect(addr).unwrap();
+            client
+                .set_read_timeout(Some(Duration::from_secs(5)))
+                .unwrap();
+            client
+                .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                .unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+        })
+        .await;
+    }
+}

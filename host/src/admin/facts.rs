@@ -1,0 +1,151 @@
+//! Reads the running parts, for readiness and for a scrape.
+//!
+//! **Invariant:** it takes one lock at a time and holds none while it answers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::View;
+use super::metrics::{GroupReading, Producers, Scrape};
+use super::process;
+use super::readiness::{Facts, GroupFacts, HandlerFacts, Source};
+use super::tally::Tally;
+use crate::catalog::{Deployed, GroupKey};
+use crate::ids::HandlerId;
+use crate::policy::Subscription;
+use crate::sink::Sink;
+use crate::source::SourceStatus;
+
+impl View {
+    /// Returns why producers failed for good.
+    pub(super) fn dead_producers(&self) -> Vec<String> {
+        self.sinks
+            .open()
+            .iter()
+            .filter_map(|sink| sink.fatal())
+            .collect()
+    }
+
+    /// Returns what readiness is judged by.
+    pub(super) fn facts(&self) -> Facts {
+        // What was looked at last is read first: a folder that counts as looked at is in the catalog read below.
+        let looked = self.board.has_looked();
+        let catalog = Arc::clone(&self.catalog.borrow());
+        let running: BTreeMap<GroupKey, Arc<SourceStatus>> = self.sources().into_iter().collect();
+        let lanes = self.lanes();
+        let groups = catalog.groups().keys().map(|key| GroupFacts {
+            tenant: key.0.to_string(),
+            group: key.1.to_string(),
+            source: source(running.get(key)),
+        });
+        Facts {
+            looked,
+            draining: self.draining.load(Ordering::Acquire),
+            handlers: catalog
+                .handlers()
+                .map(|handler| handler_facts(handler, &lanes))
+                .collect(),
+            groups: groups.collect(),
+            problems: self.board.problems(),
+            dead_producers: self.dead_producers(),
+        }
+    }
+
+    fn sources(&self) -> Vec<(GroupKey, Arc<SourceStatus>)> {
+        self.subscriptions.lock().status()
+    }
+
+    /// Counts the lanes of each handler, all and halted ones.
+    fn lanes(&self) -> BTreeMap<HandlerId, (usize, usize)> {
+        let mut lanes = BTreeMap::new();
+        for (handler, _, reading) in self.registry.read() {
+            let (all, halted) = lanes.entry(handler).or_insert((0, 0));
+            *all += reading.lanes;
+            *halted += reading.halted;
+        }
+        lanes
+    }
+
+    /// Reads all that a scrape shows.
+    pub(super) fn scrape(&self, delivered: &mut Tally<Sink>) -> Scrape {
+        let catalog = Arc::clone(&self.catalog.borrow());
+        let groups = self.sources().into_iter().map(|(key, status)| {
+            let reading = GroupReading {
+                assigned: status.assigned_partitions(),
+                rebalances: status.rebalances(),
+                is_up: status.trouble().is_none(),
+            };
+            (key, reading)
+        });
+        Scrape {
+            now_ms: now_ms(),
+            series: self.registry.read(),
+            handlers: catalog
+                .handlers()
+                .map(|handler| (handler.id.clone(), handler.revision.clone()))
+                .collect(),
+            groups: groups.collect(),
+            producers: self.producers(delivered),
+            published: self.board.published.get(),
+            refused: self.board.refused.get(),
+            compile: self.board.compile.read(),
+            process: process::usage(),
+        }
+    }
+
+    fn producers(&self, delivered: &mut Tally<Sink>) -> Producers {
+        let open: Vec<(Arc<Sink>, [u64; 2])> = self
+            .sinks
+            .open()
+            .into_iter()
+            .map(|sink| {
+                let (delivered, refused) = sink.counts();
+                (sink, [delivered, refused])
+            })
+            .collect();
+        let [delivered, refused] = delivered.update(&open);
+        Producers {
+            queued: open.iter().map(|(sink, _)| sink.under_way()).sum(),
+            delivered,
+            refused,
+        }
+    }
+}
+
+fn source(status: Option<&Arc<SourceStatus>>) -> Source {
+    let Some(status) = status else {
+        return Source::Absent;
+    };
+    match status.trouble() {
+        Some(reason) => Source::OutOfReach(reason),
+        None => Source::Reached {
+            missing_topics: status.missing_topics(),
+        },
+    }
+}
+
+fn handler_facts(handler: &Deployed, lanes: &BTreeMap<HandlerId, (usize, usize)>) -> HandlerFacts {
+    let (partitions, halted) = lanes.get(&handler.id).copied().unwrap_or_default();
+    HandlerFacts {
+        tenant: handler.id.tenant.to_string(),
+        handler: handler.id.name.to_string(),
+        revision: handler.revision.to_string(),
+        group: handler.manifest.group.to_string(),
+        topics: match &handler.manifest.subscription {
+            Subscription::Topics(topics) => topics.iter().map(ToString::to_string).collect(),
+            Subscription::Pattern(pattern) => vec![pattern.source().to_owned()],
+        },
+        partitions,
+        halted,
+    }
+}
+
+/// Returns the time in milliseconds since the Unix epoch, as records have it.
+fn now_ms() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+    since_epoch.map_or(0, |time| {
+        i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+    })
+}

@@ -1,0 +1,305 @@
+//! The page at `/metrics`, in the text format of `OpenMetrics` 1.0.
+//!
+//! Handed what was read for one scrape; nothing is registered before, so the record path knows nothing of the format.
+//! **Invariant:** each family is written once, with help, type and unit, then all of its samples; what is not known
+//! is absent, never 0.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, MetricEncoder, NoLabelSet, text,
+};
+use prometheus_client::registry::Registry as Page;
+
+use super::names::{self, Family};
+use super::process::Usage;
+use crate::catalog::GroupKey;
+use crate::ids::{HandlerId, Revision};
+use crate::outcome::{Ending, FailureKind};
+use crate::stats::{BUCKETS_US, HistogramReading, Reading};
+
+/// What is read for one scrape.
+#[derive(Debug, Default)]
+pub(super) struct Scrape {
+    /// Milliseconds since the Unix epoch.
+    pub(super) now_ms: i64,
+    pub(super) series: Vec<(HandlerId, Arc<str>, Reading)>,
+    pub(super) handlers: Vec<(HandlerId, Revision)>,
+    pub(super) groups: Vec<(GroupKey, GroupReading)>,
+    pub(super) producers: Producers,
+    /// Revisions that were published.
+    pub(super) published: u64,
+    /// Revisions that were refused.
+    pub(super) refused: u64,
+    pub(super) compile: HistogramReading,
+    pub(super) process: Usage,
+}
+
+/// What is known of a group's consumer.
+#[derive(Debug)]
+pub(super) struct GroupReading {
+    pub(super) assigned: usize,
+    pub(super) rebalances: u64,
+    pub(super) is_up: bool,
+}
+
+/// What is known of all producers together.
+#[derive(Debug, Default)]
+pub(super) struct Producers {
+    pub(super) queued: usize,
+    pub(super) delivered: u64,
+    pub(super) refused: u64,
+}
+
+/// Writes the page.
+pub(super) fn text(scrape: Scrape) -> Result<String, fmt::Error> {
+    let mut page = Page::default();
+    page.register_collector(Box::new(scrape));
+    let mut text = String::new();
+    text::encode(&mut text, &page)?;
+    Ok(text)
+}
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut writer = Writer(&mut encoder);
+        self.write_counts(&mut writer)?;
+        self.write_state(&mut writer)?;
+        self.write_groups(&mut writer)?;
+        self.write_producers(&mut writer)?;
+        self.write_deployments(&mut writer)?;
+        self.write_process(&mut writer)
+    }
+}
+
+impl Scrape {
+    /// What lanes counted.
+    fn write_counts(&self, writer: &mut Writer<'_, '_>) -> fmt::Result {
+        let endings = self.series.iter().flat_map(|series| {
+            let counts = Ending::ALL.iter().zip(series.2.endings);
+            counts.map(|(ending, n)| (labels_and(series, "outcome", ending.as_str()), n))
+        });
+        writer.counters(&names::RECORDS, endings)?;
+        let each = |count: fn(&Reading) -> u64| {
+            let series = self.series.iter();
+            series.map(move |series| (labels(series), count(&series.2)))
+        };
+        writer.counters(&names::RECORD_BYTES, each(|reading| reading.bytes_in))?;
+        writer.counters(&names::EMITTED_RECORDS, each(|reading| reading.emitted))?;
+        writer.counters(&names::RETRIES, each(|reading| reading.retries))?;
+        let failures = self.series.iter().flat_map(|series| {
+            let counts = FailureKind::ALL.iter().zip(series.2.failures);
+            counts.map(|(kind, n)| (labels_and(series, "kind", kind.as_str()), n))
+        });
+        writer.counters(&names::FAILURES, failures)?;
+        let durations = self
+            .series
+            .iter()
+            .map(|series| (labels(series), &series.2.invoke));
+        writer.histograms(&names::INVOKE_DURATION, durations)?;
+        writer.counters(
+            &names::INSTANCE_STARTS,
+            each(|reading| reading.instance_starts),
+        )
+    }
+
+    /// What lanes are like now.
+    fn write_state(&self, writer: &mut Writer<'_, '_>) -> fmt::Result {
+        let each = |value: fn(&Reading) -> i64| {
+            let series = self.series.iter();
+            series.map(move |series| (labels(series), value(&series.2)))
+        };
+        writer.gauges(&names::IN_FLIGHT_RECORDS, each(|reading| reading.in_flight))?;
+        let lag_records = self.series.iter().filter_map(|series| {
+            let records = series.2.lag_records?;
+            Some((labels(series), records))
+        });
+        writer.gauges(&names::LAG_RECORDS, lag_records)?;
+        let lag_seconds = self.series.iter().filter_map(|series| {
+            let lag = lag(&series.2, self.now_ms)?;
+            Some((labels(series), lag.as_secs_f64()))
+        });
+        writer.gauges(&names::LAG_SECONDS, lag_seconds)?;
+        let lanes = self
+            .series
+            .iter()
+            .map(|series| (labels(series), series.2.lanes));
+        writer.gauges(&names::PARTITIONS, lanes)?;
+        let halted = self
+            .series
+            .iter()
+            .map(|series| (labels(series), series.2.halted));
+        writer.gauges(&names::HALTED_PARTITIONS, halted)?;
+        writer.gauges(
+            &names::GUEST_MEMORY_BYTES,
+            each(|reading| reading.memory_bytes),
+        )
+    }
+
+    fn write_groups(&self, writer: &mut Writer<'_, '_>) -> fmt::Result {
+        let groups = || {
+            self.groups.iter().map(|((tenant, group), reading)| {
+                let labels = [("tenant", tenant.as_str()), ("group", group.as_str())];
+                (labels, reading)
+            })
+        };
+        let assigned = groups().map(|(labels, reading)| (labels, reading.assigned));
+        writer.gauges(&names::ASSIGNED_PARTITIONS, assigned)?;
+        let rebalances = groups().map(|(labels, reading)| (labels, reading.rebalances));
+        writer.counters(&names::REBALANCES, rebalances)?;
+        let up = groups().map(|(labels, reading)| (labels, u32::from(reading.is_up)));
+        writer.gauges(&names::KAFKA_UP, up)
+    }
+
+    fn write_producers(&self, writer: &mut Writer<'_, '_>) -> fmt::Result {
+        let producers = &self.producers;
+        writer.gauges(&names::PRODUCER_QUEUE_RECORDS, [([], producers.queued)])?;
+        writer.counters(&names::DELIVERED_RECORDS, [([], producers.delivered)])?;
+        writer.counters(&names::REFUSED_RECORDS, [([], producers.refused)])
+    }
+
+    fn write_deployments(&self, writer: &mut Writer<'_, '_>) -> fmt::Result {
+        let deploys = [
+            ([("result", "published")], self.published),
+            ([("result", "refused")], self.refused),
+        ];
+        writer.counters(&names::DEPLOYS, deploys)?;
+        writer.histograms(&names::COMPILE_DURATION, [([], &self.compile)])?;
+        let handlers = self.handlers.iter().map(|(handler, revision)| {
+            [
+                ("tenant", handler.tenant.as_str()),
+                ("handler", handler.name.as_str()),
+                ("revision", revision.as_str()),
+            ]
+        });
+        writer.infos(&names::HANDLER_INFO, handlers)?;
+        writer.infos(
+            &names::BUILD_INFO,
+            [[("version", env!("CARGO_PKG_VERSION"))]],
+        )
+    }
+
+    fn write_process(&self, writer: &mut Writer<'_, '_>) -> fmt::Result {
+        let resident = self.process.resident_bytes.map(|bytes| ([], bytes));
+        writer.gauges(&names::RESIDENT_MEMORY_BYTES, resident)?;
+        let cpu = self.process.cpu.map(|time| ([], time.as_secs_f64()));
+        writer.counters(&names::CPU_SECONDS, cpu)
+    }
+}
+
+/// How far behind the lanes are in time, if that is known.
+fn lag(reading: &Reading, now_ms: i64) -> Option<Duration> {
+    if reading.lag_records? == 0 {
+        return Some(Duration::ZERO);
+    }
+    // Clocks of producers may run ahead of ours.
+    let lag_ms = now_ms.saturating_sub(reading.oldest_timestamp_ms?).max(0);
+    Some(Duration::from_millis(lag_ms.unsigned_abs()))
+}
+
+type Label<'a> = (&'static str, &'a str);
+
+fn labels((handler, topic, _): &(HandlerId, Arc<str>, Reading)) -> [Label<'_>; 3] {
+    [
+        ("tenant", handler.tenant.as_str()),
+        ("handler", handler.name.as_str()),
+        ("topic", topic),
+    ]
+}
+
+fn labels_and<'a>(
+    series: &'a (HandlerId, Arc<str>, Reading),
+    name: &'static str,
+    value: &'a str,
+) -> [Label<'a>; 4] {
+    let [tenant, handler, topic] = labels(series);
+    [tenant, handler, topic, (name, value)]
+}
+
+/// Writes families one after the other.
+struct Writer<'a, 'b>(&'a mut DescriptorEncoder<'b>);
+
+impl Writer<'_, '_> {
+    fn family(&mut self, family: &'static Family) -> Result<MetricEncoder<'_>, fmt::Error> {
+        let unit = family.unit.as_ref();
+        self.0
+            .encode_descriptor(family.stem(), family.help, unit, family.kind)
+    }
+
+    fn counters<'l, const N: usize, V: EncodeCounterValue>(
+        &mut self,
+        family: &'static Family,
+        samples: impl IntoIterator<Item = ([Label<'l>; N], V)>,
+    ) -> fmt::Result {
+        let mut encoder = self.family(family)?;
+        for (labels, value) in samples {
+            let labels = labels.as_slice();
+            if N == 0 {
+                encoder.encode_counter::<NoLabelSet, V, f64>(&value, None)?;
+            } else {
+                let mut encoder = encoder.encode_family(&labels)?;
+                encoder.encode_counter::<NoLabelSet, V, f64>(&value, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn gauges<'l, const N: usize, V: EncodeGaugeValue>(
+        &mut self,
+        family: &'static Family,
+        samples: impl IntoIterator<Item = ([Label<'l>; N], V)>,
+    ) -> fmt::Result {
+        let mut encoder = self.family(family)?;
+        for (labels, value) in samples {
+            let labels = labels.as_slice();
+            if N == 0 {
+                encoder.encode_gauge(&value)?;
+            } else {
+                encoder.encode_family(&labels)?.encode_gauge(&value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn histograms<'l, 'h, const N: usize>(
+        &mut self,
+        family: &'static Family,
+        samples: impl IntoIterator<Item = ([Label<'l>; N], &'h HistogramReading)>,
+    ) -> fmt::Result {
+        let mut encoder = self.family(family)?;
+        for (labels, reading) in samples {
+            let labels = labels.as_slice();
+            let sum = Duration::from_micros(reading.sum_us).as_secs_f64();
+            // The encoder makes the buckets cumulative.
+            let count = reading.buckets.iter().sum();
+            let bounds = BUCKETS_US.map(|us| Duration::from_micros(us).as_secs_f64());
+            let bounds = bounds.into_iter().chain([f64::INFINITY]);
+            let buckets: Vec<(f64, u64)> = bounds.zip(reading.buckets).collect();
+            if N == 0 {
+                encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+            } else {
+                let mut encoder = encoder.encode_family(&labels)?;
+                encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn infos<'l, const N: usize>(
+        &mut self,
+        family: &'static Family,
+        samples: impl IntoIterator<Item = [Label<'l>; N]>,
+    ) -> fmt::Result {
+        let mut encoder = self.family(family)?;
+        for labels in samples {
+            encoder.encode_info(&labels)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

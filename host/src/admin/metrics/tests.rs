@@ -1,0 +1,189 @@
+//! The page for counters that are known.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::stats::Registry;
+
+/// 2026-01-01T00:00:10Z.
+const NOW_MS: i64 = 1_767_225_610_000;
+
+/// A host with two lanes of one handler, and a handler that just began.
+fn scrape() -> Scrape {
+    let registry = Arc::new(Registry::default());
+    let bills: HandlerId = "acme/bills".parse().unwrap();
+    let orders: Arc<str> = Arc::from("orders");
+    let lanes = [
+        registry.open(&bills, &orders),
+        registry.open(&bills, &orders),
+    ];
+    for (lane, behind_ms) in lanes.iter().zip([2_500, 1_000]) {
+        lane.ended(Ending::Handled, 10);
+        lane.bytes_in.add(1_000);
+        lane.emitted.add(4);
+        lane.invoke.observe(Duration::from_micros(70));
+        lane.instance_starts.increment();
+        lane.in_flight.set(5);
+        lane.memory_bytes.set(65_536);
+        lane.lag_records.set(100);
+        lane.last_timestamp_ms.set(NOW_MS - behind_ms);
+    }
+    lanes[0].ended(Ending::DeadLettered, 1);
+    lanes[0].failed(FailureKind::Trap);
+    lanes[0].invoke.observe(Duration::from_mins(1));
+    lanes[1].halted.set(1);
+    let _starting = registry.open(&"new".parse().unwrap(), &orders);
+    let group = |tenant: &str, group: &str| (tenant.parse().unwrap(), group.parse().unwrap());
+    let reading = |assigned, is_up| GroupReading {
+        assigned,
+        rebalances: 2,
+        is_up,
+    };
+    Scrape {
+        now_ms: NOW_MS,
+        series: registry.read(),
+        handlers: vec![(bills, Revision::from_digest(&[0xab; 32]))],
+        groups: vec![
+            (group("acme", "acme.bills"), reading(2, true)),
+            (group("default", "a\"\\b"), reading(0, false)),
+        ],
+        producers: Producers {
+            queued: 3,
+            delivered: 8,
+            refused: 1,
+        },
+        published: 2,
+        refused: 1,
+        compile: HistogramReading::default(),
+        process: Usage {
+            resident_bytes: Some(4_096),
+            cpu: Some(Duration::from_millis(1_500)),
+        },
+    }
+}
+
+#[test]
+fn the_page_has_these_samples() {
+    let page = text(scrape()).unwrap();
+    let expected = r#"
+kafka_wasm_records_total{tenant="acme",handler="bills",topic="orders",outcome="handled"} 20
+kafka_wasm_records_total{tenant="acme",handler="bills",topic="orders",outcome="filtered"} 0
+kafka_wasm_records_total{tenant="acme",handler="bills",topic="orders",outcome="dead_lettered"} 1
+kafka_wasm_record_bytes_total{tenant="acme",handler="bills",topic="orders"} 2000
+kafka_wasm_emitted_records_total{tenant="acme",handler="bills",topic="orders"} 8
+kafka_wasm_retries_total{tenant="acme",handler="bills",topic="orders"} 0
+kafka_wasm_failures_total{tenant="acme",handler="bills",topic="orders",kind="trap"} 1
+kafka_wasm_failures_total{tenant="acme",handler="bills",topic="orders",kind="emit"} 0
+kafka_wasm_invoke_duration_seconds_sum{tenant="acme",handler="bills",topic="orders"} 60.00014
+kafka_wasm_invoke_duration_seconds_count{tenant="acme",handler="bills",topic="orders"} 3
+kafka_wasm_invoke_duration_seconds_bucket{le="0.00005",tenant="acme",handler="bills",topic="orders"} 0
+kafka_wasm_invoke_duration_seconds_bucket{le="0.0001",tenant="acme",handler="bills",topic="orders"} 2
+kafka_wasm_invoke_duration_seconds_bucket{le="10.0",tenant="acme",handler="bills",topic="orders"} 2
+kafka_wasm_invoke_duration_seconds_bucket{le="+Inf",tenant="acme",handler="bills",topic="orders"} 3
+kafka_wasm_instance_starts_total{tenant="acme",handler="bills",topic="orders"} 2
+kafka_wasm_in_flight_records{tenant="acme",handler="bills",topic="orders"} 10
+kafka_wasm_lag_records{tenant="acme",handler="bills",topic="orders"} 200
+kafka_wasm_lag_seconds{tenant="acme",handler="bills",topic="orders"} 2.5
+kafka_wasm_partitions{tenant="acme",handler="bills",topic="orders"} 2
+kafka_wasm_halted_partitions{tenant="acme",handler="bills",topic="orders"} 1
+kafka_wasm_guest_memory_bytes{tenant="acme",handler="bills",topic="orders"} 131072
+kafka_wasm_records_total{tenant="default",handler="new",topic="orders",outcome="handled"} 0
+kafka_wasm_partitions{tenant="default",handler="new",topic="orders"} 1
+kafka_wasm_assigned_partitions{tenant="acme",group="acme.bills"} 2
+kafka_wasm_rebalances_total{tenant="acme",group="acme.bills"} 2
+kafka_wasm_kafka_up{tenant="acme",group="acme.bills"} 1
+kafka_wasm_kafka_up{tenant="default",group="a\"\\b"} 0
+kafka_wasm_producer_queue_records 3
+kafka_wasm_delivered_records_total 8
+kafka_wasm_refused_records_total 1
+kafka_wasm_deploys_total{result="published"} 2
+kafka_wasm_deploys_total{result="refused"} 1
+kafka_wasm_compile_duration_seconds_count 0
+kafka_wasm_compile_duration_seconds_bucket{le="+Inf"} 0
+kafka_wasm_handler_info{tenant="acme",handler="bills",revision="abababababab"} 1
+process_resident_memory_bytes 4096
+process_cpu_seconds_total 1.5
+# UNIT kafka_wasm_lag_seconds seconds
+# TYPE kafka_wasm_records counter
+# EOF
+"#;
+    let lines: BTreeSet<&str> = page.lines().collect();
+    for line in expected.trim().lines() {
+        assert!(lines.contains(line), "no line {line} in\n{page}");
+    }
+}
+
+#[test]
+fn an_unknown_lag_is_absent() {
+    let page = text(scrape()).unwrap();
+    let lags: Vec<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("kafka_wasm_lag_"))
+        .collect();
+    assert!(
+        lags.iter().all(|line| line.contains("handler=\"bills\"")),
+        "{lags:?}"
+    );
+}
+
+#[test]
+fn lag_in_seconds_is_zero_at_the_end_and_unknown_before_the_first_record() {
+    let reading = |lag_records, oldest_timestamp_ms| Reading {
+        lag_records,
+        oldest_timestamp_ms,
+        ..Reading::default()
+    };
+    let second = Some(Duration::from_secs(1));
+    assert_eq!(lag(&reading(None, None), NOW_MS), None);
+    assert_eq!(lag(&reading(Some(0), None), NOW_MS), Some(Duration::ZERO));
+    assert_eq!(lag(&reading(Some(5), None), NOW_MS), None);
+    assert_eq!(lag(&reading(Some(5), Some(NOW_MS - 1_000)), NOW_MS), second);
+    assert_eq!(
+        lag(&reading(Some(5), Some(NOW_MS + 1_000)), NOW_MS),
+        Some(Duration::ZERO)
+    );
+}
+
+#[test]
+fn every_family_is_written_once_with_help_and_its_name_is_its_own() {
+    let page = text(scrape()).unwrap();
+    let helps: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("# HELP "))
+        .collect();
+    let expected: Vec<String> = names::ALL
+        .iter()
+        .map(|family| {
+            let unit = family
+                .unit
+                .as_ref()
+                .map(|unit| format!("_{}", unit.as_str()));
+            format!(
+                "{}{} {}",
+                family.stem(),
+                unit.unwrap_or_default(),
+                family.help
+            )
+        })
+        .collect();
+    assert_eq!(helps, expected);
+    let distinct: BTreeSet<&str> = names::ALL.iter().map(|family| family.name).collect();
+    assert_eq!(distinct.len(), names::ALL.len());
+    for family in names::ALL {
+        let has_sample = page.lines().any(|line| {
+            let rest = line.strip_prefix(family.name).unwrap_or_default();
+            rest.starts_with(['{', ' ']) || rest.starts_with("_count")
+        });
+        assert!(has_sample, "{} has no sample in\n{page}", family.name);
+    }
+}
+
+#[test]
+fn what_the_system_does_not_tell_is_absent() {
+    let page = text(Scrape {
+        process: Usage::default(),
+        ..scrape()
+    })
+    .unwrap();
+    assert!(!page.lines().any(|line| line.starts_with("process_")));
+}

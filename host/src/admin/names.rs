@@ -1,0 +1,108 @@
+//! The names of all metrics, in one place.
+//!
+//! **Invariant:** a name says what is counted, then its unit: `_seconds`, `_bytes`, or the things themselves. Label
+//! values come from manifests and from the host's own enums, never from records.
+
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
+
+/// A metric with its samples' common properties.
+#[derive(Debug)]
+pub(super) struct Family {
+    /// The name as it is scraped.
+    pub(super) name: &'static str,
+    pub(super) kind: MetricType,
+    pub(super) unit: Option<Unit>,
+    pub(super) help: &'static str,
+}
+
+impl Family {
+    /// Returns the name without what the encoder appends to it.
+    pub(super) fn stem(&self) -> &'static str {
+        let suffix = match self.kind {
+            MetricType::Counter => "_total",
+            MetricType::Info => "_info",
+            _ => "",
+        };
+        let name = self.name.strip_suffix(suffix).unwrap_or(self.name);
+        let without_unit = self.unit.as_ref().and_then(|unit| {
+            let name = name.strip_suffix(unit.as_str())?;
+            name.strip_suffix('_')
+        });
+        without_unit.unwrap_or(name)
+    }
+}
+
+macro_rules! families {
+    ($($place:ident = $kind:ident $unit:ident $name:literal: $help:literal;)*) => {
+        $(pub(super) static $place: Family =
+            Family { name: $name, kind: MetricType::$kind, unit: families!(@$unit), help: $help };)*
+
+        /// All metrics, in the order of the page.
+        #[cfg(test)]
+        pub(super) static ALL: &[&Family] = &[$(&$place),*];
+    };
+    (@Count) => { None };
+    (@Seconds) => { Some(Unit::Seconds) };
+    (@Bytes) => { Some(Unit::Bytes) };
+}
+
+families! {
+    // By tenant, handler and topic.
+    RECORDS = Counter Count "kafka_wasm_records_total":
+        "Records that were settled, by how that ended";
+    RECORD_BYTES = Counter Bytes "kafka_wasm_record_bytes_total":
+        "Bytes of the keys and values of fetched records";
+    EMITTED_RECORDS = Counter Count "kafka_wasm_emitted_records_total":
+        "Records that handlers emitted and that were handed to the producer";
+    RETRIES = Counter Count "kafka_wasm_retries_total":
+        "Attempts after the first";
+    FAILURES = Counter Count "kafka_wasm_failures_total":
+        "Attempts that failed, by kind of failure";
+    INVOKE_DURATION = Histogram Seconds "kafka_wasm_invoke_duration_seconds":
+        "Time in the guest, a record or a batch at a time";
+    INSTANCE_STARTS = Counter Count "kafka_wasm_instance_starts_total":
+        "Instances that were made; one for each partition and revision, and one after each trap";
+    IN_FLIGHT_RECORDS = Gauge Count "kafka_wasm_in_flight_records":
+        "Records that were taken and are not settled, or are settled behind one that is not";
+    LAG_RECORDS = Gauge Count "kafka_wasm_lag_records":
+        "Records between the position and the end of the partitions; absent while the end is not known";
+    LAG_SECONDS = Gauge Seconds "kafka_wasm_lag_seconds":
+        "Age of the last record taken from the partition that is furthest behind; 0 with nothing to take, absent while not known";
+    PARTITIONS = Gauge Count "kafka_wasm_partitions":
+        "Partitions that this host handles";
+    HALTED_PARTITIONS = Gauge Count "kafka_wasm_halted_partitions":
+        "Partitions that stopped at a record";
+    GUEST_MEMORY_BYTES = Gauge Bytes "kafka_wasm_guest_memory_bytes":
+        "Linear memory of the instances";
+
+    // By tenant and group.
+    ASSIGNED_PARTITIONS = Gauge Count "kafka_wasm_assigned_partitions":
+        "Partitions that Kafka assigned to this host";
+    REBALANCES = Counter Count "kafka_wasm_rebalances_total":
+        "Times that partitions were assigned or revoked";
+    KAFKA_UP = Gauge Count "kafka_wasm_kafka_up":
+        "1 while Kafka answers the group's consumer, else 0";
+
+    // Over all producers.
+    PRODUCER_QUEUE_RECORDS = Gauge Count "kafka_wasm_producer_queue_records":
+        "Records that were handed to producers and wait for Kafka's acknowledgement";
+    DELIVERED_RECORDS = Counter Count "kafka_wasm_delivered_records_total":
+        "Records that Kafka acknowledged, dead letters among them";
+    REFUSED_RECORDS = Counter Count "kafka_wasm_refused_records_total":
+        "Records that Kafka refused for good";
+
+    // Deployments, and the process.
+    DEPLOYS = Counter Count "kafka_wasm_deploys_total":
+        "Revisions that were published or refused";
+    COMPILE_DURATION = Histogram Seconds "kafka_wasm_compile_duration_seconds":
+        "Time to compile a component or to take it from the cache";
+    HANDLER_INFO = Info Count "kafka_wasm_handler_info":
+        "The revision of each handler that serves";
+    BUILD_INFO = Info Count "kafka_wasm_build_info":
+        "The version of the host";
+    RESIDENT_MEMORY_BYTES = Gauge Bytes "process_resident_memory_bytes":
+        "Memory of the process that is not swapped out";
+    CPU_SECONDS = Counter Seconds "process_cpu_seconds_total":
+        "Time of the process on processors, in user and kernel mode";
+}

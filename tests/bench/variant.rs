@@ -1,0 +1,88 @@
+//! The names of what is measured.
+//!
+//! **Invariant:** each variant does the same with the same records as the one it is compared with.
+
+use std::fmt;
+
+use clap::ValueEnum;
+
+/// One way to carry records from a topic to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Variant {
+    /// Pass-through by a native loop as a careful user writes it.
+    Native,
+    /// Pass-through by a native loop with batches and raw queues.
+    Tuned,
+    /// Pass-through by a handler in the host.
+    Host,
+    /// The JSON transform in the native user loop.
+    NativeJson,
+    /// The JSON transform by a handler in the host.
+    HostJson,
+    /// Reads and drops.
+    ConsumeOnly,
+    /// Writes made-up records.
+    ProduceOnly,
+}
+
+impl Variant {
+    /// All, in the order in which they run.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Native,
+        Self::Tuned,
+        Self::Host,
+        Self::NativeJson,
+        Self::HostJson,
+        Self::ConsumeOnly,
+        Self::ProduceOnly,
+    ];
+
+    /// Returns what its CPU time is divided by.
+    pub(crate) fn baseline(self) -> Self {
+        match self {
+            Self::NativeJson | Self::HostJson => Self::NativeJson,
+            _ => Self::Native,
+        }
+    }
+
+    /// Returns whether it is half of a path only, measured when asked for.
+    pub(crate) fn is_floor(self) -> bool {
+        matches!(self, Self::ConsumeOnly | Self::ProduceOnly)
+    }
+
+    /// Returns the fixture that the host runs, of a variant of the host.
+    pub(crate) fn guest(self) -> Option<&'static str> {
+        match self {
+            Self::Host => Some("pass"),
+            Self::HostJson => Some("json"),
+            _ => None,
+        }
+    }
+
+    /// Returns its name on the command line.
+    pub(crate) fn argument(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Tuned => "tuned",
+            Self::Host => "host",
+            Self::NativeJson => "native-json",
+            Self::HostJson => "host-json",
+            Self::ConsumeOnly => "consume-only",
+            Self::ProduceOnly => "produce-only",
+        }
+    }
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Native => "pass-through, native user loop",
+            Self::Tuned => "pass-through, native tuned loop",
+            Self::Host => "pass-through, host",
+            Self::NativeJson => "JSON transform, native user loop",
+            Self::HostJson => "JSON transform, host",
+            Self::ConsumeOnly => "consume only, native",
+            Self::ProduceOnly => "produce only, native",
+        })
+    }
+}

@@ -1,0 +1,161 @@
+//! What a group of hosts keeps while its members come and go: order, and one owner for each partition.
+//!
+//! Hosts are told apart by the label that their handlers put into every output.
+//! **Invariant:** a load goes on all the while that members join and leave.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use harness::{Host, Kafka, TestRecord};
+use serde_json::Value;
+
+use super::traffic::{Feed, Tally, Traffic, number};
+
+const JOIN_TIMEOUT: Duration = Duration::from_secs(30);
+const ASSIGNED: &str = "partitions assigned";
+
+/// What the fixture `act` tells of a record it handled.
+#[derive(Debug)]
+struct Told {
+    partition: u64,
+    offset: u64,
+    value: String,
+    label: String,
+    retried: bool,
+}
+
+/// The outputs of `act`, in their order.
+fn told(traffic: &Traffic) -> Vec<Told> {
+    let read = |record: &TestRecord| {
+        let told: Value = serde_json::from_str(&record.text()).unwrap();
+        let text = |key: &str| told[key].as_str().unwrap_or_default().to_owned();
+        Told {
+            partition: told["partition"].as_u64().unwrap(),
+            offset: told["offset"].as_u64().unwrap(),
+            value: text("value"),
+            label: text("label"),
+            retried: text("result").starts_with("call "),
+        }
+    };
+    traffic.outputs().iter().map(read).collect()
+}
+
+fn joined(mut host: Host) -> Host {
+    host.wait_for_line(ASSIGNED, JOIN_TIMEOUT).unwrap();
+    host
+}
+
+#[test]
+fn order_holds_within_a_partition() {
+    let traffic = Traffic::new(Kafka::shared(), "ordered", 3);
+    let retry = "[retry]\nmax-attempts = 5\ninitial-ms = 5";
+    let first = traffic.handlers("act", "first", retry);
+    let second = traffic.handlers("act", "second", retry);
+    let stays = joined(traffic.host(&first).start().unwrap());
+    let feed = Feed::start(&traffic, 2, |n| {
+        let value = if n % 97 == 0 { "flaky 2" } else { "ok" };
+        TestRecord::new(format!("key-{n}"), value)
+    });
+    feed.wait_for_more(2000);
+    let guest = joined(traffic.host(&second).start().unwrap());
+    feed.wait_for_more(4000);
+    guest.stop().unwrap();
+    feed.wait_for_more(2000);
+    let fed = feed.stop();
+    traffic.wait_until_done();
+    stays.stop().unwrap();
+
+    let told = told(&traffic);
+    let mut places: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    for one in &told {
+        places.entry(one.partition).or_default().push(one.offset);
+    }
+    for (partition, offsets) in &places {
+        // There is one output partition, so this is the order in which Kafka acknowledged the outputs.
+        let misplaced = (0..)
+            .zip(offsets)
+            .find(|(expected, found)| expected != *found);
+        assert_eq!(misplaced, None, "of partition {partition}: expected, found");
+    }
+    let by = |label: &str| told.iter().filter(|one| one.label == label).count();
+    let retried = told.iter().filter(|one| one.retried).count();
+    println!(
+        "{fed} records in order, {retried} of them retried, by the hosts: {} and {}",
+        by("first"),
+        by("second")
+    );
+    assert_eq!(told.len() as u64, fed);
+    assert!(retried > 50 && by("first") > 1000 && by("second") > 100);
+}
+
+#[test]
+fn a_revoked_partition_is_fenced() {
+    let traffic = Traffic::new(Kafka::shared(), "fenced", 2);
+    let [first, second] = ["first", "second"]
+        .map(|label| traffic.handlers("act", label, "[limits]\ndeadline-ms = 30000"));
+    let both = |value: &str| [0, 1].map(|partition| TestRecord::new("key", value).on(partition));
+    let drain = ["--drain-timeout", "1s"];
+    let mut stays = joined(traffic.host(&first).args(drain).start().unwrap());
+    traffic.produce(both("ok"));
+    traffic.wait_until_committed(2);
+
+    // Either partition has a slow record in hand when one of the two has to be given up.
+    traffic.produce(both("sleep 8000"));
+    let joins = traffic.host(&second).args(drain).start().unwrap();
+    stays
+        .wait_for_line("the drain deadline passed", JOIN_TIMEOUT)
+        .unwrap();
+    let joins = joined(joins);
+    assert_eq!(
+        traffic.positions(),
+        [(0, 1), (1, 1)],
+        "the slow records are not committed"
+    );
+    assert_eq!(traffic.output_count(), 2, "the slow records are not out");
+
+    // The one that stayed ends 8 s after it began, as the one that was fenced would have, the other one later.
+    traffic.produce(both("ok"));
+    traffic.wait_until_done();
+    stays.stop().unwrap();
+    joins.stop().unwrap();
+    let told = told(&traffic);
+    println!("{told:#?}");
+    let of = |partition| -> Vec<(&str, &str)> {
+        let mine = told.iter().filter(|one| one.partition == partition);
+        mine.map(|one| (one.value.as_str(), one.label.as_str()))
+            .collect()
+    };
+    let outputs = |label| vec![("ok", "first"), ("sleep 8000", label), ("ok", label)];
+    let found = BTreeSet::from([of(0), of(1)]);
+    assert_eq!(found, BTreeSet::from([outputs("first"), outputs("second")]));
+}
+
+#[test]
+fn two_hosts_join_and_leave_under_load() {
+    let traffic = Traffic::new(Kafka::shared(), "shared", 6);
+    let [first, second] = ["first", "second"].map(|label| traffic.handlers("label", label, ""));
+    let one = joined(traffic.host(&first).start().unwrap());
+    let feed = Feed::start(&traffic, 5, number);
+    feed.wait_for_more(5000);
+    let two = joined(traffic.host(&second).start().unwrap());
+    feed.wait_for_more(5000);
+    one.stop().unwrap();
+    feed.wait_for_more(5000);
+    let one = joined(traffic.host(&first).start().unwrap());
+    feed.wait_for_more(5000);
+    two.stop().unwrap();
+    feed.wait_for_more(5000);
+    let fed = feed.stop();
+    traffic.wait_until_done();
+    one.stop().unwrap();
+
+    let outputs = traffic.outputs();
+    let tally = Tally::of(&outputs, fed);
+    let by = ["first", "second"].map(|label| {
+        let mine = |record: &&TestRecord| record.header_text("label").as_deref() == Some(label);
+        outputs.iter().filter(mine).count()
+    });
+    println!("of {fed} records: {tally:?}, by the hosts: {by:?}");
+    assert_eq!((tally.lost, tally.repeated), (0, 0));
+    assert!(by.iter().all(|count| *count > 3000));
+}

@@ -1,0 +1,93 @@
+//! What a run is about: the log, the group, the handler and its manifest, drawn from the seed.
+//!
+//! **Invariant:** fixed when the run begins; what happens in it is drawn later, by the world.
+
+use std::time::Duration;
+
+use kafka_wasm_host::outcome::FailureKind;
+use kafka_wasm_host::policy::{Backoff, BackoffKind, OnExhausted, RetryPolicy};
+
+use super::dice::Dice;
+
+/// How the handler takes one record.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Nature {
+    /// It succeeds.
+    Fine,
+    /// It fails in this many of 100 attempts.
+    Flaky(usize),
+    /// It always fails so, until the handler is replaced.
+    Poison(FailureKind),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Scenario {
+    pub(super) hosts: usize,
+    /// Offsets of each partition, with gaps, and how the handler takes the record there.
+    pub(super) partitions: Vec<Vec<(i64, Nature)>>,
+    pub(super) retry: RetryPolicy,
+    pub(super) on_exhausted: OnExhausted,
+    pub(super) has_error_hook: bool,
+    pub(super) in_flight_max: usize,
+    pub(super) outbox_max: usize,
+    /// No crash, no lost assignment, no drain that is cut off.
+    pub(super) is_graceful: bool,
+    /// Of 100 outputs, how many Kafka refuses for good.
+    pub(super) refused_percent: usize,
+    /// Steps before the world calms down.
+    pub(super) steps: usize,
+}
+
+impl Scenario {
+    pub(super) fn draw(dice: &mut Dice) -> Self {
+        let trouble = dice.pick(&[0, 10, 30]);
+        let partitions = (0..dice.between(1, 3)).map(|_| log(dice, trouble)).collect();
+        Self {
+            hosts: dice.between(1, 3),
+            partitions,
+            retry: retry(dice),
+            on_exhausted: dice.pick(&[OnExhausted::DeadLetter, OnExhausted::Skip, OnExhausted::Halt]),
+            has_error_hook: dice.chance(30),
+            in_flight_max: dice.between(1, 6),
+            outbox_max: dice.between(1, 3),
+            is_graceful: dice.chance(30),
+            refused_percent: dice.pick(&[0, 0, 5, 20]),
+            steps: dice.between(100, 700),
+        }
+    }
+}
+
+fn log(dice: &mut Dice, trouble_percent: usize) -> Vec<(i64, Nature)> {
+    // Retention may have removed the beginning, compaction and transaction markers leave gaps.
+    let mut offset = dice.pick(&[0, 0, 0, 17]);
+    let gaps = dice.pick(&[0, 20, 60]);
+    let mut records = Vec::new();
+    for _ in 0..dice.between(0, 20) {
+        if dice.chance(gaps) {
+            offset += dice.between(1, 40) as i64;
+        }
+        let nature = match dice.chance(trouble_percent) {
+            false => Nature::Fine,
+            true if dice.chance(50) => Nature::Flaky(dice.between(20, 80)),
+            true => Nature::Poison(dice.pick(&FailureKind::ALL)),
+        };
+        records.push((offset, nature));
+        offset += 1;
+    }
+    records
+}
+
+fn retry(dice: &mut Dice) -> RetryPolicy {
+    let initial_ms = dice.between(1, 200) as u64;
+    RetryPolicy {
+        max_attempts: dice.between(1, 5) as u32,
+        backoff: Backoff {
+            kind: dice.pick(&[BackoffKind::Exponential, BackoffKind::Fixed]),
+            initial: Duration::from_millis(initial_ms),
+            max: Duration::from_millis(initial_ms * dice.between(1, 8) as u64),
+            multiplier: 2.0,
+            jitter: dice.pick(&[0.0, 0.2, 1.0]),
+        },
+    }
+}
