@@ -102,7 +102,10 @@ async fn settle_whole(
     };
     Ok(match settlement {
         Settlement::Retry { after } => Left::Again(cargo, after),
-        Settlement::Halt => Left::End(halt(lane, handler, cargo, failure)),
+        Settlement::Halt => {
+            lane.finish_halted(handler, &cargo).await;
+            Left::End(halt(lane, handler, cargo, failure))
+        }
         Settlement::Skip => {
             finish_all(lane, handler, cargo, Ending::Skipped, None).await;
             Left::Nothing
@@ -173,6 +176,8 @@ async fn settle_failed(
                     .await;
             }
             Settlement::Halt => {
+                lane.finish_halted(handler, std::slice::from_ref(&started))
+                    .await;
                 again.push(started);
                 again.extend(failed.map(|(started, _)| started));
                 return Ok(Left::End(halt(lane, handler, again, &failure)));

@@ -153,7 +153,9 @@ fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let config = match ServeConfig::resolve(args.into()) {
         Ok(config) => config,
         Err(problems) => {
-            problems.iter().for_each(|problem| complain(problem));
+            for problem in &problems {
+                complain(problem);
+            }
             return Ok(ExitCode::from(EX_USAGE));
         }
     };

@@ -71,7 +71,9 @@ pub(crate) async fn deliver(lane: &mut Lane, started: Started) -> Delivered {
                 return Delivered::Settled;
             }
             Settlement::Halt => {
-                return halt(lane, &handler, Cargo::from_iter([started]), &failure);
+                let cargo = Cargo::from_iter([started]);
+                lane.finish_halted(&handler, &cargo).await;
+                return halt(lane, &handler, cargo, &failure);
             }
         }
     }

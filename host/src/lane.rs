@@ -288,10 +288,11 @@ impl Lane {
             if let Some(stats) = self.stats() {
                 stats.retries.increment();
             }
-            // What an error hook emitted belongs to a final verdict.
-            if let Some((_, instance)) = &mut self.instance {
-                instance.clear_outbox();
-            }
+        }
+        // What an error hook emitted belongs to a final verdict.
+        let is_final = verdict.is_some_and(|verdict| verdict != Verdict::Retry);
+        if !is_final && let Some((_, instance)) = &mut self.instance {
+            instance.clear_outbox();
         }
         settlement
     }
@@ -337,14 +338,23 @@ impl Lane {
 
     async fn tell_finished(&mut self, handler: &Deployed, ending: Ending, started: &Started) {
         let topic = Arc::clone(&self.place.topic);
-        if let Some((_, instance)) = &mut self.instance
-            && instance.wants_finished()
-            && !instance.is_spent()
-        {
-            let view = started.record.view(&topic);
-            let told = instance.finished(std::slice::from_ref(&view), ending).await;
-            log_hook_failure(handler, "on-finished", told);
-        }
+        let view = started.record.view(&topic);
+        self.tell_finished_bulk(handler, ending, std::slice::from_ref(&view))
+            .await;
+    }
+
+    /// Tells the finished hook that the lane stops at these records, and sends what the hooks emitted. The records stay
+    /// open.
+    pub(crate) async fn finish_halted(&mut self, handler: &Deployed, cargo: &[Started]) {
+        let topic = Arc::clone(&self.place.topic);
+        let records: Vec<_> = cargo
+            .iter()
+            .map(|started| started.record.view(&topic))
+            .collect();
+        self.tell_finished_bulk(handler, Ending::Halted, &records)
+            .await;
+        self.send_off(handler, Cargo::new(), Ending::Halted, None)
+            .await;
     }
 
     /// Tells the finished hook about records of a batch that ended alike.

@@ -213,7 +213,7 @@ impl PartitionTask {
             Settlement::Skip => {
                 self.lane
                     .send_off(handler, cargo, Ending::Skipped, None)
-                    .await
+                    .await;
             }
             Settlement::Halt | Settlement::Retry { .. } => {
                 let delivered = halt(&self.lane, handler, cargo, failure);
@@ -245,7 +245,7 @@ impl PartitionTask {
             stats.halted.set(0);
         }
         let mut left = std::mem::take(&mut self.halted).into_iter();
-        while let Some(cargo) = left.next() {
+        for cargo in left.by_ref() {
             let delivered = if handler.is_bulk() {
                 deliver_bulk(&mut self.lane, cargo).await
             } else {

@@ -64,8 +64,8 @@ mod tests {
         fn a_delay_stays_within_jitter_and_maximum(
             attempt in 1u32..100, unit in 0.0f64..=1.0, jitter in 0.0f64..=1.0, multiplier in 1.0f64..10.0,
         ) {
-            let policy = Backoff { jitter, multiplier, ..backoff(BackoffKind::Exponential) };
-            let exact = (0.1 * multiplier.powi(attempt as i32 - 1)).min(10.0);
+            let policy = Backoff { multiplier, jitter, ..backoff(BackoffKind::Exponential) };
+            let exact = (0.1 * multiplier.powi(attempt.cast_signed() - 1)).min(10.0);
             let got = delay(&policy, attempt, unit).as_secs_f64();
             prop_assert!(got <= 10.0 + 1e-6);
             prop_assert!(got >= exact * (1.0 - jitter) - 1e-6);

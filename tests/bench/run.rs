@@ -1,18 +1,20 @@
 //! One run of one variant: from the start of its process until its last output is in Kafka.
 //!
-//! **Invariant:** a run counts only when it wrote as many records as it read and committed the input's end.
+//! **Invariant:** a run counts only when it wrote as many records as it read, committed the input's end, and the
+//! first record that it wrote is what it should be.
 
 use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use harness::kafka::unique;
 use harness::{Kafka, clients, wait_until};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use serde_json::Value;
 
-use crate::inputs::{Input, PARTITIONS};
+use crate::inputs::{Input, PARTITIONS, key, value};
 use crate::profile::Recording;
 use crate::subject::{Cache, Place, Subject};
 use crate::usage;
@@ -92,7 +94,10 @@ impl Bench<'_> {
         if variant != Variant::ProduceOnly {
             self.wait_for_commit(&group)?;
         }
-        if let Subject::Host(host, _) = &mut subject {
+        if !variant.is_floor() {
+            self.check_one(variant, output)?;
+        }
+        if let Subject::Host { host, .. } = &mut subject {
             host.term()?;
             host.wait(COMMIT_TIMEOUT)?;
         }
@@ -127,6 +132,22 @@ impl Bench<'_> {
             }
             thread::sleep(POLL);
         }
+    }
+
+    /// Compares the first output with what the variant should make of its input, which is known by its id.
+    fn check_one(&self, variant: Variant, output: &str) -> Result<()> {
+        let found = clients::consume_until(self.kafka.bootstrap(), output, 1, REQUEST_TIMEOUT)?;
+        let found = found.first().context("no output")?;
+        let json: Value = serde_json::from_str(&found.text())?;
+        let id = json.get("id").and_then(Value::as_u64).context("no id")?;
+        let mut expected = value(id, self.input.size);
+        if matches!(variant, Variant::NativeJson | Variant::HostJson) {
+            expected = expected.replace("customer", "CUSTOMER");
+        }
+        if json != serde_json::from_str::<Value>(&expected)? || found.key_text() != key(id) {
+            bail!("an output is {}, expected {expected}", found.text());
+        }
+        Ok(())
     }
 
     fn wait_for_commit(&self, group: &str) -> Result<()> {

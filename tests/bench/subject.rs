@@ -46,7 +46,10 @@ pub(crate) enum Subject {
     /// This program with a native loop.
     Native(Child),
     /// The host. It watches its folder, which goes after it.
-    Host(Host, HandlersDir),
+    Host {
+        host: Box<Host>,
+        _handlers: HandlersDir,
+    },
 }
 
 impl Subject {
@@ -62,7 +65,7 @@ impl Subject {
     pub(crate) fn pid(&self) -> u32 {
         match self {
             Self::Native(child) => child.id(),
-            Self::Host(host, _) => host.pid(),
+            Self::Host { host, .. } => host.pid(),
         }
     }
 
@@ -80,7 +83,7 @@ impl Subject {
     pub(crate) fn tail(&self) -> String {
         match self {
             Self::Native(_) => String::new(),
-            Self::Host(host, _) => host.tail(),
+            Self::Host { host, .. } => host.tail(),
         }
     }
 }
@@ -131,5 +134,8 @@ fn host(krate: &str, place: &Place<'_>, cache: &Cache) -> Result<Subject> {
         .handlers(handlers.path())
         .args(["--cache".as_ref(), cache.path().as_os_str()])
         .spawn()?;
-    Ok(Subject::Host(host, handlers))
+    Ok(Subject::Host {
+        host: Box::new(host),
+        _handlers: handlers,
+    })
 }

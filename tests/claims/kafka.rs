@@ -4,3 +4,8 @@ mod harness_holds;
 mod delivery;
 mod rebalance;
 mod traffic;
+mod isolation;
+mod hooks;
+mod deploy;
+mod docs;
+mod stage;

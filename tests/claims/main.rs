@@ -3,4 +3,9 @@
 //! One binary, so that it is linked once; one module for each kind of claim.
 //! **Invariant:** a test that needs a real Kafka is below `kafka`, where `--fast` finds and skips it.
 
+mod cli;
+mod docs;
 mod kafka;
+mod simulation;
+mod tidy;
+mod wit;

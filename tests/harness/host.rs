@@ -32,6 +32,7 @@ const BROKER_LINE: &str = "embedded broker at ";
 pub struct Builder {
     args: Vec<OsString>,
     env: Vec<(String, String)>,
+    folder: Option<PathBuf>,
 }
 
 impl Builder {
@@ -55,6 +56,13 @@ impl Builder {
         self
     }
 
+    /// The folder that the host runs in, and that relative paths begin at.
+    #[must_use]
+    pub fn current_dir(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
+        self
+    }
+
     /// Starts the host and waits for nothing.
     pub fn spawn(self) -> Result<Host> {
         let mut command = command("serve")?;
@@ -64,6 +72,9 @@ impl Builder {
             .envs(self.env)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        if let Some(folder) = self.folder {
+            command.current_dir(folder);
+        }
         let mut process = Process::start(&mut command, None)?;
         let lines = Lines::default();
         let stdout = process.child().stdout.take().context("stdout is piped")?;
@@ -117,6 +128,7 @@ impl Host {
         Builder {
             args: Vec::new(),
             env: Vec::new(),
+            folder: None,
         }
     }
 

@@ -22,7 +22,7 @@ impl Instance {
             Ok(outcome) => outcome,
             Err(failure) => Outcome::Failed(failure),
         };
-        if outcome != Outcome::Handled && !self.outbox().is_empty() {
+        if matches!(outcome, Outcome::Failed(_)) && !self.outbox().is_empty() {
             self.clear_outbox();
         }
         outcome

@@ -164,6 +164,34 @@ mod tests {
         );
     }
 
+    /// Compares what stands between the markers `name` of a page of docs/ with `table`.
+    fn compare_or_update(page: &str, name: &str, table: &str) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../docs")
+            .join(page);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (begin, end) = (
+            format!("<!-- {name}:begin -->\n"),
+            format!("<!-- {name}:end -->"),
+        );
+        let (before, rest) = text.split_once(&begin).unwrap();
+        let (found, after) = rest.split_once(&end).unwrap();
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(&path, format!("{before}{begin}{table}{end}{after}")).unwrap();
+            return;
+        }
+        assert!(
+            found == table,
+            "the table {name} of docs/{page} is not what the keys say; run cargo xtask docs"
+        );
+    }
+
+    #[test]
+    fn the_tables_in_docs_are_up_to_date() {
+        compare_or_update("HANDLERS.md", "keys", &markdown());
+        compare_or_update("OPERATIONS.md", "settings", &settings_markdown());
+    }
+
     #[test]
     fn the_schema_has_every_key_with_its_range_and_default() {
         let schema = json_schema();

@@ -147,22 +147,19 @@ impl SourceStatus {
         }
     }
 
-    pub(super) fn failed(&self, error: &KafkaError, reason: &str) {
-        let code = error.rdkafka_error_code();
-        if matches!(
-            code,
-            Some(
-                RDKafkaErrorCode::AllBrokersDown
-                    | RDKafkaErrorCode::Authentication
-                    | RDKafkaErrorCode::Resolve
-            )
-        ) {
-            let mut trouble = self.trouble.lock();
-            if trouble.as_deref() != Some(reason) {
-                tracing::warn!(reason, "kafka is out of reach; trying again");
-                *trouble = Some(reason.to_owned());
-            }
+    /// Takes note of an error of the whole client; returns whether Kafka is newly out of reach for this reason.
+    pub(super) fn failed(&self, error: &KafkaError, reason: &str) -> bool {
+        let out_of_reach = matches!(
+            error.rdkafka_error_code(),
+            Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::Authentication | RDKafkaErrorCode::Resolve)
+        );
+        if !out_of_reach {
+            return false;
         }
+        let mut trouble = self.trouble.lock();
+        let new = trouble.as_deref() != Some(reason);
+        *trouble = Some(reason.to_owned());
+        new
     }
 }
 

@@ -150,7 +150,9 @@ impl ClientContext for Callbacks {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.status.failed(&error, reason);
+        if self.status.failed(&error, reason) {
+            tracing::warn!(group = self.group, reason, "kafka is out of reach; trying again");
+        }
     }
 }
 

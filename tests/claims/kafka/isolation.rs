@@ -17,7 +17,10 @@ fn poison(name: &str, deed: &str, more: &str) -> TestRecord {
     stage.produce(&["ok before", deed, "ok behind"]);
     let host = stage.run("act", &format!("{TWICE}{more}"));
     let outputs = stage.outputs(&host, 2);
-    let handled: Vec<String> = outputs.iter().map(|output| field(output, "value")).collect();
+    let handled: Vec<String> = outputs
+        .iter()
+        .map(|output| field(output, "value"))
+        .collect();
     assert_eq!(handled, ["ok before", "ok behind"]);
     let letter = stage.letter(&host);
     assert_eq!(letter.text(), deed);
@@ -53,7 +56,10 @@ fn a_poison_record_is_dead_lettered_and_the_partition_goes_on() {
     let poisoned = (0..RECORDS).filter(|n| is_poison(*n)).count();
     let outputs = stage.outputs(&host, RECORDS - poisoned);
     let letters = stage.letters(&host, poisoned);
-    let mut found: Vec<String> = outputs.iter().map(|output| field(output, "value")).collect();
+    let mut found: Vec<String> = outputs
+        .iter()
+        .map(|output| field(output, "value"))
+        .collect();
     found.extend(texts(&letters));
     found.sort();
     let mut expected: Vec<String> = (0..RECORDS).map(value).collect();
@@ -147,7 +153,10 @@ fn memory_mib_is_the_memory_of_an_instance() {
     let host = stage.run("act", &format!("{TWICE}limits.memory-mib = 16"));
     assert_eq!(field(&stage.outputs(&host, 1)[0], "value"), "alloc 10");
     let letter = stage.letter(&host);
-    assert_eq!((letter.text().as_str(), verdict(&letter)), ("alloc 15", is("memory", "2")));
+    assert_eq!(
+        (letter.text().as_str(), verdict(&letter)),
+        ("alloc 15", is("memory", "2"))
+    );
 }
 
 #[test]
@@ -157,7 +166,10 @@ fn deadline_ms_is_the_time_of_a_call() {
     let host = stage.run("act", &format!("{TWICE}limits.deadline-ms = 2000"));
     assert_eq!(field(&stage.outputs(&host, 1)[0], "value"), "sleep 500");
     let letter = stage.letter(&host);
-    assert_eq!((letter.text().as_str(), verdict(&letter)), ("sleep 3000", is("deadline", "2")));
+    assert_eq!(
+        (letter.text().as_str(), verdict(&letter)),
+        ("sleep 3000", is("deadline", "2"))
+    );
 }
 
 #[test]
@@ -166,12 +178,19 @@ fn outbox_records_is_what_a_call_may_emit() {
     stage.produce(&["emit-many 10", "emit-many 11"]);
     let host = stage.run("act", &format!("{TWICE}limits.outbox-records = 10"));
     let letter = stage.letter(&host);
-    assert_eq!((letter.text().as_str(), verdict(&letter)), ("emit-many 11", is("other", "2")));
+    assert_eq!(
+        (letter.text().as_str(), verdict(&letter)),
+        ("emit-many 11", is("other", "2"))
+    );
     let error = said(&letter, "error");
     assert!(error.contains("at most 10 records"), "{error}");
     // Nothing of the call that failed was sent.
     let outputs = stage.outputs(&host, 10);
-    assert!(outputs.iter().all(|output| field(output, "value") == "emit-many 10"));
+    assert!(
+        outputs
+            .iter()
+            .all(|output| field(output, "value") == "emit-many 10")
+    );
 }
 
 #[test]
@@ -182,22 +201,40 @@ fn outbox_mib_is_the_size_of_what_a_call_may_emit() {
     // The first one is taken; the others are refused at once, and the guest tells how.
     let outputs = stage.outputs(&host, 4);
     assert_eq!(outputs[0].value.as_ref().unwrap().len(), 1_000_000);
-    let results: Vec<String> = outputs[1..].iter().map(|output| field(output, "result")).collect();
+    let results: Vec<String> = outputs[1..]
+        .iter()
+        .map(|output| field(output, "result"))
+        .collect();
     println!("{results:?}");
     assert_eq!(results[0], "");
     assert!(results[1].contains("at most 1048576 bytes"), "{results:?}");
-    assert!(results[2].contains("1048588"), "too large for Kafka: {results:?}");
+    assert!(
+        results[2].contains("1048588"),
+        "too large for Kafka: {results:?}"
+    );
 }
 
 #[test]
 fn in_flight_records_bounds_what_is_under_way() {
-    in_flight("in-flight-records", "limits.in-flight-records = 10", 10, 1, 50);
+    in_flight(
+        "in-flight-records",
+        "limits.in-flight-records = 10",
+        10,
+        1,
+        50,
+    );
 }
 
 #[test]
 fn in_flight_mib_bounds_what_is_under_way() {
     // A record and its output are 512 KiB together.
-    in_flight("in-flight-mib", "limits.in-flight-mib = 1", 2, 256 << 10, 10);
+    in_flight(
+        "in-flight-mib",
+        "limits.in-flight-mib = 1",
+        2,
+        256 << 10,
+        10,
+    );
 }
 
 /// The outputs have nowhere to go until their topic appears, so what is under way cannot end before.
@@ -231,7 +268,10 @@ fn max_attempts_is_how_often_a_record_is_tried() {
     assert_eq!(field(&outputs[0], "value"), "flaky 2");
     assert_eq!(field(&outputs[0], "result"), "call 3");
     let letter = stage.letter(&host);
-    assert_eq!((letter.text().as_str(), verdict(&letter)), ("flaky 3", is("other", "3")));
+    assert_eq!(
+        (letter.text().as_str(), verdict(&letter)),
+        ("flaky 3", is("other", "3"))
+    );
     assert_eq!(said(&letter, "error"), "flaky: call 3 of 3 that fail");
 }
 
@@ -306,8 +346,25 @@ fn a_dead_letter_tells_where_it_came_from() {
     stage.produce_records([value_on(2, "ok"), record]);
     let host = stage.run("act", TWICE);
     let letter = stage.letter(&host);
-    let names: Vec<&str> = letter.headers.as_ref().unwrap().iter().map(|(name, _)| name.as_str()).collect();
-    let ours = ["topic", "partition", "offset", "timestamp", "handler", "revision", "attempts", "error-kind", "error", "time"];
+    let names: Vec<&str> = letter
+        .headers
+        .as_ref()
+        .unwrap()
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let ours = [
+        "topic",
+        "partition",
+        "offset",
+        "timestamp",
+        "handler",
+        "revision",
+        "attempts",
+        "error-kind",
+        "error",
+        "time",
+    ];
     let mut expected = vec!["trace".to_owned()];
     expected.extend(ours.iter().map(|name| format!("dead-letter.{name}")));
     assert_eq!(names, expected);
@@ -317,15 +374,25 @@ fn a_dead_letter_tells_where_it_came_from() {
     assert_eq!(said(&letter, "timestamp"), "2018-01-31T02:00:31.800Z");
     assert_eq!(said(&letter, "handler"), format!("default/{}", stage.name));
     let revision = said(&letter, "revision");
-    assert_eq!(count_lines(&host, &["deployed", &format!("revision={revision}")]), 1);
+    assert_eq!(
+        count_lines(&host, &["deployed", &format!("revision={revision}")]),
+        1
+    );
     assert_eq!(said(&letter, "attempts"), "1");
     assert_eq!(said(&letter, "error-kind"), "reject");
     assert_eq!(said(&letter, "error"), "not today");
     // The log's lines begin with the same clock's time, in the same form.
     let time = said(&letter, "time");
-    let line = host.lines().into_iter().find(|line| line.contains("attempt failed")).unwrap();
+    let line = host
+        .lines()
+        .into_iter()
+        .find(|line| line.contains("attempt failed"))
+        .unwrap();
     let apart_s = second_of_the_day(&time) - second_of_the_day(&line);
-    assert!((0.0..60.0).contains(&apart_s.rem_euclid(86_400.0)), "{time} {line}");
+    assert!(
+        (0.0..60.0).contains(&apart_s.rem_euclid(86_400.0)),
+        "{time} {line}"
+    );
 }
 
 #[test]
@@ -336,10 +403,16 @@ fn an_emit_that_kafka_refuses_fails_its_record() {
     stage.deploy("act", TWICE);
     let host = stage.serve(&["--kafka-setting", "topic.metadata.propagation.max.ms=500"]);
     let letter = stage.letter(&host);
-    assert_eq!((letter.text(), said(&letter, "error-kind")), (nowhere, "emit".to_owned()));
+    assert_eq!(
+        (letter.text(), said(&letter, "error-kind")),
+        (nowhere, "emit".to_owned())
+    );
     let error = said(&letter, "error");
     println!("{error}");
-    assert!(error.contains(&format!("{}.nowhere", stage.name)), "{error}");
+    assert!(
+        error.contains(&format!("{}.nowhere", stage.name)),
+        "{error}"
+    );
     stage.committed(&host, &[(0, 3)]);
     // The refused record's other output and those of the others were sent.
     assert_eq!(stage.outputs(&host, 3).len(), 3);
@@ -352,26 +425,60 @@ fn a_dead_letter_that_cannot_be_written_halts_the_partition_and_no_other() {
     stage.produce_on(1, &["ok b0"]);
     stage.deploy("act", TWICE);
     let host = stage.serve(&["--kafka-setting", "topic.metadata.propagation.max.ms=500"]);
-    wait_lines(&host, &["the partition is halted", "partition=0", "offset=1", &stage.dead_letters], 1);
+    wait_lines(
+        &host,
+        &[
+            "the partition is halted",
+            "partition=0",
+            "offset=1",
+            &stage.dead_letters,
+        ],
+        1,
+    );
     stage.produce_on(0, &["ok a2"]);
     stage.produce_on(1, &["ok b1", "ok b2"]);
     let values = |n| -> Vec<String> {
-        stage.outputs(&host, n).iter().map(|output| field(output, "value")).collect()
+        stage
+            .outputs(&host, n)
+            .iter()
+            .map(|output| field(output, "value"))
+            .collect()
     };
-    assert_eq!(values(4).iter().filter(|value| value.starts_with("ok b")).count(), 3);
+    assert_eq!(
+        values(4)
+            .iter()
+            .filter(|value| value.starts_with("ok b"))
+            .count(),
+        3
+    );
     // Nothing behind the halted record is committed, the other partition goes on.
     stage.committed(&host, &[(0, 1), (1, 3)]);
-    assert_eq!(values(4).iter().filter(|value| value.starts_with("ok a")).count(), 1);
+    assert_eq!(
+        values(4)
+            .iter()
+            .filter(|value| value.starts_with("ok a"))
+            .count(),
+        1
+    );
 
     // With the topic there and the handler replaced, the partition goes on where it stopped.
     stage.create_topic(&stage.dead_letters, 1);
     stage
         .folder
-        .swap_manifest(&stage.name, &stage.manifest(&format!("{TWICE}config.label = \"new\"")))
+        .swap_manifest(
+            &stage.name,
+            &stage.manifest(&format!("{TWICE}config.label = \"new\"")),
+        )
         .unwrap();
     assert_eq!(stage.letter(&host).text(), "reject a1");
     stage.committed(&host, &[(0, 3), (1, 3)]);
-    assert_eq!(values(5).iter().filter(|value| value.starts_with("ok a")).count(), 2);
+    assert_eq!(
+        values(5)
+            .iter()
+            .filter(|value| value.starts_with("ok a"))
+            .count(),
+        2
+    );
 }
 
 #[test]
@@ -406,7 +513,12 @@ fn a_full_queue_never_blocks_the_poll_thread() {
     let outputs = stage.outputs(&host, WAITING + 1);
     assert_eq!(field(&outputs[0], "value"), "sleep 9000");
     let offset = |output: &TestRecord| json(output)["offset"].as_u64().unwrap();
-    assert!(outputs.iter().map(offset).eq(0..=u64::try_from(WAITING).unwrap()));
+    assert!(
+        outputs
+            .iter()
+            .map(offset)
+            .eq(0..=u64::try_from(WAITING).unwrap())
+    );
     stage.committed(&host, &[(0, i64::try_from(WAITING).unwrap() + 1)]);
     // The member was never put out of the group.
     assert_eq!(count_lines(&host, &["partitions assigned"]), 1);
@@ -421,12 +533,18 @@ fn memory_stays_bounded_with_a_million_records_waiting() {
     let stage = Stage::new("million", PARTITIONS);
     produce_million(&stage, RECORDS, PARTITIONS);
     let ends = clients::end_offsets(&stage.bootstrap, &stage.input).unwrap();
-    assert_eq!(ends.iter().map(|(_, end)| end).sum::<i64>(), i64::try_from(RECORDS).unwrap());
+    assert_eq!(
+        ends.iter().map(|(_, end)| end).sum::<i64>(),
+        i64::try_from(RECORDS).unwrap()
+    );
     let host = stage.run("act", "limits.deadline-ms = 1000");
     // Every call sleeps; by the time that each partition has handled so many, its queue was full for long.
     let position = |partition: i32| {
         let found = clients::committed(&stage.bootstrap, &stage.name, &stage.input).unwrap();
-        found.into_iter().find(|(of, _)| *of == partition).map_or(0, |(_, at)| at)
+        found
+            .into_iter()
+            .find(|(of, _)| *of == partition)
+            .map_or(0, |(_, at)| at)
     };
     wait_until("100 records handled of each partition", PATIENCE, || {
         (0..PARTITIONS).all(|partition| position(partition) >= 100)
@@ -434,8 +552,14 @@ fn memory_stays_bounded_with_a_million_records_waiting() {
     .unwrap();
     let peak_mb = host.peak_rss_bytes().unwrap() as f64 / 1e6;
     let handled: i64 = (0..PARTITIONS).map(position).sum();
-    println!("peak RSS {peak_mb:.0} MB with {} records waiting", RECORDS as i64 - handled);
-    assert!(handled < 100_000, "{handled} records handled is not a slow handler");
+    println!(
+        "peak RSS {peak_mb:.0} MB with {} records waiting",
+        RECORDS as i64 - handled
+    );
+    assert!(
+        handled < 100_000,
+        "{handled} records handled is not a slow handler"
+    );
     assert!(peak_mb <= BOUND_MB, "peak RSS {peak_mb:.0} MB");
 }
 
@@ -475,13 +599,20 @@ fn padding(n: usize) -> Vec<u8> {
     let size = 1024 - SLOW.len();
     let mut key = Vec::with_capacity(size + 64);
     // A cheap generator: what differs from record to record must not compress.
-    let mut state = u64::try_from(n).unwrap().wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut state = u64::try_from(n)
+        .unwrap()
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        | 1;
     while key.len() < size {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
         let (depth, place) = (state % 700, state >> 40);
-        write!(key, "{{\"network\":\"us\",\"depth\":{depth},\"place\":{place}}},").unwrap();
+        write!(
+            key,
+            "{{\"network\":\"us\",\"depth\":{depth},\"place\":{place}}},"
+        )
+        .unwrap();
     }
     key.truncate(size);
     key

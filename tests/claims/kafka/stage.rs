@@ -215,5 +215,8 @@ pub fn wait_lines(host: &Host, texts: &[&str], n: usize) {
 
 /// Watches for a while that something does not happen.
 pub fn never(what: &str, watch: Duration, condition: impl FnMut() -> bool) {
-    assert!(wait_until(what, watch, condition).is_err(), "it happened: {what}");
+    assert!(
+        wait_until(what, watch, condition).is_err(),
+        "it happened: {what}"
+    );
 }

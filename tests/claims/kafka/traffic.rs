@@ -66,7 +66,6 @@ dead-letter-topic = "{}"
 config = {{ output = "{}", label = "{label}" }}
 [kafka.consumer]
 "auto.commit.interval.ms" = 100
-"session.timeout.ms" = 6000
 {more}
 "#,
             self.input,

@@ -42,12 +42,18 @@ pub(super) struct Scenario {
 impl Scenario {
     pub(super) fn draw(dice: &mut Dice) -> Self {
         let trouble = dice.pick(&[0, 10, 30]);
-        let partitions = (0..dice.between(1, 3)).map(|_| log(dice, trouble)).collect();
+        let partitions = (0..dice.between(1, 3))
+            .map(|_| log(dice, trouble))
+            .collect();
         Self {
             hosts: dice.between(1, 3),
             partitions,
             retry: retry(dice),
-            on_exhausted: dice.pick(&[OnExhausted::DeadLetter, OnExhausted::Skip, OnExhausted::Halt]),
+            on_exhausted: dice.pick(&[
+                OnExhausted::DeadLetter,
+                OnExhausted::Skip,
+                OnExhausted::Halt,
+            ]),
             has_error_hook: dice.chance(30),
             in_flight_max: dice.between(1, 6),
             outbox_max: dice.between(1, 3),

@@ -1,0 +1,453 @@
+//! The documentation does what it says: each command in it is run, each file in it is valid, each name in it exists.
+//!
+//! [`FATES`] says for every command where it is run. A command that it does not know fails the tests, and so does an
+//! entry that no page needs, so pages and tests cannot drift apart.
+//! **Invariant:** a command with the fate [`Fate::Run`] is run by the scenario that it names, as the page has it.
+
+pub(crate) mod pages;
+pub(crate) mod terminal;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process;
+
+use harness::{HandlersDir, Host, guest, root};
+use kafka_wasm_host::manifest::Manifest;
+use kafka_wasm_host::settings::Settings;
+
+use self::pages::{Block, Command, blocks_in};
+use self::terminal::{Terminal, user_environment};
+
+/// Where a command is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// By a test of this module, or of `kafka::docs`.
+    Run(Scenario),
+    /// Not here, for this reason; instead there is a file that has this text in it.
+    Elsewhere {
+        why: &'static str,
+        file: &'static str,
+        text: &'static str,
+    },
+}
+
+/// Tests that type commands, each in its own terminals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scenario {
+    /// [`the_readme_leads_from_nothing_to_a_greeting`]
+    Greeter,
+    /// [`the_demo_of_the_readme_is_right`]
+    Demo,
+    /// [`the_readmes_of_the_examples_work_as_written`]
+    Examples,
+    /// `kafka::docs`: everything that names a real Kafka, and what stands beside it.
+    Kafka,
+}
+
+/// Every command of a page begins with one of these; the first that fits counts.
+const FATES: &[(&str, &str, Fate)] = &[
+    ("README.md", "cargo xtask demo", Fate::Run(Scenario::Demo)),
+    ("README.md", "cargo xtask test", RUNS_THIS),
+    ("README.md", "export PATH=", HAS_THE_PATH),
+    ("README.md", "docker ", NEEDS_A_DAEMON),
+    (
+        "README.md",
+        "kafka-wasm-host serve --handlers handlers --brokers",
+        Fate::Run(Scenario::Kafka),
+    ),
+    ("README.md", "", Fate::Run(Scenario::Greeter)),
+    ("docs/OPERATIONS.md", "docker ", NEEDS_A_DAEMON),
+    ("docs/OPERATIONS.md", "", Fate::Run(Scenario::Kafka)),
+    ("docs/HANDLERS.md", "", Fate::Run(Scenario::Kafka)),
+    ("docs/BENCHMARKS.md", "cargo xtask bench path", MEASURES),
+    ("CONTRIBUTING.md", "cargo xtask check", RUN_BY_CI),
+    ("CONTRIBUTING.md", "cargo xtask test --fast", SKIPS),
+    ("CONTRIBUTING.md", "cargo xtask test", RUNS_THIS),
+    ("CONTRIBUTING.md", "cargo xtask docs", COMPARED),
+    ("CONTRIBUTING.md", ".ci/run", RUNS_THIS),
+    (
+        "examples/hello/README.md",
+        "",
+        Fate::Run(Scenario::Examples),
+    ),
+    (
+        "examples/earthquakes/README.md",
+        "",
+        Fate::Run(Scenario::Examples),
+    ),
+    (
+        "examples/summaries/README.md",
+        "",
+        Fate::Run(Scenario::Examples),
+    ),
+];
+
+const RUNS_THIS: Fate = Fate::Elsewhere {
+    why: "it runs this test",
+    file: ".ci/run",
+    text: "cargo xtask test",
+};
+const RUN_BY_CI: Fate = Fate::Elsewhere {
+    why: "it is run before the tests are",
+    file: ".ci/run",
+    text: "cargo xtask check",
+};
+const SKIPS: Fate = Fate::Elsewhere {
+    why: "it runs a part of the tests that run this one",
+    file: "xtask/src/test.rs",
+    text: "\"--skip\", NEEDS_KAFKA",
+};
+const COMPARED: Fate = Fate::Elsewhere {
+    why: "it writes what other tests compare",
+    file: "host/src/manifest/schema.rs",
+    text: "fn the_tables_in_docs_are_up_to_date",
+};
+const MEASURES: Fate = Fate::Elsewhere {
+    why: "it measures for minutes, and no test is timed",
+    file: "xtask/src/main.rs",
+    text: "test::bench_path(",
+};
+const HAS_THE_PATH: Fate = Fate::Elsewhere {
+    why: "the terminals of these tests have the built host on their path",
+    file: "tests/claims/docs/terminal.rs",
+    text: "fn user_environment",
+};
+const NEEDS_A_DAEMON: Fate = Fate::Elsewhere {
+    why: "it needs a container engine; what the image runs is run without one",
+    file: "tests/claims/docs.rs",
+    text: "fn the_image_serves_as_its_dockerfile_says",
+};
+
+fn fate(command: &Command) -> Option<usize> {
+    let fits = |(page, start, _): &(&str, &str, Fate)| {
+        *page == command.page && command.text.starts_with(start)
+    };
+    FATES.iter().position(fits)
+}
+
+/// The commands that a scenario types, in the order of the pages.
+pub(crate) fn commands_of(scenario: Scenario) -> Vec<Command> {
+    let mut commands: Vec<Command> = pages::pages()
+        .iter()
+        .flat_map(|page| pages::commands(page))
+        .collect();
+    commands.retain(|command| fate(command).is_some_and(|at| FATES[at].2 == Fate::Run(scenario)));
+    assert!(!commands.is_empty(), "{scenario:?} has nothing to do");
+    commands
+}
+
+#[test]
+fn every_command_in_the_docs_is_run_by_a_test() {
+    let mut used = vec![false; FATES.len()];
+    let mut problems = Vec::new();
+    for page in pages::pages() {
+        for command in pages::commands(&page) {
+            match fate(&command) {
+                Some(at) => used[at] = true,
+                None => problems.push(format!(
+                    "{}: nothing runs `{}`",
+                    command.place, command.text
+                )),
+            }
+        }
+    }
+    for ((page, start, fate), used) in FATES.iter().zip(used) {
+        if !used {
+            problems.push(format!("{page} has no command that begins with `{start}`"));
+        }
+        if let Fate::Elsewhere { why, file, text } = fate {
+            let found =
+                fs::read_to_string(root().join(file)).is_ok_and(|content| content.contains(text));
+            if !found || why.is_empty() {
+                problems.push(format!("`{start}` of {page}: {file} has no {text:?}"));
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+/// The first block of the README in this language that has `text` in it.
+fn readme_block(language: &str, text: &str) -> Block {
+    let mut blocks = blocks_in("README.md", language).into_iter();
+    let found = blocks.find(|block| block.text().contains(text));
+    found.unwrap_or_else(|| panic!("README.md has no block in {language} with {text:?}"))
+}
+
+#[test]
+fn the_handler_of_the_readme_is_the_hello_example() {
+    let example = fs::read_to_string(root().join("examples/hello/src/lib.rs")).unwrap();
+    let (example, _) = example.split_once("\n#[cfg(test)]").unwrap();
+    let shown = readme_block("rust", "on_message");
+    assert_eq!(shown.text(), example);
+    assert!(shown.lines.len() <= 10, "{} lines", shown.lines.len());
+}
+
+/// A cargo manifest of a page, with the guest crate where it is.
+fn cargo_toml(text: &str) -> String {
+    let path = root().join("guest-sdk/rust");
+    let replaced = text.replace("../kafka-wasm-host/guest-sdk/rust", &path.to_string_lossy());
+    assert_ne!(
+        replaced, text,
+        "the page names the guest crate by another path"
+    );
+    replaced
+}
+
+/// The versions of the examples, so that a crate of a page needs nothing that they do not.
+fn copy_lock(folder: &std::path::Path) {
+    fs::copy(
+        root().join("examples/Cargo.lock"),
+        folder.join("Cargo.lock"),
+    )
+    .unwrap();
+}
+
+#[test]
+fn the_readme_leads_from_nothing_to_a_greeting() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut terminal = Terminal::new(folder.path());
+    for command in commands_of(Scenario::Greeter) {
+        if command.text.starts_with("cargo build") {
+            let krate = terminal.folder.clone();
+            fs::write(
+                krate.join("Cargo.toml"),
+                cargo_toml(&readme_block("toml", "[package]").text()),
+            )
+            .unwrap();
+            fs::write(
+                krate.join("src/lib.rs"),
+                readme_block("rust", "on_message").text(),
+            )
+            .unwrap();
+            fs::write(
+                krate.join("handler.toml"),
+                readme_block("toml", "topics").text(),
+            )
+            .unwrap();
+            copy_lock(&krate);
+            // What the guests of the tests were built with is used again.
+            symlink(root().join("target/guests"), krate.join("target")).unwrap();
+        }
+        terminal.run(&command);
+    }
+    terminal.stop();
+}
+
+#[test]
+fn the_readmes_of_the_examples_work_as_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut terminal = Terminal::new(root().join("examples"));
+    let target = root().join("target/guests");
+    terminal.variable("CARGO_TARGET_DIR", &target);
+    terminal.name(
+        "target/wasm32-wasip2",
+        target.join("wasm32-wasip2").to_string_lossy(),
+    );
+    terminal.name(
+        "/tmp/handlers",
+        folder.path().join("handlers").to_string_lossy(),
+    );
+    terminal.run_all(&commands_of(Scenario::Examples));
+}
+
+#[test]
+fn the_demo_of_the_readme_is_right() {
+    let mut terminal = Terminal::new(root());
+    terminal.run_all(&commands_of(Scenario::Demo));
+}
+
+/// The words of a line of the Dockerfile such as `CMD ["a", "b"]`.
+fn dockerfile(instruction: &str) -> Vec<String> {
+    let text = pages::read("Dockerfile");
+    let mut lines = text
+        .lines()
+        .filter_map(|line| line.split_once(&format!("{instruction} [")));
+    let (_, words) = lines
+        .next_back()
+        .unwrap_or_else(|| panic!("the Dockerfile has no {instruction}"));
+    serde_json::from_str(&format!("[{words}")).unwrap()
+}
+
+#[test]
+fn the_image_serves_as_its_dockerfile_says() {
+    assert_eq!(dockerfile("ENTRYPOINT"), ["kafka-wasm-host"]);
+    let run = pages::commands("README.md")
+        .into_iter()
+        .find(|command| command.text.starts_with("docker run"));
+    let run = run.unwrap().text;
+    assert!(
+        run.contains(":/handlers:ro")
+            && run.contains("-e KAFKA_WASM_BROKERS=")
+            && run.contains("-p 8080:8080"),
+        "{run}"
+    );
+
+    let folder = HandlersDir::new().unwrap();
+    folder
+        .handler("hello", guest("hello"), "topics = [\"names\"]\n")
+        .unwrap();
+    let handlers = folder.path().to_string_lossy();
+    let command = dockerfile("CMD");
+    assert_eq!(&command[..1], ["serve"]);
+    let args: Vec<String> = command[1..]
+        .iter()
+        .map(|word| word.replace("/handlers", &handlers))
+        .collect();
+    let at = args
+        .iter()
+        .position(|word| word == "0.0.0.0:8080")
+        .expect("the port that README.md maps");
+    let mut host = Host::without_brokers()
+        .args(args[..at - 1].iter().chain(&args[at + 1..]))
+        .env("KAFKA_WASM_BROKERS", "127.0.0.1:1")
+        .env(
+            "KAFKA_WASM_CACHE",
+            &folder.path().join(".cache").to_string_lossy(),
+        )
+        .start()
+        .unwrap();
+    host.wait_for_line("subscribed", std::time::Duration::from_secs(60))
+        .unwrap();
+    let health = &dockerfile("HEALTHCHECK --interval=10s --timeout=3s --start-period=10s CMD")[1..];
+    let mut health = {
+        let mut command = harness::host::command(&health[0]).unwrap();
+        command.env("KAFKA_WASM_HTTP", host.http_addr());
+        command
+    };
+    assert!(health.status().unwrap().success());
+    host.stop().unwrap();
+}
+
+#[test]
+fn the_rust_of_the_handlers_guide_compiles_and_its_test_passes() {
+    let folder = tempfile::tempdir().unwrap();
+    let lib: String = blocks_in("docs/HANDLERS.md", "rust")
+        .iter()
+        .enumerate()
+        .map(|(number, block)| {
+            format!(
+                "#[allow(dead_code)]\nmod block_{number} {{\n{}}}\n",
+                block.text()
+            )
+        })
+        .collect();
+    let cargo = readme_block("toml", "[package]")
+        .text()
+        .replace("\"cdylib\"", "\"lib\"");
+    let cargo = cargo_toml(&cargo) + "serde = { version = \"1\", features = [\"derive\"] }\n";
+    fs::create_dir(folder.path().join("src")).unwrap();
+    fs::write(folder.path().join("src/lib.rs"), lib).unwrap();
+    fs::write(
+        folder.path().join("Cargo.toml"),
+        cargo.replace("greeter", "guide"),
+    )
+    .unwrap();
+    copy_lock(folder.path());
+    let mut command = process::Command::new("cargo");
+    user_environment(&mut command, false);
+    command
+        .arg("test")
+        .current_dir(folder.path())
+        .env("CARGO_TARGET_DIR", root().join("target/guests-native"));
+    let output = command.output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let problems = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{printed}{problems}");
+    assert!(printed.contains("a_name_is_greeted ... ok"), "{printed}");
+}
+
+#[test]
+fn every_toml_file_in_the_docs_is_valid() {
+    let mut problems = Vec::new();
+    for page in pages::pages() {
+        for block in blocks_in(&page, "toml") {
+            let text = block.text();
+            let parsed = if text.contains("[dependencies]") {
+                // Cargo's own; the README's is built.
+                continue;
+            } else if text.contains("brokers = ") {
+                Settings::parse(&text).map(drop)
+            } else {
+                Manifest::parse(&text, &"acme/orders".parse().unwrap()).map(drop)
+            };
+            for problem in parsed.err().into_iter().flatten() {
+                problems.push(format!("{}: {problem}", block.place));
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+fn every_link_in_the_docs_leads_somewhere() {
+    let mut problems = Vec::new();
+    for page in pages::pages() {
+        let folder = root().join(&page).parent().unwrap().to_path_buf();
+        let dead = pages::links(&page)
+            .into_iter()
+            .filter(|target| !folder.join(target).exists());
+        problems.extend(dead.map(|target| format!("{page}: {target} does not exist")));
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+fn every_invariant_names_tests_that_exist() {
+    let mut sources = String::new();
+    for folder in ["tests/claims", "tests/claims/kafka"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            sources += &fs::read_to_string(entry.unwrap().path()).unwrap_or_default();
+        }
+    }
+    let page = pages::read("docs/ARCHITECTURE.md");
+    let rows: Vec<&str> = page
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.contains("| **"))
+        .collect();
+    assert_eq!(rows.len(), 7);
+    for row in rows {
+        let names: Vec<&str> = pages::quoted(row).collect();
+        assert!(!names.is_empty(), "{row}");
+        for name in names {
+            let function = format!("#[test]\nfn {name}()");
+            assert!(
+                sources.contains(&function),
+                "docs/ARCHITECTURE.md: there is no test {name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_metric_is_in_the_docs_with_its_meaning() {
+    let code = pages::read("host/src/admin/names.rs");
+    let texts: Vec<&str> = code.split('"').skip(1).step_by(2).collect();
+    let named: Vec<(&str, &str)> = texts
+        .windows(2)
+        .filter(|pair| {
+            (pair[0].starts_with("kafka_wasm_") || pair[0].starts_with("process_"))
+                && pair[1].contains(' ')
+        })
+        .map(|pair| (pair[0], pair[1]))
+        .collect();
+    assert!(named.len() > 20, "{named:?}");
+    let page = pages::read("docs/OPERATIONS.md");
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .filter(|line| line.starts_with("| `kafka_wasm_") || line.starts_with("| `process_"))
+        .map(|line| {
+            line.split('|')
+                .map(|cell| cell.trim().trim_matches('`'))
+                .collect()
+        })
+        .collect();
+    let shown: Vec<(&str, &str)> = rows.iter().map(|cells| (cells[1], cells[3])).collect();
+    assert_eq!(shown, named);
+}
+
+#[test]
+fn a_page_is_compared_with_what_was_printed() {
+    use terminal::is_like;
+    assert!(is_like("a b c", "a b c") && is_like("a b c", "a…c") && is_like("{a: b}", "{…b…"));
+    assert!(!is_like("a b c", "a b") && !is_like("a b c", "a…d…") && !is_like("a b c", "b…c"));
+}

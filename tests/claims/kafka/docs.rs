@@ -1,0 +1,54 @@
+//! The commands of the documentation that name a real Kafka.
+//!
+//! They are typed in the order of the pages, in a folder with the README's handler; `kafka:9092` stands for the shared
+//! node, `kafka:9093` for one that does not answer.
+
+use std::fs;
+use std::time::Duration;
+
+use harness::{Kafka, guest, wait_until};
+
+use crate::docs::pages::blocks_in;
+use crate::docs::terminal::Terminal;
+use crate::docs::{Scenario, commands_of};
+
+#[test]
+fn the_commands_for_a_real_kafka_work_as_written() {
+    let kafka = Kafka::shared();
+    for topic in ["names", "greetings", "default.greeter.dead-letter"] {
+        kafka.create_topic(topic, 1, &[]).unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut terminal = Terminal::new(folder.path());
+    terminal.name("kafka:9092", kafka.bootstrap());
+    terminal.name("kafka:9093", "127.0.0.1:1");
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    };
+    file("handlers/greeter/handler.toml", b"topics = [\"names\"]\n");
+    file(
+        "handlers/greeter/greeter.wasm",
+        &fs::read(guest("hello")).unwrap(),
+    );
+    file("build/greeter.wasm", &fs::read(guest("pass")).unwrap());
+    let settings = blocks_in("docs/OPERATIONS.md", "toml");
+    file(
+        "host.toml",
+        terminal.meaning(&settings[0].text()).as_bytes(),
+    );
+
+    for command in commands_of(Scenario::Kafka) {
+        terminal.run(&command);
+        if command.text.starts_with("mv ") {
+            let host = terminal.host();
+            let deployed = |line: &&String| line.contains(" deployed ");
+            wait_until("the new revision", Duration::from_secs(20), || {
+                host.lines().iter().filter(deployed).count() == 2
+            })
+            .unwrap();
+        }
+    }
+    terminal.stop();
+}

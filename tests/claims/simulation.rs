@@ -1,0 +1,126 @@
+//! The pure core under seeded bad luck: records, failures, late and refused outputs, rebalances, crashes.
+//!
+//! The model around the core stands in `task`, Kafka in `broker`, what may happen in `world`; `truth` watches and
+//! knows nothing of how the flow works. `SIM_SEED=n` plays one seed and prints its diary, `SIM_SEEDS=n` sets how many
+//! are played.
+//! **Invariant:** a seed plays the same run everywhere, so a violation is found again by its number.
+
+mod broker;
+mod dice;
+mod guest;
+mod scenario;
+mod scene;
+mod task;
+mod truth;
+mod world;
+
+use std::env;
+
+use kafka_wasm_host::outcome::{Ending, FailureKind};
+
+use scene::{Bug, Seen};
+use truth::Claim;
+use world::World;
+
+const SEEDS: u64 = 5000;
+/// Lines of the diary that are shown with a violation.
+const LAST_LINES: usize = 60;
+
+fn number(variable: &str) -> Option<u64> {
+    let text = env::var(variable).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{variable}={text} is no number")),
+    )
+}
+
+/// Plays a seed; a violation fails the test with what led to it.
+fn play(seed: u64) -> Seen {
+    World::play(seed, None).unwrap_or_else(|violation| {
+        let diary = World::diary(seed, None);
+        let (first, last) = (&diary[0], diary.len().saturating_sub(LAST_LINES).max(1));
+        panic!(
+            "SIM_SEED={seed}: {violation}\n{first}\n…\n{}",
+            diary[last..].join("\n")
+        )
+    })
+}
+
+#[test]
+fn the_invariants_hold_under_every_seed() {
+    if let Some(seed) = number("SIM_SEED") {
+        println!("{}", World::diary(seed, None).join("\n"));
+        play(seed);
+        return;
+    }
+    for seed in 0..number("SIM_SEEDS").unwrap_or(SEEDS) {
+        play(seed);
+    }
+}
+
+#[test]
+fn a_seed_plays_the_same_run_again() {
+    for seed in 0..50 {
+        assert_eq!(World::diary(seed, None), World::diary(seed, None));
+    }
+}
+
+#[test]
+fn the_seeds_meet_every_situation() {
+    let mut seen = Seen::new();
+    for seed in 0..500 {
+        for (event, count) in play(seed) {
+            *seen.entry(event).or_default() += count;
+        }
+    }
+    println!("{seen:#?}");
+    let situations = [
+        "rebalance",
+        "drained",
+        "a host leaves",
+        "a host crashes",
+        "an assignment is lost",
+        "a loss is noticed",
+        "the drain deadline passed",
+        "stopped while waiting for a retry",
+        "a commit was refused",
+        "a report found nobody",
+        "an output was refused",
+        "an emit found the outbox full",
+        "waited for room",
+        "a handler is replaced",
+        "halted records are delivered again",
+    ];
+    let kinds = FailureKind::ALL.map(FailureKind::as_str);
+    let endings = Ending::ALL.map(Ending::as_str);
+    for event in situations.into_iter().chain(kinds).chain(endings) {
+        let count = seen.get(event).copied().unwrap_or_default();
+        assert!(count >= 20, "{event}: {count} times in 500 seeds");
+    }
+}
+
+#[test]
+fn a_planted_bug_is_noticed() {
+    let bugs = [
+        (Bug::StoresTheHighest, Claim::AtLeastOnce),
+        (Bug::CompletesUnacknowledged, Claim::AtLeastOnce),
+        (Bug::ForgetsARefusal, Claim::AtLeastOnce),
+        (Bug::GoesOnDuringARetry, Claim::Order),
+        (Bug::RetriesAtOnce, Claim::Policy),
+        (Bug::ServesAfterARevocation, Claim::Fence),
+        (Bug::IgnoresTheLimit, Claim::Bounded),
+        (Bug::EndsUncounted, Claim::NoSilence),
+        (Bug::StopsWithoutDraining, Claim::NoRepeat),
+        (Bug::SendsWhatFailed, Claim::Outbox),
+    ];
+    for (bug, claim) in bugs {
+        let is_noticed =
+            |seed| World::play(seed, Some(bug)).is_err_and(|violation| violation.claim == claim);
+        let seeds = (0..300).filter(|seed| is_noticed(*seed)).count();
+        println!("{bug:?}: noticed as {claim:?} by {seeds} of 300 seeds");
+        assert!(
+            seeds > 0,
+            "{bug:?} went unnoticed as {claim:?} in 300 seeds"
+        );
+    }
+}

@@ -1,0 +1,84 @@
+//! The guest: does with a record what its nature and the dice say, and emits through the product's outbox.
+//!
+//! **Invariant:** what it emits says which attempt and which hook it comes from.
+
+use std::time::Duration;
+
+use kafka_wasm_host::outbox::Outbox;
+use kafka_wasm_host::outcome::{Failure, FailureKind, Outcome, Verdict};
+use kafka_wasm_host::record::Emit;
+
+use super::broker::Place;
+use super::scenario::Nature;
+use super::scene::Scene;
+
+/// The hooks of one attempt.
+pub(super) fn handle(
+    scene: &mut Scene,
+    outbox: &mut Outbox,
+    (partition, index): Place,
+    attempt: u32,
+) -> Outcome {
+    let dice = &mut scene.dice;
+    let kind = match scene.broker.partitions[partition].records[index].1 {
+        Nature::Flaky(percent) if dice.chance(percent) => Some(dice.pick(&FailureKind::ALL)),
+        // The revision that replaces the first one can handle everything.
+        Nature::Poison(kind) if scene.revision == 0 => Some(kind),
+        Nature::Fine | Nature::Flaky(_) | Nature::Poison(_) => None,
+    };
+    if kind.is_none() && dice.chance(5) {
+        return Outcome::Filtered;
+    }
+    for _ in 0..dice.below(4) {
+        if !emit(outbox, attempt, false) && dice.chance(50) {
+            scene.note("an emit found the outbox full");
+            let failure = Failure::new(FailureKind::Other, "the outbox is full");
+            return Outcome::Failed(failure);
+        }
+    }
+    let Some(kind) = kind else {
+        return Outcome::Handled;
+    };
+    let has_wish = kind == FailureKind::Retry && dice.chance(50);
+    let retry_after = has_wish.then(|| Duration::from_millis(dice.below(3000) as u64));
+    Outcome::Failed(Failure {
+        retry_after,
+        ..Failure::new(kind, "failed")
+    })
+}
+
+/// The error hook; `None` where there is none, or where it fails itself.
+pub(super) fn on_error(scene: &mut Scene, outbox: &mut Outbox, attempt: u32) -> Option<Verdict> {
+    if !scene.scenario.has_error_hook {
+        return None;
+    }
+    if scene.dice.chance(30) {
+        emit(outbox, attempt, true);
+    }
+    let verdicts = [
+        Verdict::Resume,
+        Verdict::Retry,
+        Verdict::DeadLetter,
+        Verdict::Halt,
+    ];
+    let answer = scene.dice.pick(&verdicts);
+    (!scene.dice.chance(10)).then_some(answer)
+}
+
+/// Emits a record; returns whether the outbox took it.
+fn emit(outbox: &mut Outbox, attempt: u32, is_error_hook: bool) -> bool {
+    let emit = Emit {
+        topic: "out",
+        key: Some(&attempt.to_be_bytes()),
+        value: Some(&[u8::from(is_error_hook)]),
+        headers: Vec::new(),
+        partition: None,
+        timestamp_ms: None,
+    };
+    outbox.push(&emit).is_ok()
+}
+
+/// Whether this attempt emitted it, in its error hook or else in the others.
+pub(super) fn is_of(emit: &Emit<'_>, attempt: u32, is_error_hook: bool) -> bool {
+    emit.key == Some(&attempt.to_be_bytes()) && emit.value == Some(&[u8::from(is_error_hook)])
+}
