@@ -16,10 +16,11 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::catalog::{CatalogReader, GroupKey};
 use crate::flight::Ledger;
-use crate::lane::{Lane, LanePlace, StopSignal};
+use crate::lane::{Lane, LanePlace};
 use crate::partition::PartitionTask;
 use crate::source::{PartitionQueue, Position, RebalanceListener};
 use crate::stats::Registry;
+use crate::stop::StopSignal;
 
 /// What every assignment is made with.
 #[derive(Debug, Clone)]

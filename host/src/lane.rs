@@ -3,50 +3,23 @@
 //! Owns the instance, knows which handler serves the topic now, and carries out what `deliver` decides.
 //! **Invariant:** at most one record or batch is inside; a new revision is taken up only between two of them.
 
-use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+mod decide;
+mod finish;
 
-use tokio::sync::watch;
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::catalog::{CatalogReader, Deployed, GroupKey};
-use crate::dead_letter::{self, Reason};
-use crate::flight::{Cargo, Flight, Ledger, Purpose, Started};
+use crate::flight::Ledger;
 use crate::guest::{GuestLog, Instance, StartError};
 use crate::ids::Revision;
 use crate::outbox::Outbox;
-use crate::outcome::{Ending, Failure, FailureKind, Settlement, Verdict};
-use crate::policy::Isolation;
-use crate::record::RecordView;
-use crate::settle::settle;
-use crate::sink::Sent;
+use crate::outcome::{Failure, FailureKind};
 use crate::stats::{OpenLane, Registry};
+use crate::stop::StopSignal;
 
 /// How long to wait when the producer's queue or the pool of instances is full.
 const FULL_WAIT: Duration = Duration::from_millis(5);
-
-/// Tells a partition's task to stop.
-#[derive(Debug, Clone)]
-pub(crate) struct StopSignal(watch::Receiver<bool>);
-
-impl StopSignal {
-    /// Makes a signal, and what sets it off by being sent anything or dropped.
-    pub(crate) fn new() -> (watch::Sender<bool>, Self) {
-        let (sender, receiver) = watch::channel(false);
-        (sender, Self(receiver))
-    }
-
-    /// Returns whether the signal was set off.
-    pub(crate) fn is_set(&self) -> bool {
-        self.0.has_changed().unwrap_or(true)
-    }
-
-    /// Waits until the signal is set off.
-    pub(crate) async fn set(&self) {
-        // The clone keeps this receiver's view, which never sees the change, so the signal stays set.
-        let mut receiver = self.0.clone();
-        let _ = receiver.changed().await;
-    }
-}
 
 /// The handler that serves a lane now, with its counters.
 #[derive(Debug)]
@@ -141,13 +114,6 @@ impl Lane {
         };
     }
 
-    /// Returns the revision that serves the lane, as of the last [`Self::route`].
-    pub(crate) fn revision(&self) -> Option<Revision> {
-        self.route
-            .as_ref()
-            .map(|route| route.handler.revision.clone())
-    }
-
     /// Returns what is told when something was deployed or removed since [`Self::route`].
     pub(crate) fn catalog(&self) -> CatalogReader {
         self.catalog.clone()
@@ -214,238 +180,6 @@ impl Lane {
             () = tokio::time::sleep(duration) => Ok(()),
         }
     }
-
-    /// Decides about a failed attempt of one record, by its error hook where there is one.
-    pub(crate) async fn decide(
-        &mut self,
-        handler: &Deployed,
-        failure: &Failure,
-        attempt: u32,
-        record: &RecordView<'_>,
-    ) -> Result<Settlement, Stopped> {
-        self.note_failure(handler, failure, attempt, record.offset);
-        let mut verdict = None;
-        if handler.component.has_error_hook()
-            && let Ok(instance) = self.lease(handler).await?
-        {
-            let answer = instance
-                .on_error(
-                    failure,
-                    attempt,
-                    handler.manifest.retry.max_attempts,
-                    record,
-                )
-                .await;
-            verdict = answer.and_then(|answer| log_hook_failure(handler, "on-error", answer));
-        }
-        Ok(self.settlement(handler, failure, attempt, verdict))
-    }
-
-    /// Decides about a failed attempt of a batch, by its error hook where there is one.
-    pub(crate) async fn decide_bulk(
-        &mut self,
-        handler: &Deployed,
-        failure: &Failure,
-        attempt: u32,
-        records: &[RecordView<'_>],
-    ) -> Result<Settlement, Stopped> {
-        self.note_failure(
-            handler,
-            failure,
-            attempt,
-            records.first().map_or(-1, |record| record.offset),
-        );
-        let mut verdict = None;
-        if handler.component.has_bulk_error_hook()
-            && let Ok(instance) = self.lease(handler).await?
-        {
-            let max_attempts = handler.manifest.retry.max_attempts;
-            let answer = instance
-                .on_bulk_error(failure, attempt, max_attempts, records)
-                .await;
-            verdict = answer.and_then(|answer| log_hook_failure(handler, "on-bulk-error", answer));
-        }
-        Ok(self.settlement(handler, failure, attempt, verdict))
-    }
-
-    fn settlement(
-        &mut self,
-        handler: &Deployed,
-        failure: &Failure,
-        attempt: u32,
-        verdict: Option<Verdict>,
-    ) -> Settlement {
-        let manifest = &handler.manifest;
-        let settlement = settle(
-            failure,
-            attempt,
-            &manifest.retry,
-            manifest.on_exhausted,
-            verdict,
-            jitter_unit(),
-        );
-        if let Settlement::Retry { .. } = settlement {
-            if let Some(stats) = self.stats() {
-                stats.retries.increment();
-            }
-        }
-        // What an error hook emitted belongs to a final verdict.
-        let is_final = verdict.is_some_and(|verdict| verdict != Verdict::Retry);
-        if !is_final && let Some((_, instance)) = &mut self.instance {
-            instance.clear_outbox();
-        }
-        settlement
-    }
-
-    /// Counts and logs a failed attempt.
-    pub(crate) fn note_failure(
-        &self,
-        handler: &Deployed,
-        failure: &Failure,
-        attempt: u32,
-        offset: i64,
-    ) {
-        if let Some(stats) = self.stats() {
-            stats.failed(failure.kind);
-        }
-        tracing::warn!(
-            tenant = %handler.id.tenant,
-            handler = %handler.id.name,
-            revision = %handler.revision,
-            topic = &*self.place.topic,
-            partition = self.place.partition,
-            offset,
-            attempt,
-            kind = failure.kind.as_str(),
-            error = failure.message,
-            "attempt failed"
-        );
-    }
-
-    /// Ends the life of one record: the finished hook, its outputs, its dead letter, its ticket.
-    pub(crate) async fn finish(
-        &mut self,
-        handler: &Deployed,
-        started: Started,
-        ending: Ending,
-        reason: Option<Reason<'_>>,
-    ) {
-        self.tell_finished(handler, ending, &started).await;
-        let mut cargo = Cargo::new();
-        cargo.push(started);
-        self.send_off(handler, cargo, ending, reason).await;
-    }
-
-    async fn tell_finished(&mut self, handler: &Deployed, ending: Ending, started: &Started) {
-        let topic = Arc::clone(&self.place.topic);
-        let view = started.record.view(&topic);
-        self.tell_finished_bulk(handler, ending, std::slice::from_ref(&view))
-            .await;
-    }
-
-    /// Tells the finished hook that the lane stops at these records, and sends what the hooks emitted. The records stay
-    /// open.
-    pub(crate) async fn finish_halted(&mut self, handler: &Deployed, cargo: &[Started]) {
-        let topic = Arc::clone(&self.place.topic);
-        let records: Vec<_> = cargo
-            .iter()
-            .map(|started| started.record.view(&topic))
-            .collect();
-        self.tell_finished_bulk(handler, Ending::Halted, &records)
-            .await;
-        self.send_off(handler, Cargo::new(), Ending::Halted, None)
-            .await;
-    }
-
-    /// Tells the finished hook about records of a batch that ended alike.
-    pub(crate) async fn tell_finished_bulk(
-        &mut self,
-        handler: &Deployed,
-        ending: Ending,
-        records: &[RecordView<'_>],
-    ) {
-        if let Some((_, instance)) = &mut self.instance
-            && instance.wants_finished()
-            && !instance.is_spent()
-            && !records.is_empty()
-        {
-            let told = instance.finished(records, ending).await;
-            log_hook_failure(handler, "on-finished", told);
-        }
-    }
-
-    /// Sends what the instance emitted, and the dead letters where there is a `reason`; completes the records when
-    /// Kafka has acknowledged all of it.
-    pub(crate) async fn send_off(
-        &mut self,
-        handler: &Deployed,
-        cargo: Cargo,
-        ending: Ending,
-        reason: Option<Reason<'_>>,
-    ) {
-        if let Some((_, instance)) = &mut self.instance {
-            instance.swap_outbox(&mut self.outbox);
-        }
-        if let Some(reason) = reason {
-            for started in &cargo {
-                let view = started.record.view(&self.place.topic);
-                // This outbox has no bounds: a dead letter is never refused here.
-                let _ = dead_letter::write(&mut self.letters, handler, &view, reason);
-            }
-        }
-        if self.outbox.is_empty() && self.letters.is_empty() {
-            self.ledger.complete(&cargo);
-            if let Some(stats) = self.stats() {
-                stats.ended(ending, cargo.len());
-            }
-        } else if let Some(flight) = self.take_off(cargo, ending) {
-            send_all(handler, &self.outbox, &flight).await;
-            send_all(handler, &self.letters, &flight).await;
-            flight.acknowledge(Ok(()));
-        }
-        self.outbox.clear();
-        self.letters.clear();
-        self.recycle(handler);
-    }
-
-    fn take_off(&mut self, cargo: Cargo, ending: Ending) -> Option<Arc<Flight>> {
-        let stats = self.route.as_ref()?.stats.stats();
-        let records: usize = cargo
-            .iter()
-            .map(|started| started.record.size_bytes())
-            .sum();
-        let bytes = records + self.outbox.size_bytes() + self.letters.size_bytes();
-        let purpose = if self.letters.is_empty() {
-            Purpose::Outputs
-        } else {
-            Purpose::DeadLetter
-        };
-        stats.emitted.add(self.outbox.len() as u64);
-        Some(self.ledger.take_off(cargo, bytes, (purpose, ending), stats))
-    }
-
-    /// Takes the empty outbox back, and gives the instance up where it must not see another record.
-    fn recycle(&mut self, handler: &Deployed) {
-        let Some((_, instance)) = &mut self.instance else {
-            return;
-        };
-        instance.swap_outbox(&mut self.outbox);
-        let gone = instance.is_spent()
-            || instance.is_bloated()
-            || handler.manifest.isolation == Isolation::Record;
-        let memory = if gone {
-            0
-        } else {
-            i64::try_from(instance.memory_bytes()).unwrap_or(i64::MAX)
-        };
-        if gone {
-            self.instance = None;
-        }
-        if let Some(stats) = self.stats() {
-            stats.memory_bytes.set(memory);
-        }
-    }
-
     /// Tells the guest that its partition goes, and lets the instance go.
     pub(crate) async fn close(&mut self) {
         let handler = self.route.as_ref().map(|route| Arc::clone(&route.handler));
@@ -457,15 +191,6 @@ impl Lane {
                 .revoked(&self.place.topic, self.place.partition)
                 .await;
             log_hook_failure(&handler, "on-revoked", told);
-        }
-    }
-}
-
-/// Hands all records of an outbox to the producer, waiting while its queue is full.
-async fn send_all(handler: &Deployed, outbox: &Outbox, flight: &Arc<Flight>) {
-    for emit in outbox.iter() {
-        while handler.sink.send(&emit, flight) == Sent::QueueFull {
-            tokio::time::sleep(FULL_WAIT).await;
         }
     }
 }
@@ -487,12 +212,4 @@ fn log_hook_failure<T>(
             );
         })
         .ok()
-}
-
-/// A number from 0 to 1 that differs from call to call; enough to spread retries.
-fn jitter_unit() -> f64 {
-    let nanos = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.subsec_nanos());
-    f64::from(nanos % 1_000_003) / 1_000_003.0
 }

@@ -45,6 +45,7 @@ mod dead_letter;
 mod deliver;
 mod lane;
 mod partition;
+mod stop;
 mod subscriptions;
 
 // L4 control: never on a record's path.

@@ -14,6 +14,7 @@ use crate::catalog::{self, Deployed};
 use crate::dead_letter::Reason;
 use crate::deliver::{Delivered, deliver, halt};
 use crate::flight::{Cargo, Flight, Ledger, Purpose};
+use crate::ids::Revision;
 use crate::lane::Lane;
 use crate::outcome::{Ending, Failure, FailureKind, Settlement};
 use crate::policy::{Bulk, Limits};
@@ -33,8 +34,9 @@ pub(crate) struct PartitionTask {
     ledger: Arc<Ledger>,
     /// Taken from the queue, not started.
     waiting: VecDeque<Record>,
-    /// Halted records, to be delivered again when the handler is replaced.
+    /// Records at which the lane halted, and the revision that did, if any: another one gets them again.
     halted: Vec<Cargo>,
+    halted_by: Option<Revision>,
     stored: Option<i64>,
 }
 
@@ -47,6 +49,7 @@ impl PartitionTask {
             ledger,
             waiting: VecDeque::new(),
             halted: Vec::new(),
+            halted_by: None,
             stored: None,
         }
     }
@@ -71,10 +74,10 @@ impl PartitionTask {
     async fn serve(&mut self) {
         self.settle_refused().await;
         if !self.halted.is_empty() {
-            return self.wait_halted().await;
+            return self.serve_halted().await;
         }
         let Some(handler) = self.lane.route() else {
-            return self.wait_unrouted().await;
+            return self.wait_for_change().await;
         };
         if !self.has_room(&handler.manifest.limits) {
             return self.wait_for_room().await;
@@ -162,7 +165,7 @@ impl PartitionTask {
             Delivered::Settled => true,
             Delivered::Stopped => false,
             Delivered::Halted(cargo) | Delivered::Unrouted(cargo) => {
-                self.halted.push(cargo);
+                self.hold(cargo);
                 false
             }
         }
@@ -174,7 +177,7 @@ impl PartitionTask {
             let failure = Failure::new(FailureKind::Emit, flight.refusal());
             let cargo = flight.unload();
             let Some(handler) = self.lane.route() else {
-                self.halted.push(cargo);
+                self.hold(cargo);
                 continue;
             };
             self.settle_refused_one(&handler, &flight, cargo, &failure)
@@ -222,25 +225,28 @@ impl PartitionTask {
         }
     }
 
-    /// Waits until the handler is replaced, then delivers the halted records again.
-    async fn wait_halted(&mut self) {
+    /// Notes that the lane goes no further than these records under the handler that serves it now.
+    fn hold(&mut self, cargo: Cargo) {
+        let handler = self.lane.route();
+        self.halted_by = handler.map(|handler| handler.revision.clone());
         if let Some(stats) = self.lane.stats() {
             stats.halted.set(1);
         }
-        let catalog = self.lane.catalog();
-        tokio::select! {
-            biased;
-            () = self.lane.stop.set() => return,
-            () = catalog::changed(catalog) => {}
-            () = self.ledger.changed() => return,
-        }
-        let before = self.lane.revision();
-        let Some(handler) = self.lane.route() else {
-            return;
+        self.halted.push(cargo);
+        // A refused output is told late, so records that came first may be held last.
+        self.halted
+            .sort_by_key(|cargo| cargo.first().map(|first| first.record.offset()));
+    }
+
+    /// Delivers the halted records again once another revision serves; waits until then.
+    async fn serve_halted(&mut self) {
+        let handler = self
+            .lane
+            .route()
+            .filter(|handler| self.halted_by.as_ref() != Some(&handler.revision));
+        let Some(handler) = handler else {
+            return self.wait_for_change().await;
         };
-        if before.is_some_and(|before| before == handler.revision) {
-            return;
-        }
         if let Some(stats) = self.lane.stats() {
             stats.halted.set(0);
         }
@@ -258,6 +264,17 @@ impl PartitionTask {
         self.halted.extend(left);
     }
 
+    /// Waits until something was deployed or an output was acknowledged or refused.
+    async fn wait_for_change(&mut self) {
+        let catalog = self.lane.catalog();
+        tokio::select! {
+            biased;
+            () = self.lane.stop.set() => {}
+            () = catalog::changed(catalog) => {}
+            () = self.ledger.changed() => {}
+        }
+    }
+
     async fn deliver_each(&mut self, cargo: Cargo) -> Delivered {
         let mut rest = cargo.into_iter();
         while let Some(started) = rest.next() {
@@ -271,16 +288,6 @@ impl PartitionTask {
             }
         }
         Delivered::Settled
-    }
-
-    async fn wait_unrouted(&mut self) {
-        let catalog = self.lane.catalog();
-        tokio::select! {
-            biased;
-            () = self.lane.stop.set() => {}
-            () = catalog::changed(catalog) => {}
-            () = self.ledger.changed() => {}
-        }
     }
 
     fn has_room(&self, limits: &Limits) -> bool {

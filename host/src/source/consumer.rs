@@ -151,7 +151,11 @@ impl SourceStatus {
     pub(super) fn failed(&self, error: &KafkaError, reason: &str) -> bool {
         let out_of_reach = matches!(
             error.rdkafka_error_code(),
-            Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::Authentication | RDKafkaErrorCode::Resolve)
+            Some(
+                RDKafkaErrorCode::AllBrokersDown
+                    | RDKafkaErrorCode::Authentication
+                    | RDKafkaErrorCode::Resolve
+            )
         );
         if !out_of_reach {
             return false;

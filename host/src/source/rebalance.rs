@@ -151,7 +151,11 @@ impl ClientContext for Callbacks {
 
     fn error(&self, error: KafkaError, reason: &str) {
         if self.status.failed(&error, reason) {
-            tracing::warn!(group = self.group, reason, "kafka is out of reach; trying again");
+            tracing::warn!(
+                group = self.group,
+                reason,
+                "kafka is out of reach; trying again"
+            );
         }
     }
 }

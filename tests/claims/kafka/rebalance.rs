@@ -41,7 +41,8 @@ fn told(traffic: &Traffic) -> Vec<Told> {
 }
 
 fn joined(mut host: Host) -> Host {
-    host.wait_for_line(ASSIGNED, JOIN_TIMEOUT).unwrap();
+    let found = host.wait_for_line(ASSIGNED, JOIN_TIMEOUT);
+    found.unwrap_or_else(|error| panic!("{error}\n{}", Kafka::shared().log_tail()));
     host
 }
 

@@ -1,0 +1,126 @@
+//! What a lane does about a failed attempt: count it, ask the error hook, decide.
+
+use std::time::SystemTime;
+
+use super::{Lane, Stopped, log_hook_failure};
+use crate::catalog::Deployed;
+use crate::outcome::{Failure, Settlement, Verdict};
+use crate::record::RecordView;
+use crate::settle::settle;
+
+impl Lane {
+    /// Decides about a failed attempt of one record, by its error hook where there is one.
+    pub(crate) async fn decide(
+        &mut self,
+        handler: &Deployed,
+        failure: &Failure,
+        attempt: u32,
+        record: &RecordView<'_>,
+    ) -> Result<Settlement, Stopped> {
+        self.note_failure(handler, failure, attempt, record.offset);
+        let mut verdict = None;
+        if handler.component.has_error_hook()
+            && let Ok(instance) = self.lease(handler).await?
+        {
+            let answer = instance
+                .on_error(
+                    failure,
+                    attempt,
+                    handler.manifest.retry.max_attempts,
+                    record,
+                )
+                .await;
+            verdict = answer.and_then(|answer| log_hook_failure(handler, "on-error", answer));
+        }
+        Ok(self.settlement(handler, failure, attempt, verdict))
+    }
+
+    /// Decides about a failed attempt of a batch, by its error hook where there is one.
+    pub(crate) async fn decide_bulk(
+        &mut self,
+        handler: &Deployed,
+        failure: &Failure,
+        attempt: u32,
+        records: &[RecordView<'_>],
+    ) -> Result<Settlement, Stopped> {
+        self.note_failure(
+            handler,
+            failure,
+            attempt,
+            records.first().map_or(-1, |record| record.offset),
+        );
+        let mut verdict = None;
+        if handler.component.has_bulk_error_hook()
+            && let Ok(instance) = self.lease(handler).await?
+        {
+            let max_attempts = handler.manifest.retry.max_attempts;
+            let answer = instance
+                .on_bulk_error(failure, attempt, max_attempts, records)
+                .await;
+            verdict = answer.and_then(|answer| log_hook_failure(handler, "on-bulk-error", answer));
+        }
+        Ok(self.settlement(handler, failure, attempt, verdict))
+    }
+
+    fn settlement(
+        &mut self,
+        handler: &Deployed,
+        failure: &Failure,
+        attempt: u32,
+        verdict: Option<Verdict>,
+    ) -> Settlement {
+        let manifest = &handler.manifest;
+        let settlement = settle(
+            failure,
+            attempt,
+            &manifest.retry,
+            manifest.on_exhausted,
+            verdict,
+            jitter_unit(),
+        );
+        if let Settlement::Retry { .. } = settlement {
+            if let Some(stats) = self.stats() {
+                stats.retries.increment();
+            }
+        }
+        // What an error hook emitted belongs to a final verdict.
+        let is_final = verdict.is_some_and(|verdict| verdict != Verdict::Retry);
+        if !is_final && let Some((_, instance)) = &mut self.instance {
+            instance.clear_outbox();
+        }
+        settlement
+    }
+
+    /// Counts and logs a failed attempt.
+    pub(crate) fn note_failure(
+        &self,
+        handler: &Deployed,
+        failure: &Failure,
+        attempt: u32,
+        offset: i64,
+    ) {
+        if let Some(stats) = self.stats() {
+            stats.failed(failure.kind);
+        }
+        tracing::warn!(
+            tenant = %handler.id.tenant,
+            handler = %handler.id.name,
+            revision = %handler.revision,
+            topic = &*self.place.topic,
+            partition = self.place.partition,
+            offset,
+            attempt,
+            kind = failure.kind.as_str(),
+            error = failure.message,
+            "attempt failed"
+        );
+    }
+}
+
+/// A number from 0 to 1 that differs from call to call; enough to spread retries.
+fn jitter_unit() -> f64 {
+    let nanos = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.subsec_nanos());
+    f64::from(nanos % 1_000_003) / 1_000_003.0
+}

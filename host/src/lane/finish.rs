@@ -1,0 +1,155 @@
+//! How records leave a lane: the finished hook, their outputs, their dead letters, their tickets.
+
+use std::sync::Arc;
+
+use super::{FULL_WAIT, Lane, log_hook_failure};
+use crate::catalog::Deployed;
+use crate::dead_letter::{self, Reason};
+use crate::flight::{Cargo, Flight, Purpose, Started};
+use crate::outbox::Outbox;
+use crate::outcome::Ending;
+use crate::policy::Isolation;
+use crate::record::RecordView;
+use crate::sink::Sent;
+
+impl Lane {
+    /// Ends the life of one record: the finished hook, its outputs, its dead letter, its ticket.
+    pub(crate) async fn finish(
+        &mut self,
+        handler: &Deployed,
+        started: Started,
+        ending: Ending,
+        reason: Option<Reason<'_>>,
+    ) {
+        self.tell_finished(handler, ending, &started).await;
+        let mut cargo = Cargo::new();
+        cargo.push(started);
+        self.send_off(handler, cargo, ending, reason).await;
+    }
+
+    async fn tell_finished(&mut self, handler: &Deployed, ending: Ending, started: &Started) {
+        // Most handlers have no such hook; looking at the record would be for nothing.
+        if self
+            .instance
+            .as_ref()
+            .is_some_and(|(_, instance)| instance.wants_finished())
+        {
+            let topic = Arc::clone(&self.place.topic);
+            let view = started.record.view(&topic);
+            self.tell_finished_bulk(handler, ending, std::slice::from_ref(&view))
+                .await;
+        }
+    }
+
+    /// Tells the finished hook that the lane stops at these records, and sends what the hooks emitted. The records stay
+    /// open.
+    pub(crate) async fn finish_halted(&mut self, handler: &Deployed, cargo: &[Started]) {
+        let topic = Arc::clone(&self.place.topic);
+        let records: Vec<_> = cargo
+            .iter()
+            .map(|started| started.record.view(&topic))
+            .collect();
+        self.tell_finished_bulk(handler, Ending::Halted, &records)
+            .await;
+        self.send_off(handler, Cargo::new(), Ending::Halted, None)
+            .await;
+    }
+
+    /// Tells the finished hook about records of a batch that ended alike.
+    pub(crate) async fn tell_finished_bulk(
+        &mut self,
+        handler: &Deployed,
+        ending: Ending,
+        records: &[RecordView<'_>],
+    ) {
+        if let Some((_, instance)) = &mut self.instance
+            && instance.wants_finished()
+            && !instance.is_spent()
+            && !records.is_empty()
+        {
+            let told = instance.finished(records, ending).await;
+            log_hook_failure(handler, "on-finished", told);
+        }
+    }
+
+    /// Sends what the instance emitted, and the dead letters where there is a `reason`; completes the records when
+    /// Kafka has acknowledged all of it.
+    pub(crate) async fn send_off(
+        &mut self,
+        handler: &Deployed,
+        cargo: Cargo,
+        ending: Ending,
+        reason: Option<Reason<'_>>,
+    ) {
+        if let Some((_, instance)) = &mut self.instance {
+            instance.swap_outbox(&mut self.outbox);
+        }
+        if let Some(reason) = reason {
+            for started in &cargo {
+                let view = started.record.view(&self.place.topic);
+                // This outbox has no bounds: a dead letter is never refused here.
+                let _ = dead_letter::write(&mut self.letters, handler, &view, reason);
+            }
+        }
+        if self.outbox.is_empty() && self.letters.is_empty() {
+            self.ledger.complete(&cargo);
+            if let Some(stats) = self.stats() {
+                stats.ended(ending, cargo.len());
+            }
+        } else if let Some(flight) = self.take_off(cargo, ending) {
+            send_all(handler, &self.outbox, &flight).await;
+            send_all(handler, &self.letters, &flight).await;
+            flight.acknowledge(Ok(()));
+        }
+        self.outbox.clear();
+        self.letters.clear();
+        self.recycle(handler);
+    }
+
+    fn take_off(&mut self, cargo: Cargo, ending: Ending) -> Option<Arc<Flight>> {
+        let stats = self.route.as_ref()?.stats.stats();
+        let records: usize = cargo
+            .iter()
+            .map(|started| started.record.size_bytes())
+            .sum();
+        let bytes = records + self.outbox.size_bytes() + self.letters.size_bytes();
+        let purpose = if self.letters.is_empty() {
+            Purpose::Outputs
+        } else {
+            Purpose::DeadLetter
+        };
+        stats.emitted.add(self.outbox.len() as u64);
+        Some(self.ledger.take_off(cargo, bytes, (purpose, ending), stats))
+    }
+
+    /// Takes the empty outbox back, and gives the instance up where it must not see another record.
+    fn recycle(&mut self, handler: &Deployed) {
+        let Some((_, instance)) = &mut self.instance else {
+            return;
+        };
+        instance.swap_outbox(&mut self.outbox);
+        let gone = instance.is_spent()
+            || instance.is_bloated()
+            || handler.manifest.isolation == Isolation::Record;
+        let memory = if gone {
+            0
+        } else {
+            i64::try_from(instance.memory_bytes()).unwrap_or(i64::MAX)
+        };
+        if gone {
+            self.instance = None;
+        }
+        if let Some(stats) = self.stats() {
+            stats.memory_bytes.set(memory);
+        }
+    }
+}
+
+/// Hands all records of an outbox to the producer, waiting while its queue is full.
+async fn send_all(handler: &Deployed, outbox: &Outbox, flight: &Arc<Flight>) {
+    for emit in outbox.iter() {
+        while handler.sink.send(&emit, flight) == Sent::QueueFull {
+            tokio::time::sleep(FULL_WAIT).await;
+        }
+    }
+}
