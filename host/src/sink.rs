@@ -112,6 +112,8 @@ fn client_config(kafka: &BTreeMap<String, String>) -> ClientConfig {
         .set("queue.buffering.max.messages", "100000")
         .set("queue.buffering.max.kbytes", "65536")
         .set("linger.ms", "5")
+        // A topic that was missing is found this soon after it was made; the default is 5 min.
+        .set("topic.metadata.refresh.interval.ms", "10000")
         .set("message.max.bytes", MESSAGE_MAX_BYTES.to_string());
     for (key, value) in kafka {
         config.set(key, value);

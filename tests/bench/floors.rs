@@ -10,7 +10,7 @@ use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
 use crate::NativeArgs;
-use crate::inputs::{key, value};
+use crate::inputs::{Shape, key, value};
 use crate::user::{UNDER_WAY_MAX, consumer_config, producer_config};
 
 /// Reads and drops, until the process is killed.
@@ -30,7 +30,7 @@ pub(crate) fn consume(args: &NativeArgs) -> Result<()> {
 
 /// Writes as many records as the input has, then waits to be killed.
 pub(crate) fn produce(args: &NativeArgs) -> Result<()> {
-    let (key, value) = (key(0), value(0, args.size));
+    let (key, value) = (key(0), value(0, args.size, Shape::Order));
     tokio::runtime::Runtime::new()?.block_on(async {
         let producer: FutureProducer = producer_config(args).create()?;
         let mut under_way = VecDeque::with_capacity(UNDER_WAY_MAX);

@@ -28,7 +28,7 @@ use clap::{Args, Parser, Subcommand};
 use harness::Kafka;
 use harness::kafka::unique;
 
-use crate::inputs::Input;
+use crate::inputs::{Input, Shape};
 use crate::report::Report;
 use crate::run::Bench;
 use crate::start::Started;
@@ -56,6 +56,9 @@ pub(crate) struct Options {
     /// Bytes of a value; may be repeated
     #[arg(long = "size", value_name = "BYTES", default_values_t = [200, 1024])]
     sizes: Vec<usize>,
+    /// What the values look like
+    #[arg(long, value_enum, default_value_t = Shape::Order)]
+    shape: Shape,
     /// Only this variant; may be repeated
     #[arg(long = "only", value_name = "VARIANT")]
     only: Vec<Variant>,
@@ -153,7 +156,8 @@ fn measure(options: &Options) -> Result<()> {
     let mut report = Report::new(options, started);
     for &size in &options.sizes {
         eprintln!("writing {} records of {size} bytes", options.records);
-        let input = Input::write(&kafka, &unique("input"), options.records, size)?;
+        let values = (size, options.shape);
+        let input = Input::write(&kafka, &unique("input"), options.records, values)?;
         let bench = Bench {
             kafka: &kafka,
             cache: &cache,

@@ -12,7 +12,7 @@ use harness::root;
 use crate::variant::Variant;
 
 /// Samples a second of each thread; a prime, so that it does not beat with timers.
-const SAMPLES_PER_S: &str = "997";
+const SAMPLES_PER_S: &str = "499";
 /// Symbols to print.
 const TOP: usize = 40;
 
@@ -30,7 +30,9 @@ impl Recording {
         fs::create_dir_all(&folder)?;
         let file = folder.join(format!("{}-{size}.perf", variant.argument()));
         let perf = Command::new("perf")
-            .args(["record", "-q", "-g", "-F", SAMPLES_PER_S, "-p"])
+            .args(["record", "-q", "-F", SAMPLES_PER_S])
+            // The release profile keeps no frame pointers.
+            .args(["--call-graph", "dwarf,4096", "-p"])
             .arg(pid.to_string())
             .arg("-o")
             .arg(&file)
@@ -48,7 +50,14 @@ impl Recording {
             .status()?;
         self.perf.wait()?;
         let report = Command::new("perf")
-            .args(["report", "--stdio", "--no-children", "-g", "none"])
+            .args([
+                "report",
+                "--stdio",
+                "--no-inline",
+                "--no-children",
+                "-g",
+                "none",
+            ])
             .args(["--sort", "dso,symbol", "--percent-limit", "0.3", "-i"])
             .arg(&self.file)
             .output()?;

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
+use crate::inputs::Shape;
 use crate::run::Run;
 use crate::start::Started;
 use crate::variant::Variant;
@@ -29,12 +30,17 @@ impl Report {
     pub(crate) fn new(options: &Options, started: Started) -> Self {
         let head = format!(
             "{date} · {cores} · load at the start {load} · Apache Kafka {kafka}, one node on the same machine · \
-             {runs} runs of {records} records, median\n\n    cargo xtask bench path --records {records}\n",
+             {runs} runs of {records} records, median{shape}\n\n    cargo xtask bench path --records {records}\n",
             date = machine::date(),
             cores = machine::cores(),
             load = machine::load(),
             kafka = machine::kafka(),
             runs = options.runs,
+            shape = if options.shape == Shape::Flat {
+                " · flat values"
+            } else {
+                ""
+            },
             records = options.records,
         );
         Self {

@@ -140,7 +140,7 @@ impl Bench<'_> {
         let found = found.first().context("no output")?;
         let json: Value = serde_json::from_str(&found.text())?;
         let id = json.get("id").and_then(Value::as_u64).context("no id")?;
-        let mut expected = value(id, self.input.size);
+        let mut expected = value(id, self.input.size, self.input.shape);
         if matches!(variant, Variant::NativeJson | Variant::HostJson) {
             expected = expected.replace("customer", "CUSTOMER");
         }

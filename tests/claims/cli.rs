@@ -118,7 +118,10 @@ fn what_is_no_wasm_is_told() {
 #[test]
 fn a_component_of_another_wit_version_is_told_with_both_versions() {
     let other = fs::read(guest("other-version")).unwrap();
-    is_refused(&other, "the host speaks");
+    is_refused(
+        &other,
+        "the component was built for kafka:handler@9.9.9, this host speaks kafka:handler@0.1.0",
+    );
 }
 
 #[test]

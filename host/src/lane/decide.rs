@@ -78,10 +78,10 @@ impl Lane {
             verdict,
             jitter_unit(),
         );
-        if let Settlement::Retry { .. } = settlement {
-            if let Some(stats) = self.stats() {
-                stats.retries.increment();
-            }
+        if let Settlement::Retry { .. } = settlement
+            && let Some(stats) = self.stats()
+        {
+            stats.retries.increment();
         }
         // What an error hook emitted belongs to a final verdict.
         let is_final = verdict.is_some_and(|verdict| verdict != Verdict::Retry);

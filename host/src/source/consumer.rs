@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
@@ -55,6 +56,8 @@ pub(crate) struct ConsumerSettings {
 impl ConsumerSettings {
     fn client_config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
+        // Lines of this level come only from what the setting `debug` names.
+        config.set_log_level(RDKafkaLogLevel::Debug);
         // Defaults that users may change. Split queues are bounded one by one: 4 MiB a partition, not 64.
         config
             .set("queued.min.messages", "10000")

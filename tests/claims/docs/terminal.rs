@@ -254,3 +254,9 @@ fn use_debians_compiler(command: &mut process::Command, folders: &mut Vec<PathBu
         .env_remove("RUSTUP_TOOLCHAIN")
         .env_remove("LD_LIBRARY_PATH");
 }
+
+#[test]
+fn a_page_is_compared_with_what_was_printed() {
+    assert!(is_like("a b c", "a b c") && is_like("a b c", "a…c") && is_like("{a: b}", "{…b…"));
+    assert!(!is_like("a b c", "a b") && !is_like("a b c", "a…d…") && !is_like("a b c", "b…c"));
+}

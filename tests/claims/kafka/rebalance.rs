@@ -160,3 +160,17 @@ fn two_hosts_join_and_leave_under_load() {
     assert_eq!((tally.lost, tally.repeated), (0, 0));
     assert!(by.iter().all(|count| *count > 3000));
 }
+
+#[test]
+fn tmp_leave() {
+    let traffic = Traffic::new(Kafka::shared(), "left", 6);
+    let first = traffic.handlers("label", "a", "");
+    let mut one = joined(traffic.host(&first).args(["--kafka-setting", "debug=cgrp"]).env("RUST_LOG","info,librdkafka=debug").start().unwrap());
+    traffic.produce((0..1000).map(number));
+    traffic.wait_until_done();
+    let n = one.lines().len();
+    one.term().unwrap();
+    println!("{:?}", one.wait(Duration::from_secs(30)));
+    println!("{}", one.lines()[n..].join("\n"));
+    println!("{}", Kafka::shared().log_tail().lines().filter(|l| l.contains("Group")).collect::<Vec<_>>().join("\n"));
+}
