@@ -192,11 +192,19 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         complain(problem);
     }
     if report.problems.is_empty() {
-        say(&format!("{} handlers, all good", report.handlers.len()))?;
+        say(&format!(
+            "{}, all good",
+            counted(report.handlers.len(), "handler")
+        ))?;
         return Ok(ExitCode::SUCCESS);
     }
-    complain(&format!("{} problems", report.problems.len()));
+    complain(&counted(report.problems.len(), "problem"));
     Ok(ExitCode::from(EX_USAGE))
+}
+
+fn counted(n: usize, what: &str) -> String {
+    let s = if n == 1 { "" } else { "s" };
+    format!("{n} {what}{s}")
 }
 
 fn async_runtime() -> anyhow::Result<tokio::runtime::Runtime> {

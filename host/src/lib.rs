@@ -14,6 +14,7 @@
 // L0 words: plain data, no IO.
 pub mod duration;
 pub mod ids;
+mod layers;
 pub mod outcome;
 mod pattern;
 pub mod policy;

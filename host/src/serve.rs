@@ -22,6 +22,7 @@ use crate::config::{Brokers, ServeConfig};
 use crate::deploy::{Board, Deployer, FolderWatch};
 use crate::dev_broker::DevBroker;
 use crate::guest::{AotCache, Runtime};
+use crate::layers::Layers;
 use crate::manifest::kafka::{Side, side};
 use crate::sinks::Sinks;
 use crate::stats::Registry;
@@ -230,46 +231,56 @@ fn join_until(mut threads: Vec<JoinHandle<()>>, deadline: Instant) -> usize {
     threads.len()
 }
 
-/// librdkafka keys for the host's consumers and producers.
+/// librdkafka's settings for the host's consumers and producers.
 struct Clients {
-    consumer: BTreeMap<String, String>,
-    producer: BTreeMap<String, String>,
+    consumer: Layers,
+    producer: Layers,
 }
 
 impl Clients {
     fn new(config: &ServeConfig, dev_broker: Option<&DevBroker>) -> Self {
         let bootstrap = match (&config.brokers, dev_broker) {
-            (Brokers::Cluster(list), _) => list.clone(),
-            (Brokers::Embedded, Some(broker)) => broker.bootstrap().to_owned(),
-            (Brokers::Embedded, None) => String::new(),
+            (Brokers::Cluster(list), _) => list.as_str(),
+            (Brokers::Embedded, broker) => broker.map_or("", DevBroker::bootstrap),
         };
-        let common = [
-            ("bootstrap.servers", bootstrap.as_str()),
+        let common = owned(&[
+            ("bootstrap.servers", bootstrap),
             ("client.id", "kafka-wasm-host"),
-        ];
-        let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
-        let mut consumer: BTreeMap<String, String> = common.map(owned).into();
-        let mut producer = consumer.clone();
+        ]);
+        let mut consumer = Layers {
+            defaults: common.clone(),
+            ..Layers::default()
+        };
+        let mut producer = Layers {
+            defaults: common,
+            ..Layers::default()
+        };
         if let Some(broker) = dev_broker {
-            consumer.extend(broker.client_settings().iter().copied().map(owned));
+            consumer.defaults.extend(owned(broker.client_settings()));
             // Topics are made on first use; answers come at once instead of in full batches.
-            let quick = [
+            consumer.defaults.extend(owned(&[
                 ("allow.auto.create.topics", "true"),
                 ("fetch.wait.max.ms", "10"),
                 ("auto.commit.interval.ms", "100"),
                 ("topic.metadata.refresh.interval.ms", "1000"),
-            ];
-            consumer.extend(quick.map(owned));
-            producer.insert("linger.ms".to_owned(), "1".to_owned());
+            ]));
+            producer.defaults.extend(owned(&[("linger.ms", "1")]));
         }
         for (key, value) in &config.kafka {
             if side(key) != Some(Side::Producer) {
-                consumer.insert(key.clone(), value.clone());
+                consumer.operator.insert(key.clone(), value.clone());
             }
             if side(key) != Some(Side::Consumer) {
-                producer.insert(key.clone(), value.clone());
+                producer.operator.insert(key.clone(), value.clone());
             }
         }
         Self { consumer, producer }
     }
+}
+
+fn owned(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs
+        .iter()
+        .map(|&(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
 }

@@ -8,33 +8,31 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::layers::Layers;
 use crate::sink::{Error, Sink};
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Sinks {
-    /// librdkafka keys for every producer, below those of the manifests.
-    kafka: BTreeMap<String, String>,
+    kafka: Layers,
     open: Mutex<BTreeMap<BTreeMap<String, String>, Arc<Sink>>>,
 }
 
 impl Sinks {
-    pub(crate) fn new(kafka: BTreeMap<String, String>) -> Self {
+    pub(crate) fn new(kafka: Layers) -> Self {
         Self {
             kafka,
             open: Mutex::default(),
         }
     }
 
-    /// Returns the producer with these settings of a manifest on top of the host's.
+    /// Returns the producer that has these settings of a manifest.
     pub(crate) fn get(&self, manifest: &BTreeMap<String, String>) -> Result<Arc<Sink>, Error> {
         let mut open = self.open.lock();
         if let Some(sink) = open.get(manifest) {
             return Ok(Arc::clone(sink));
         }
-        let mut kafka = self.kafka.clone();
-        kafka.extend(manifest.clone());
-        let sink = Arc::new(Sink::start(&kafka)?);
+        let sink = Arc::new(Sink::start(&self.kafka.with(manifest))?);
         open.insert(manifest.clone(), Arc::clone(&sink));
         Ok(sink)
     }

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 
 use crate::assignment::{Assignment, Flow};
 use crate::catalog::{Catalog, Deployed, GroupKey};
+use crate::layers::Layers;
 use crate::policy::Start;
 use crate::source::{Consumer, ConsumerSettings, SourceStatus};
 
@@ -23,15 +24,14 @@ struct Running {
 #[derive(Debug)]
 pub(crate) struct Subscriptions {
     flow: Flow,
-    /// librdkafka keys for every consumer, below those of the manifests.
-    kafka: BTreeMap<String, String>,
+    kafka: Layers,
     running: BTreeMap<GroupKey, Running>,
     /// Threads of consumers that are leaving their groups.
     leaving: Vec<JoinHandle<()>>,
 }
 
 impl Subscriptions {
-    pub(crate) fn new(flow: Flow, kafka: BTreeMap<String, String>) -> Self {
+    pub(crate) fn new(flow: Flow, kafka: Layers) -> Self {
         Self {
             flow,
             kafka,
@@ -94,12 +94,13 @@ impl Subscriptions {
     }
 
     fn settings(&self, key: &GroupKey, handlers: &[Arc<Deployed>]) -> ConsumerSettings {
-        let mut kafka = self.kafka.clone();
+        let mut manifests = BTreeMap::new();
         let mut start = Start::default();
         for handler in handlers {
-            kafka.extend(handler.manifest.kafka_consumer.clone());
+            manifests.extend(handler.manifest.kafka_consumer.clone());
             start = handler.manifest.start;
         }
+        let mut kafka = self.kafka.with(&manifests);
         let ignored = ignored(handlers);
         if !ignored.is_empty() {
             kafka.insert("topic.blacklist".to_owned(), ignored.join(","));

@@ -66,7 +66,7 @@ fn told_and_survived(folder: &HandlersDir, place: &str, text: &str) {
     assert!(line.starts_with(place), "{line}");
     assert_eq!(answer.code, EX_USAGE);
     assert!(answer.stdout.contains("default/good"), "{}", answer.stdout);
-    assert!(answer.stderr.contains("1 problems"), "{}", answer.stderr);
+    assert!(answer.stderr.contains("1 problem"), "{}", answer.stderr);
 
     let mut host = Host::dev().handlers(folder.path()).start().unwrap();
     let told = host.wait_for_line(text, PATIENCE).unwrap();

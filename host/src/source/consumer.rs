@@ -20,6 +20,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, Statistics};
 use tokio::time::Instant;
 
+use super::queue::is_member;
 use super::rebalance::{Callbacks, RebalanceListener};
 
 /// How long one poll of the main queue lasts; orders are looked at in between.
@@ -28,6 +29,9 @@ const POLL: Duration = Duration::from_millis(100);
 const TOPIC_CHECK: Duration = Duration::from_secs(2);
 /// How long a stopping consumer waits for its partitions to be given back.
 const LEAVE_MAX: Duration = Duration::from_mins(1);
+
+/// How long a stopping consumer that has given all back waits until it can tell its group.
+const TELL_MAX: Duration = Duration::from_secs(3);
 
 /// What can go wrong when a consumer is made or told something.
 #[derive(Debug, thiserror::Error)]
@@ -265,7 +269,7 @@ impl Poller {
                 Ok(Order::Stop) | Err(mpsc::TryRecvError::Disconnected) => break,
                 Err(mpsc::TryRecvError::Empty) => {}
             }
-            self.poll();
+            self.poll(POLL);
             if next_check <= Instant::now() {
                 self.look_for_missing_topics();
                 next_check = Instant::now() + TOPIC_CHECK;
@@ -284,8 +288,8 @@ impl Poller {
         }
     }
 
-    fn poll(&self) {
-        match self.consumer.poll(POLL) {
+    fn poll(&self, timeout: Duration) {
+        match self.consumer.poll(timeout) {
             None => {}
             // Cannot happen while every assigned partition is split off; its record is not lost but read again after
             // the next rebalance, so all that is left is to say so.
@@ -362,17 +366,30 @@ impl Poller {
         *known = missing;
     }
 
+    /// Waits until the group is told. librdkafka forgets to tell it when it is closed while the last commit of given
+    /// back partitions is under way, and the group would keep them from others until the member's session ends.
+    fn await_leave(&self) {
+        let deadline = Instant::now() + TELL_MAX;
+        while is_member(&self.consumer) && Instant::now() < deadline {
+            self.poll(Duration::from_millis(2));
+        }
+    }
+
     /// Gives all partitions back and closes the consumer.
     fn leave(self) {
-        self.consumer.unsubscribe();
         let deadline = Instant::now() + LEAVE_MAX;
-        while self
-            .consumer
-            .assignment()
-            .is_ok_and(|left| left.count() > 0)
-            && Instant::now() < deadline
-        {
+        // Closing revokes, commits and tells the group. Not after `unsubscribe`: a close that overtakes it loses the
+        // message to the group (librdkafka 2.12), and the next member waits for the whole session timeout.
+        if let Err(error) = self.consumer.close_queue() {
+            tracing::error!(group = self.group, %error, "closing the consumer failed");
+        }
+        while !self.consumer.closed() && Instant::now() < deadline {
             self.poll();
+        }
+        if !self.consumer.closed() {
+            tracing::error!(group = self.group, "the group was not left in time");
+            std::mem::forget(self.consumer);
+            return;
         }
         let Self {
             group,

@@ -211,8 +211,7 @@ fn a_new_folder_starts_and_a_removed_one_drains() {
     const WAITING: usize = 3000;
     let stays = Stage::new("stays", 1);
     let comes = Stage::new("comes", 2);
-    stays.deploy("label", &label("stays"));
-    let host = stays.serve(&["--kafka-setting", "debug=cgrp,topic,metadata"]);
+    let host = stays.run("label", &label("stays"));
     stays.produce(&["one"]);
     stays.outputs(&host, 1);
 

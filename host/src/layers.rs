@@ -1,0 +1,50 @@
+//! Settings of librdkafka, from whom they come and who wins.
+//!
+//! **Invariant:** the operator wins over a manifest, a manifest over the host's defaults; what the host depends on is
+//! set after all of them, where the client is made.
+
+use std::collections::BTreeMap;
+
+/// What the host and its operator say about one kind of client.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Layers {
+    /// Where Kafka is, and what suits it; the lowest authority.
+    pub(crate) defaults: BTreeMap<String, String>,
+    /// The command line and host.toml; the highest.
+    pub(crate) operator: BTreeMap<String, String>,
+}
+
+impl Layers {
+    /// Puts a manifest's settings between the two.
+    pub(crate) fn with(&self, manifest: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let mut settings = self.defaults.clone();
+        settings.extend(manifest.clone());
+        settings.extend(self.operator.clone());
+        settings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs
+            .iter()
+            .map(|&(key, value)| (key.to_owned(), value.to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn the_operator_wins_over_a_manifest_and_a_manifest_over_the_defaults() {
+        let layers = Layers {
+            defaults: map(&[("a", "default"), ("b", "default"), ("c", "default")]),
+            operator: map(&[("c", "operator")]),
+        };
+        let settings = layers.with(&map(&[("b", "manifest"), ("c", "manifest")]));
+        assert_eq!(
+            settings,
+            map(&[("a", "default"), ("b", "manifest"), ("c", "operator")])
+        );
+    }
+}
