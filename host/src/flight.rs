@@ -5,7 +5,7 @@
 //! **Invariant:** a record is completed only when its sender is done with it and each of its outputs is acknowledged;
 //! one refused output keeps it open until the flow has dealt with the refusal.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -22,6 +22,13 @@ use crate::watermark::{Ticket, Watermark};
 pub(crate) struct Started {
     pub(crate) ticket: Ticket,
     pub(crate) record: Record,
+}
+
+impl Started {
+    /// Returns the bytes of key and value.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.record.size_bytes()
+    }
 }
 
 /// The records of one invocation: one, or a batch.
@@ -86,8 +93,6 @@ impl Flight {
 #[derive(Debug, Default)]
 struct Entries {
     watermark: Watermark,
-    flights: usize,
-    flight_bytes: usize,
     refused: Vec<Arc<Flight>>,
 }
 
@@ -95,14 +100,23 @@ struct Entries {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     entries: Mutex<Entries>,
+    /// Flights that have not landed, and their bytes. Apart from the entries, because the lane asks after each record.
+    flights: AtomicUsize,
+    flight_bytes: AtomicUsize,
     changed: Notify,
 }
 
 impl Ledger {
-    /// Notes that a record was taken from the queue.
-    pub(crate) fn start(&self, record: Record) -> Started {
-        let ticket = self.entries.lock().watermark.start(record.offset());
-        Started { ticket, record }
+    /// Notes that records were taken from the queue, in their order.
+    pub(crate) fn start(
+        &self,
+        records: impl IntoIterator<Item = Record>,
+    ) -> impl Iterator<Item = Started> {
+        let mut entries = self.entries.lock();
+        records.into_iter().map(move |record| {
+            let ticket = entries.watermark.start(record.offset());
+            Started { ticket, record }
+        })
     }
 
     /// Completes records that wait for nothing.
@@ -123,10 +137,8 @@ impl Ledger {
         (purpose, ending): (Purpose, Ending),
         stats: &Arc<LaneStats>,
     ) -> Arc<Flight> {
-        let mut entries = self.entries.lock();
-        entries.flights += 1;
-        entries.flight_bytes += bytes;
-        drop(entries);
+        self.flights.fetch_add(1, Ordering::Relaxed);
+        self.flight_bytes.fetch_add(bytes, Ordering::Relaxed);
         Arc::new(Flight {
             ledger: Arc::clone(self),
             cargo: Mutex::new(cargo),
@@ -140,19 +152,16 @@ impl Ledger {
     }
 
     fn land(&self, flight: &Arc<Flight>) {
-        let mut entries = self.entries.lock();
-        entries.flights -= 1;
-        entries.flight_bytes -= flight.bytes;
         if flight.refusal.get().is_some() {
-            entries.refused.push(Arc::clone(flight));
+            self.entries.lock().refused.push(Arc::clone(flight));
         } else {
             let cargo = flight.unload();
-            for started in &cargo {
-                entries.watermark.complete(started.ticket);
-            }
             flight.stats.ended(flight.ending, cargo.len());
+            self.complete(&cargo);
         }
-        drop(entries);
+        self.flight_bytes.fetch_sub(flight.bytes, Ordering::Relaxed);
+        // Who sees that no flight is left also sees what they left in the entries.
+        self.flights.fetch_sub(1, Ordering::Release);
         self.changed.notify_one();
     }
 
@@ -166,16 +175,15 @@ impl Ledger {
         self.entries.lock().watermark.span()
     }
 
-    /// Returns whether another record may be started: fewer than `records` open ones, and fewer than `bytes` under way.
-    pub(crate) fn has_room(&self, records: usize, bytes: usize) -> bool {
-        let entries = self.entries.lock();
-        entries.watermark.span() < records && entries.flight_bytes < bytes
+    /// Returns whether another record may take off: fewer than `flights` and `bytes` are under way.
+    pub(crate) fn has_room(&self, flights: usize, bytes: usize) -> bool {
+        self.flights.load(Ordering::Relaxed) < flights
+            && self.flight_bytes.load(Ordering::Relaxed) < bytes
     }
 
     /// Returns whether no flight is under way and none waits to be dealt with.
     pub(crate) fn is_quiet(&self) -> bool {
-        let entries = self.entries.lock();
-        entries.flights == 0 && entries.refused.is_empty()
+        self.flights.load(Ordering::Acquire) == 0 && self.entries.lock().refused.is_empty()
     }
 
     /// Returns the next offset to read after a restart.
@@ -191,7 +199,7 @@ impl Ledger {
     /// Waits until a flight landed, unless none is under way.
     pub(crate) async fn changed_or_quiet(&self) {
         let landed = self.changed.notified();
-        if self.entries.lock().flights > 0 {
+        if self.flights.load(Ordering::Acquire) > 0 {
             landed.await;
         }
     }

@@ -13,7 +13,7 @@ use crate::bulk::deliver_bulk;
 use crate::catalog::{self, Deployed};
 use crate::dead_letter::Reason;
 use crate::deliver::{Delivered, deliver, halt};
-use crate::flight::{Cargo, Flight, Ledger, Purpose};
+use crate::flight::{Cargo, Flight, Ledger, Purpose, Started};
 use crate::ids::Revision;
 use crate::lane::Lane;
 use crate::outcome::{Ending, Failure, FailureKind, Settlement};
@@ -32,8 +32,10 @@ pub(crate) struct PartitionTask {
     queue: PartitionQueue,
     lane: Lane,
     ledger: Arc<Ledger>,
-    /// Taken from the queue, not started.
-    waiting: VecDeque<Record>,
+    /// Taken from the queue, not delivered.
+    waiting: VecDeque<Started>,
+    /// Room for what the queue gives, reused.
+    taken: Vec<Record>,
     /// Records at which the lane halted, and the revision that did, if any: another one gets them again.
     halted: Vec<Cargo>,
     halted_by: Option<Revision>,
@@ -48,6 +50,7 @@ impl PartitionTask {
             lane,
             ledger,
             waiting: VecDeque::new(),
+            taken: Vec::new(),
             halted: Vec::new(),
             halted_by: None,
             stored: None,
@@ -95,30 +98,24 @@ impl PartitionTask {
 
     /// Takes what the queue has; returns how many records wait now.
     fn take(&mut self) -> usize {
-        let mut bytes = 0;
-        let before = self.waiting.len();
         self.queue.take(
             TAKE_MAX,
-            &mut self.waiting,
+            &mut self.taken,
             |error| tracing::warn!(%error, "the partition goes on"),
         );
-        let mut last = None;
-        for record in self.waiting.iter().skip(before) {
-            bytes += record.size_bytes();
-            last = Some(record);
-        }
-        if let Some(stats) = self.lane.stats() {
+        if let (Some(stats), Some(last)) = (self.lane.stats(), self.taken.last()) {
+            let bytes: usize = self.taken.iter().map(Record::size_bytes).sum();
             stats.bytes_in.add(bytes as u64);
-            if let Some(timestamp) = last.and_then(Record::timestamp_ms) {
+            if let Some(timestamp) = last.timestamp_ms() {
                 stats.last_timestamp_ms.set(timestamp);
             }
         }
+        self.waiting.extend(self.ledger.start(self.taken.drain(..)));
         self.waiting.len()
     }
 
     async fn serve_singles(&mut self, limits: &Limits) {
-        while let Some(record) = self.waiting.pop_front() {
-            let started = self.ledger.start(record);
+        while let Some(started) = self.waiting.pop_front() {
             let delivered = deliver(&mut self.lane, started).await;
             if !self.accept(delivered) || self.lane.stop.is_set() || !self.has_room(limits) {
                 break;
@@ -140,15 +137,15 @@ impl PartitionTask {
         let mut cargo = Cargo::new();
         let mut bytes = 0;
         while cargo.len() < bulk.max_records {
-            let size = self.waiting.front().map_or(0, Record::size_bytes);
+            let size = self.waiting.front().map_or(0, Started::size_bytes);
             if !cargo.is_empty() && bytes + size > bulk.max_bytes {
                 break;
             }
-            let Some(record) = self.waiting.pop_front() else {
+            let Some(started) = self.waiting.pop_front() else {
                 break;
             };
             bytes += size;
-            cargo.push(self.ledger.start(record));
+            cargo.push(started);
         }
         let delivered = deliver_bulk(&mut self.lane, cargo).await;
         self.accept(delivered);
@@ -156,7 +153,7 @@ impl PartitionTask {
 
     fn batch_is_full(&self, bulk: &Bulk) -> bool {
         self.waiting.len() >= bulk.max_records
-            || self.waiting.iter().map(Record::size_bytes).sum::<usize>() >= bulk.max_bytes
+            || self.waiting.iter().map(Started::size_bytes).sum::<usize>() >= bulk.max_bytes
     }
 
     /// Takes note of how a delivery ended; returns whether the next one may follow.

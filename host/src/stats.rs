@@ -103,10 +103,16 @@ impl HistogramReading {
     }
 }
 
+/// Kept on cache lines of its own, because another thread than the lane's writes to it.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Apart<T>(T);
+
 /// What one lane counts.
 #[derive(Debug, Default)]
 pub(crate) struct LaneStats {
-    endings: [Counter; Ending::ALL.len()],
+    /// Counted by the producer's thread where outputs had to be acknowledged.
+    endings: Apart<[Counter; Ending::ALL.len()]>,
     failures: [Counter; FailureKind::ALL.len()],
     /// Attempts after the first.
     pub(crate) retries: Counter,
@@ -134,7 +140,7 @@ impl LaneStats {
     /// Counts settled records.
     pub(crate) fn ended(&self, ending: Ending, records: usize) {
         let place = Ending::ALL.iter().position(|&other| other == ending);
-        if let Some(counter) = place.and_then(|place| self.endings.get(place)) {
+        if let Some(counter) = place.and_then(|place| self.endings.0.get(place)) {
             counter.add(records as u64);
         }
     }
@@ -171,7 +177,7 @@ pub(crate) struct Reading {
 
 impl Reading {
     fn add_counts(&mut self, lane: &LaneStats) {
-        for (sum, counter) in self.endings.iter_mut().zip(&lane.endings) {
+        for (sum, counter) in self.endings.iter_mut().zip(&lane.endings.0) {
             *sum += counter.get();
         }
         for (sum, counter) in self.failures.iter_mut().zip(&lane.failures) {

@@ -4,7 +4,10 @@
 //! instance is spent and is never called again.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
@@ -230,9 +233,16 @@ impl Instance {
     {
         self.store.data_mut().deadline = deadline;
         self.store.set_epoch_deadline(1);
-        // The epoch stops a guest that computes; the timeout stops one that waits in an import.
-        let failure = match timeout_at(deadline, function.call_async(&mut self.store, params)).await
-        {
+        let result = {
+            let mut running = pin!(function.call_async(&mut self.store, params));
+            // Most calls return without having waited; a timer for them would be for nothing.
+            match poll_fn(|context| Poll::Ready(running.as_mut().poll(context))).await {
+                Poll::Ready(result) => Ok(result),
+                // The epoch stops a guest that computes; the timeout stops one that waits in an import.
+                Poll::Pending => timeout_at(deadline, running).await,
+            }
+        };
+        let failure = match result {
             Ok(Ok(result)) => return Ok(result),
             Ok(Err(error)) => self.classify(&error),
             Err(_) => self.late(),

@@ -20,7 +20,6 @@ use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, Statistics};
 use tokio::time::Instant;
 
-use super::queue::is_member;
 use super::rebalance::{Callbacks, RebalanceListener};
 
 /// How long one poll of the main queue lasts; orders are looked at in between.
@@ -29,9 +28,6 @@ const POLL: Duration = Duration::from_millis(100);
 const TOPIC_CHECK: Duration = Duration::from_secs(2);
 /// How long a stopping consumer waits for its partitions to be given back.
 const LEAVE_MAX: Duration = Duration::from_mins(1);
-
-/// How long a stopping consumer that has given all back waits until it can tell its group.
-const TELL_MAX: Duration = Duration::from_secs(3);
 
 /// What can go wrong when a consumer is made or told something.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +95,8 @@ pub(crate) struct SourceStatus {
     rebalances: AtomicU64,
     /// Why Kafka is out of reach; `None` when it answers. Begins as "not connected yet".
     trouble: Mutex<Option<String>>,
+    /// What the last broken connection came to, with its address.
+    broken: Mutex<String>,
     missing_topics: Mutex<BTreeSet<String>>,
 }
 
@@ -154,23 +152,24 @@ impl SourceStatus {
         }
     }
 
-    /// Takes note of an error of the whole client; returns whether Kafka is newly out of reach for this reason.
-    pub(super) fn failed(&self, error: &KafkaError, reason: &str) -> bool {
-        let out_of_reach = matches!(
-            error.rdkafka_error_code(),
-            Some(
-                RDKafkaErrorCode::AllBrokersDown
-                    | RDKafkaErrorCode::Authentication
-                    | RDKafkaErrorCode::Resolve
-            )
-        );
-        if !out_of_reach {
-            return false;
-        }
+    /// Takes note of an error of the whole client; returns why Kafka is out of reach, where that is new.
+    pub(super) fn failed(&self, error: &KafkaError, reason: &str) -> Option<String> {
+        let reason = match error.rdkafka_error_code()? {
+            RDKafkaErrorCode::BrokerTransportFailure => {
+                // What follows, such as the time it took, differs each time.
+                let lasting = reason.split(" (after").next().unwrap_or(reason);
+                lasting.clone_into(&mut self.broken.lock());
+                return None;
+            }
+            RDKafkaErrorCode::AllBrokersDown => format!("{reason}; {}", self.broken.lock()),
+            RDKafkaErrorCode::Authentication | RDKafkaErrorCode::Resolve => reason.to_owned(),
+            _ => return None,
+        };
         let mut trouble = self.trouble.lock();
-        let new = trouble.as_deref() != Some(reason);
-        *trouble = Some(reason.to_owned());
-        new
+        if trouble.as_ref() == Some(&reason) {
+            return None;
+        }
+        Some(trouble.insert(reason).clone())
     }
 }
 
@@ -269,7 +268,7 @@ impl Poller {
                 Ok(Order::Stop) | Err(mpsc::TryRecvError::Disconnected) => break,
                 Err(mpsc::TryRecvError::Empty) => {}
             }
-            self.poll(POLL);
+            self.poll();
             if next_check <= Instant::now() {
                 self.look_for_missing_topics();
                 next_check = Instant::now() + TOPIC_CHECK;
@@ -288,8 +287,8 @@ impl Poller {
         }
     }
 
-    fn poll(&self, timeout: Duration) {
-        match self.consumer.poll(timeout) {
+    fn poll(&self) {
+        match self.consumer.poll(POLL) {
             None => {}
             // Cannot happen while every assigned partition is split off; its record is not lost but read again after
             // the next rebalance, so all that is left is to say so.
@@ -364,15 +363,6 @@ impl Poller {
             tracing::info!(group = self.group, topic, "the topic exists now");
         }
         *known = missing;
-    }
-
-    /// Waits until the group is told. librdkafka forgets to tell it when it is closed while the last commit of given
-    /// back partitions is under way, and the group would keep them from others until the member's session ends.
-    fn await_leave(&self) {
-        let deadline = Instant::now() + TELL_MAX;
-        while is_member(&self.consumer) && Instant::now() < deadline {
-            self.poll(Duration::from_millis(2));
-        }
     }
 
     /// Gives all partitions back and closes the consumer.

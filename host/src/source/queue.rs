@@ -14,7 +14,6 @@ use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
 
 use rdkafka::bindings as sys;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::Notify;
@@ -40,18 +39,6 @@ impl Client {
             handle,
             _alive: alive,
         }
-    }
-}
-
-/// Returns whether the consumer is a member of its group: no longer once it has told the group that it leaves.
-pub(super) fn is_member<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> bool {
-    let handle = consumer.client().native_ptr();
-    // SAFETY: the handle lives as long as the borrowed consumer; the answer is null or a string that is ours to free.
-    unsafe {
-        let id = sys::rd_kafka_memberid(handle);
-        let is_member = !id.is_null() && *id != 0;
-        sys::rd_kafka_mem_free(handle, id.cast());
-        is_member
     }
 }
 

@@ -150,7 +150,7 @@ impl ClientContext for Callbacks {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if self.status.failed(&error, reason) {
+        if let Some(reason) = self.status.failed(&error, reason) {
             tracing::warn!(
                 group = self.group,
                 reason,
