@@ -158,4 +158,9 @@ impl RebalanceListener for Assignment {
             positions
         })
     }
+
+    fn closed(&self) {
+        let left: Vec<(String, i32)> = self.running.lock().keys().cloned().collect();
+        self.revoked(&left, true);
+    }
 }

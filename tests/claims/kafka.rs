@@ -1,11 +1,14 @@
 //! What is proven on a real Apache Kafka. `--fast` skips this module and all that is below it.
 
-mod harness_holds;
+mod backpressure;
 mod delivery;
-mod rebalance;
-mod traffic;
-mod isolation;
-mod hooks;
 mod deploy;
 mod docs;
+mod harness_holds;
+mod hooks;
+mod isolation;
+mod limits;
+mod limits;
+mod rebalance;
 mod stage;
+mod traffic;

@@ -5,6 +5,7 @@
 
 mod cli;
 mod docs;
+mod embedded;
 mod kafka;
 mod simulation;
 mod tidy;

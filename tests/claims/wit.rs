@@ -5,14 +5,19 @@ use wit_parser::Resolve;
 /// Parsed and resolved with the parser that `wasm-tools`, `wkg` and `wit-bindgen` use.
 fn package() -> (Resolve, wit_parser::PackageId) {
     let mut resolve = Resolve::default();
-    let (package, _) = resolve.push_dir(harness::root().join("wit")).expect("wit/ is a package");
+    let (package, _) = resolve
+        .push_dir(harness::root().join("wit"))
+        .expect("wit/ is a package");
     (resolve, package)
 }
 
 #[test]
 fn the_wit_package_is_accepted_by_its_tools() {
     let (resolve, package) = package();
-    assert_eq!(resolve.packages[package].name.to_string(), "kafka:handler@0.1.0");
+    assert_eq!(
+        resolve.packages[package].name.to_string(),
+        "kafka:handler@0.1.0"
+    );
 }
 
 #[test]
@@ -45,11 +50,18 @@ fn every_item_of_the_wit_package_is_documented() {
 fn each_hook_has_an_interface_and_a_world_of_its_own() {
     let (resolve, package) = package();
     let worlds = &resolve.packages[package].worlds;
-    assert!(!worlds.contains_key("all"), "there is no world of everything");
+    assert!(
+        !worlds.contains_key("all"),
+        "there is no world of everything"
+    );
     let mut hooks = 0;
     for (name, &world) in worlds {
         let exports = &resolve.worlds[world].exports;
-        assert!(exports.len() <= 1, "world {name} has {} exports", exports.len());
+        assert!(
+            exports.len() <= 1,
+            "world {name} has {} exports",
+            exports.len()
+        );
         hooks += exports.len();
     }
     // Ten interfaces; batches have a world to begin with and one to mix in.

@@ -82,9 +82,13 @@ enum Task {
 enum Bench {
     /// A record's path through the host against native loops, on a real Kafka
     Path {
-        /// Records of each run
-        #[arg(long)]
-        records: Option<u64>,
+        /// What the benchmark is told, such as --records 100000 or --write docs/BENCHMARKS.md; see its --help
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "OPTIONS"
+        )]
+        options: Vec<String>,
     },
 }
 
@@ -106,8 +110,8 @@ fn run(task: Task) -> Result<()> {
         Task::Test { fast, filter } => test::run_all(fast, filter.as_deref()),
         Task::Demo { brokers, keep } => demo::run(brokers.as_deref(), keep),
         Task::Bench {
-            bench: Bench::Path { records },
-        } => test::bench_path(records),
+            bench: Bench::Path { options },
+        } => test::bench_path(&options),
         Task::Docs => test::docs(),
     }
 }

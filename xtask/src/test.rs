@@ -57,7 +57,7 @@ fn build(bin: &str) -> Result<()> {
 }
 
 /// Measures a record's path; the program prints its table itself.
-pub(crate) fn bench_path(records: Option<u64>) -> Result<()> {
+pub(crate) fn bench_path(options: &[String]) -> Result<()> {
     step("setup", || {
         setup::c_toolchain()?;
         kafka::jars()
@@ -67,11 +67,7 @@ pub(crate) fn bench_path(records: Option<u64>) -> Result<()> {
         build("bench-path")?;
         build_host()
     })?;
-    let mut bench = cmd(target("release/bench-path"));
-    if let Some(records) = records {
-        bench.args(["--records", &records.to_string()]);
-    }
-    run(&mut bench)
+    run(cmd(target("release/bench-path")).args(options))
 }
 
 /// Writes the generated pages anew: the tests that compare them write them when they are asked to.

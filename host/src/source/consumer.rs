@@ -198,7 +198,7 @@ impl Consumer {
         let alive = Arc::new(());
         let callbacks = Callbacks::new(
             group.clone(),
-            listener,
+            Arc::clone(&listener),
             Arc::clone(&status),
             Arc::clone(&alive),
         );
@@ -214,6 +214,7 @@ impl Consumer {
             group: group.clone(),
             consumer,
             names,
+            listener,
             status: Arc::clone(&status),
             alive,
         };
@@ -250,6 +251,7 @@ struct Poller {
     group: String,
     consumer: BaseConsumer<Callbacks>,
     names: Vec<String>,
+    listener: Arc<dyn RebalanceListener>,
     status: Arc<SourceStatus>,
     alive: Arc<()>,
 }
@@ -381,6 +383,7 @@ impl Poller {
             std::mem::forget(self.consumer);
             return;
         }
+        self.listener.closed();
         let Self {
             group,
             consumer,

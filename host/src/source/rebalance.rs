@@ -33,6 +33,10 @@ pub(crate) trait RebalanceListener: Send + Sync {
     /// Partitions are being taken away. Returns the positions to commit, after all work on them ended. With `lost` the
     /// group has given them to others already: nothing is waited for.
     fn revoked(&self, partitions: &[(String, i32)], lost: bool) -> Vec<Position>;
+
+    /// The consumer is closed. Ends what still runs: librdkafka does not revoke what it was about to assign when it was
+    /// told to close.
+    fn closed(&self);
 }
 
 /// librdkafka's callbacks for one consumer.

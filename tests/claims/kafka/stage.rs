@@ -198,6 +198,16 @@ pub fn said(letter: &TestRecord, name: &str) -> String {
         .unwrap_or_else(|| panic!("no header dead-letter.{name} in {letter:?}"))
 }
 
+/// Kind of failure and number of attempts, of a dead letter.
+pub(super) pub fn verdict(letter: &TestRecord) -> (String, String) {
+    (said(letter, "error-kind"), said(letter, "attempts"))
+}
+
+pub(super) /// As [`verdict`] says it.
+pub fn is(kind: &str, attempts: &str) -> (String, String) {
+    (kind.to_owned(), attempts.to_owned())
+}
+
 /// How many lines of the log contain all of these texts.
 pub fn count_lines(host: &Host, texts: &[&str]) -> usize {
     let lines = host.lines();

@@ -1,0 +1,102 @@
+//! What is said about keys that do not exist and values that do not fit.
+
+use super::{problems, problems_of};
+
+#[test]
+fn an_unknown_key_gets_a_suggestion_or_the_list_of_keys() {
+    assert_eq!(
+        problems_of("dead_letter_topic = \"b\""),
+        ["2: unknown key \"dead_letter_topic\" (did you mean \"dead-letter-topic\"?)"]
+    );
+    assert_eq!(
+        problems_of("limits.deadine-ms = 5"),
+        ["2: unknown key \"limits.deadine-ms\" (did you mean \"limits.deadline-ms\"?)"]
+    );
+    assert_eq!(
+        problems_of("max_attempts = 5"),
+        ["2: unknown key \"max_attempts\" (did you mean \"retry.max-attempts\"?)"]
+    );
+    assert_eq!(
+        problems_of("\"limits.deadline-ms\" = 5"),
+        ["2: unknown key \"limits.deadline-ms\" (write it without the quotes)"]
+    );
+    assert_eq!(
+        problems_of("[bulk]\ncolour = 5"),
+        ["3: unknown key \"bulk.colour\" (known here: max-records, max-bytes, max-wait-ms)"]
+    );
+    assert_eq!(
+        problems_of("[kafka]\ncompression.type = \"lz4\""),
+        ["3: unknown key \"kafka.compression\" (known here: consumer, producer)"]
+    );
+    assert_eq!(
+        problems_of("\"a\\nb\" = 5")[0].split(" (").next(),
+        Some("2: unknown key \"a\\nb\"")
+    );
+}
+
+#[test]
+fn a_value_of_the_wrong_type_or_range_says_what_was_expected() {
+    let deadline =
+        "2: limits.deadline-ms: expected a whole number of milliseconds from 1 to 3600000, found";
+    for (value, found) in [
+        ("\"5s\"", "the text \"5s\""),
+        ("0", "0"),
+        ("-1", "-1"),
+        ("3600001", "3600001"),
+        ("99999999999999999999", "99999999999999999999"),
+        ("1.5", "1.5"),
+        ("0xffffffff", "0xffffffff"),
+        ("true", "true"),
+        ("[1]", "a list"),
+        ("{ a = 1 }", "a table"),
+        ("1979-05-27", "the date 1979-05-27"),
+    ] {
+        assert_eq!(
+            problems_of(&format!("limits.deadline-ms = {value}")),
+            [format!("{deadline} {found}")]
+        );
+    }
+    for value in ["0.9", "nan", "inf", "\"2\""] {
+        let found = if value == "\"2\"" {
+            "the text \"2\""
+        } else {
+            value
+        };
+        assert_eq!(
+            problems_of(&format!("retry.multiplier = {value}")),
+            [format!(
+                "2: retry.multiplier: expected a number from 1 to 100, found {found}"
+            )]
+        );
+    }
+    assert_eq!(
+        problems_of("limits = 5"),
+        ["2: limits: expected a table, [limits], found 5"]
+    );
+    assert_eq!(
+        problems_of("config = \"x\""),
+        ["2: config: expected a table, [config], found the text \"x\""]
+    );
+    let long = "x".repeat(50);
+    assert_eq!(
+        problems_of(&format!("start = \"{long}\"")),
+        [format!(
+            "2: start: expected \"earliest\" or \"latest\", found the text \"{}…\"",
+            "x".repeat(40)
+        )]
+    );
+}
+
+#[test]
+fn a_word_out_of_place_gets_a_suggestion() {
+    assert_eq!(
+        problems_of("start = \"earlist\""),
+        [
+            "2: start: expected \"earliest\" or \"latest\", found the text \"earlist\" (did you mean \"earliest\"?)"
+        ]
+    );
+    assert_eq!(
+        problems_of("on-exhausted = 1"),
+        ["2: on-exhausted: expected \"dead-letter\", \"skip\" or \"halt\", found 1"]
+    );
+}

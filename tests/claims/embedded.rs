@@ -1,0 +1,32 @@
+//! The embedded broker: what `serve --dev` offers without a Kafka.
+
+use std::time::Duration;
+
+use harness::{HandlersDir, Host, clients, guest};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[test]
+fn a_handler_made_from_the_wit_alone_serves() {
+    let folder = HandlersDir::new().unwrap();
+    folder
+        .handler("raw", guest("raw"), "topics = [\"names\"]\n")
+        .unwrap();
+    let mut host = Host::dev().handlers(folder.path()).start().unwrap();
+    let broker = host.embedded_broker().unwrap();
+    clients::produce(
+        &broker,
+        "names",
+        [(Some("k"), Some("v")), (Some("gone"), None)],
+    )
+    .unwrap();
+    let mut outputs = clients::consume_until(&broker, "out", 2, PATIENCE).unwrap();
+    outputs.sort_by_key(|record| record.key_text());
+    assert_eq!(outputs[0].key_text(), "gone");
+    assert_eq!(outputs[0].value, None);
+    assert_eq!(
+        (outputs[1].key_text(), outputs[1].text()),
+        ("k".to_owned(), "v".to_owned())
+    );
+    host.stop().unwrap();
+}
