@@ -8,7 +8,6 @@ mod harness_holds;
 mod hooks;
 mod isolation;
 mod limits;
-mod limits;
 mod rebalance;
 mod stage;
 mod traffic;

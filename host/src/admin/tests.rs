@@ -1,6 +1,5 @@
 //! The server as a whole, on a free port, without Kafka and without handlers.
 
-use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::Ordering;
@@ -12,6 +11,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::assignment::Flow;
 use crate::catalog::Catalog;
+use crate::layers::Layers;
 
 fn view() -> View {
     let (_, catalog) = watch::channel(Arc::new(Catalog::default()));
@@ -25,8 +25,8 @@ fn view() -> View {
     View {
         registry,
         catalog,
-        subscriptions: Arc::new(Mutex::new(Subscriptions::new(flow, BTreeMap::new()))),
-        sinks: Arc::new(Sinks::new(BTreeMap::new())),
+        subscriptions: Arc::new(Mutex::new(Subscriptions::new(flow, Layers::default()))),
+        sinks: Arc::new(Sinks::new(Layers::default())),
         board: Arc::default(),
         draining: AtomicBool::new(false),
     }

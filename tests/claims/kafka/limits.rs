@@ -7,131 +7,131 @@ use std::time::Duration;
 
 use super::stage::{Stage, TWICE, count_lines, field, is, never, said, verdict, wait_lines};
 
-/// One record of each odd kind.
-fn odd_records() -> Vec<TestRecord> {
-    let mut records = vec![
-        TestRecord::new("plain", "value"),
-        TestRecord {
-            key: Some(b"tombstone".to_vec()),
-            ..TestRecord::default()
-        },
-        TestRecord {
-            value: Some(b"no key".to_vec()),
-            ..TestRecord::default()
-        },
-        TestRecord::default().header("neither key nor value", Some(b"")),
-        TestRecord::new("", ""),
-        TestRecord::new(vec![0, 0xff, 0xfe], (0..=255).collect::<Vec<u8>>()),
-        TestRecord::new("headers", "")
-            .header("binary", Some(b"\x00\xc3\x28\xff"))
-            .header("null", None)
-            .header("empty", Some(b""))
-            .header("", Some(b"a header without a name"))
-            .header("twice", Some(b"first"))
-            .header("between", None)
-            .header("twice", Some(b"second")),
-        TestRecord::new("large", vec![b'x'; 900_000]),
-    ];
-    for (n, record) in records.iter_mut().enumerate() {
-        record.partition = Some(0);
-        record.timestamp_ms = Some(1_517_364_031_800 + 1000 * i64::try_from(n).unwrap());
-    }
-    records
-}
-
 #[test]
-fn tombstones_nulls_empty_values_binary_headers_and_keyless_records_arrive_unchanged() {
-    let stage = Stage::new("unchanged", 1);
-    let odd = odd_records();
-    let sent: Vec<TestRecord> = odd.iter().map(TestRecord::payload).collect();
-    stage.produce_records(odd.clone());
-    let host = stage.run("pass", "");
-    let outputs = stage.outputs(&host, odd.len());
-    let arrived: Vec<TestRecord> = outputs.iter().map(TestRecord::payload).collect();
-    for (arrived, sent) in arrived.iter().zip(&sent) {
-        assert!(arrived == sent, "{arrived:.200?} is not {sent:.200?}");
-    }
-    host.stop().unwrap();
-
-    // As dead letters they keep their timestamps too, and their headers come first.
-    let refused = Stage::new("unchanged-dead", 1);
-    refused.produce_records(odd.clone());
-    let host = refused.run("error", TWICE);
-    let letters = refused.letters(&host, odd.len());
-    for (letter, sent) in letters.iter().zip(&odd) {
-        let headers = sent.headers.clone().unwrap_or_default();
-        let found = letter.headers.as_ref().unwrap();
-        assert_eq!(found[..headers.len()], headers);
-        let ours = |(name, _): &(String, _)| name.starts_with("dead-letter.");
-        assert!(found[headers.len()..].iter().all(ours));
-        assert_eq!(letter.key, sent.key);
-        assert_eq!(letter.timestamp_ms, sent.timestamp_ms);
-        assert!(letter.value == sent.value, "another value");
-    }
-}
-
-#[test]
-fn a_dead_letter_tells_where_it_came_from() {
-    let stage = Stage::new("origin", 3);
-    let mut record = value_on(2, "reject not today").header("trace", Some(b"7f"));
-    record.timestamp_ms = Some(1_517_364_031_800);
-    stage.produce_records([value_on(2, "ok"), record]);
-    let host = stage.run("act", TWICE);
+fn memory_mib_is_the_memory_of_an_instance() {
+    let stage = Stage::new("memory-mib", 1);
+    stage.produce(&["alloc 10", "alloc 15"]);
+    let host = stage.run("act", &format!("{TWICE}limits.memory-mib = 16"));
+    assert_eq!(field(&stage.outputs(&host, 1)[0], "value"), "alloc 10");
     let letter = stage.letter(&host);
-    let names: Vec<&str> = letter
-        .headers
-        .as_ref()
-        .unwrap()
-        .iter()
-        .map(|(name, _)| name.as_str())
-        .collect();
-    let ours = [
-        "topic",
-        "partition",
-        "offset",
-        "timestamp",
-        "handler",
-        "revision",
-        "attempts",
-        "error-kind",
-        "error",
-        "time",
-    ];
-    let mut expected = vec!["trace".to_owned()];
-    expected.extend(ours.iter().map(|name| format!("dead-letter.{name}")));
-    assert_eq!(names, expected);
-    assert_eq!(said(&letter, "topic"), stage.input);
-    assert_eq!(said(&letter, "partition"), "2");
-    assert_eq!(said(&letter, "offset"), "1");
-    assert_eq!(said(&letter, "timestamp"), "2018-01-31T02:00:31.800Z");
-    assert_eq!(said(&letter, "handler"), format!("default/{}", stage.name));
-    let revision = said(&letter, "revision");
     assert_eq!(
-        count_lines(&host, &["deployed", &format!("revision={revision}")]),
-        1
-    );
-    assert_eq!(said(&letter, "attempts"), "1");
-    assert_eq!(said(&letter, "error-kind"), "reject");
-    assert_eq!(said(&letter, "error"), "not today");
-    // The log's lines begin with the same clock's time, in the same form.
-    let time = said(&letter, "time");
-    let line = host
-        .lines()
-        .into_iter()
-        .find(|line| line.contains("attempt failed"))
-        .unwrap();
-    let apart_s = second_of_the_day(&time) - second_of_the_day(&line);
-    // Half a minute for both, since one of them is cut to milliseconds.
-    assert!(
-        (0.0..60.0).contains(&(apart_s + 30.0).rem_euclid(86_400.0)),
-        "{time} {line}"
+        (letter.text().as_str(), verdict(&letter)),
+        ("alloc 15", is("memory", "2"))
     );
 }
 
 #[test]
-fn an_emit_that_kafka_refuses_fails_its_record() {
-    let stage = Stage::new("refused", 1);
-    let nowhere = format!("emit-to {}.nowhere", stage.name);
-    stage.produce(&["ok before", &nowhere, "ok behind"]);
-    stage.deploy("act", TWICE);
-    let host = stage.serve(&["--kafka-setting", "topic.metadata.propagation.max.ms=500"]);
+fn deadline_ms_is_the_time_of_a_call() {
+    let stage = Stage::new("deadline-ms", 1);
+    stage.produce(&["sleep 500", "sleep 3000"]);
+    let host = stage.run("act", &format!("{TWICE}limits.deadline-ms = 2000"));
+    assert_eq!(field(&stage.outputs(&host, 1)[0], "value"), "sleep 500");
+    let letter = stage.letter(&host);
+    assert_eq!(
+        (letter.text().as_str(), verdict(&letter)),
+        ("sleep 3000", is("deadline", "2"))
+    );
+}
+
+#[test]
+fn outbox_records_is_what_a_call_may_emit() {
+    let stage = Stage::new("outbox-records", 1);
+    stage.produce(&["emit-many 10", "emit-many 11"]);
+    let host = stage.run("act", &format!("{TWICE}limits.outbox-records = 10"));
+    let letter = stage.letter(&host);
+    assert_eq!(
+        (letter.text().as_str(), verdict(&letter)),
+        ("emit-many 11", is("other", "2"))
+    );
+    let error = said(&letter, "error");
+    assert!(error.contains("at most 10 records"), "{error}");
+    // Nothing of the call that failed was sent.
+    let outputs = stage.outputs(&host, 10);
+    assert!(
+        outputs
+            .iter()
+            .all(|output| field(output, "value") == "emit-many 10")
+    );
+}
+
+#[test]
+fn outbox_mib_is_the_size_of_what_a_call_may_emit() {
+    let stage = Stage::new("outbox-mib", 1);
+    stage.produce(&["emit-big 1000000", "emit-big 1048570", "emit-big 2000000"]);
+    let host = stage.run("act", &format!("{TWICE}limits.outbox-mib = 1"));
+    // The first one is taken; the others are refused at once, and the guest tells how.
+    let outputs = stage.outputs(&host, 4);
+    assert_eq!(outputs[0].value.as_ref().unwrap().len(), 1_000_000);
+    let results: Vec<String> = outputs[1..]
+        .iter()
+        .map(|output| field(output, "result"))
+        .collect();
+    println!("{results:?}");
+    assert_eq!(results[0], "");
+    assert!(results[1].contains("at most 1048576 bytes"), "{results:?}");
+    assert!(
+        results[2].contains("1048588"),
+        "too large for Kafka: {results:?}"
+    );
+}
+
+#[test]
+fn in_flight_records_bounds_what_is_under_way() {
+    in_flight(
+        "in-flight-records",
+        "limits.in-flight-records = 10",
+        10,
+        1,
+        50,
+    );
+}
+
+#[test]
+fn in_flight_mib_bounds_what_is_under_way() {
+    // A record and its output are 512 KiB together.
+    in_flight(
+        "in-flight-mib",
+        "limits.in-flight-mib = 1",
+        2,
+        256 << 10,
+        10,
+    );
+}
+
+/// The outputs have nowhere to go until their topic appears, so what is under way cannot end before.
+fn in_flight(name: &str, limit: &str, bound: usize, size: usize, records: usize) {
+    let stage = Stage::new(name, 1);
+    let late = format!("{}.late", stage.name);
+    let value = format!("log {}", "x".repeat(size));
+    stage.produce(&vec![value.as_str(); records]);
+    let manifest = stage.manifest(limit).replace(&stage.output, &late);
+    stage
+        .folder
+        .swap_in(&stage.name, harness::guest("act"), &manifest)
+        .unwrap();
+    let host = stage.serve(&["--kafka-setting", "topic.metadata.propagation.max.ms=60000"]);
+    let guest_lines = [" guest: ", "offset="];
+    wait_lines(&host, &guest_lines, bound);
+    never("one record too many", Duration::from_secs(1), || {
+        count_lines(&host, &guest_lines) > bound
+    });
+    stage.create_topic(&late, 1);
+    assert_eq!(stage.exactly(&late, &host, records).len(), records);
+    assert_eq!(count_lines(&host, &guest_lines), records);
+}
+
+#[test]
+fn max_attempts_is_how_often_a_record_is_tried() {
+    let stage = Stage::new("max-attempts", 1);
+    stage.produce(&["flaky 2", "flaky 3"]);
+    let host = stage.run("act", "retry.max-attempts = 3\nretry.initial-ms = 10");
+    let outputs = stage.outputs(&host, 1);
+    assert_eq!(field(&outputs[0], "value"), "flaky 2");
+    assert_eq!(field(&outputs[0], "result"), "call 3");
+    let letter = stage.letter(&host);
+    assert_eq!(
+        (letter.text().as_str(), verdict(&letter)),
+        ("flaky 3", is("other", "3"))
+    );
+    assert_eq!(said(&letter, "error"), "flaky: call 3 of 3 that fail");
+}

@@ -199,11 +199,11 @@ pub fn said(letter: &TestRecord, name: &str) -> String {
 }
 
 /// Kind of failure and number of attempts, of a dead letter.
-pub(super) pub fn verdict(letter: &TestRecord) -> (String, String) {
+pub fn verdict(letter: &TestRecord) -> (String, String) {
     (said(letter, "error-kind"), said(letter, "attempts"))
 }
 
-pub(super) /// As [`verdict`] says it.
+/// As [`verdict`] says it.
 pub fn is(kind: &str, attempts: &str) -> (String, String) {
     (kind.to_owned(), attempts.to_owned())
 }

@@ -1,6 +1,6 @@
 //! What is said about keys that do not exist and values that do not fit.
 
-use super::{problems, problems_of};
+use super::problems_of;
 
 #[test]
 fn an_unknown_key_gets_a_suggestion_or_the_list_of_keys() {
