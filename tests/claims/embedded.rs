@@ -30,3 +30,21 @@ fn a_handler_made_from_the_wit_alone_serves() {
     );
     host.stop().unwrap();
 }
+
+#[test]
+fn on_finished_is_told_after_a_trap() {
+    let folder = HandlersDir::new().unwrap();
+    let manifest = "topics = [\"in\"]\nretry.max-attempts = 1\n";
+    folder
+        .handler("finished", guest("finished"), manifest)
+        .unwrap();
+    let mut host = Host::dev().handlers(folder.path()).start().unwrap();
+    let broker = host.embedded_broker().unwrap();
+    let records = [(Some("k"), Some("fine")), (Some("k"), Some("trap"))];
+    clients::produce(&broker, "in", records).unwrap();
+    let mut outputs = clients::consume_until(&broker, "out", 2, PATIENCE).unwrap();
+    outputs.sort_by_key(|record| record.text());
+    let told: Vec<String> = outputs.iter().map(|record| record.text()).collect();
+    assert_eq!(told, ["fine handled", "trap dead-lettered"]);
+    host.stop().unwrap();
+}

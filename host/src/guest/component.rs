@@ -174,6 +174,11 @@ impl Handler {
         self.hooks.on_error.is_some()
     }
 
+    /// Returns whether the component wants to know how records ended.
+    pub(crate) fn has_finished_hook(&self) -> bool {
+        self.hooks.on_finished.is_some()
+    }
+
     /// Returns whether the component wants to decide about failures of batches.
     pub(crate) fn has_bulk_error_hook(&self) -> bool {
         self.hooks.on_bulk_error.is_some()

@@ -264,11 +264,6 @@ impl Instance {
         result
     }
 
-    /// Returns whether there is a finished hook.
-    pub(crate) fn wants_finished(&self) -> bool {
-        self.functions.on_finished.is_some()
-    }
-
     /// Tells the partition hook that the partition was assigned.
     pub(crate) async fn assigned(&mut self, topic: &str, partition: i32) -> Result<(), Failure> {
         let function = self.functions.on_assigned;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{FULL_WAIT, Lane, log_hook_failure};
+use super::{FULL_WAIT, Lane, Stopped, log_hook_failure};
 use crate::catalog::Deployed;
 use crate::dead_letter::{self, Reason};
 use crate::flight::{Cargo, Flight, Purpose, Started};
@@ -29,11 +29,7 @@ impl Lane {
 
     async fn tell_finished(&mut self, handler: &Deployed, ending: Ending, started: &Started) {
         // Most handlers have no such hook; looking at the record would be for nothing.
-        if self
-            .instance
-            .as_ref()
-            .is_some_and(|(_, instance)| instance.wants_finished())
-        {
+        if handler.component.has_finished_hook() {
             let topic = Arc::clone(&self.place.topic);
             let view = started.record.view(&topic);
             self.tell_finished_bulk(handler, ending, std::slice::from_ref(&view))
@@ -62,14 +58,17 @@ impl Lane {
         ending: Ending,
         records: &[RecordView<'_>],
     ) {
-        if let Some((_, instance)) = &mut self.instance
-            && instance.wants_finished()
-            && !instance.is_spent()
-            && !records.is_empty()
-        {
-            let told = instance.finished(records, ending).await;
-            log_hook_failure(handler, "on-finished", told);
+        if records.is_empty() || !handler.component.has_finished_hook() {
+            return;
         }
+        // After a trap this is a fresh instance. The old one holds nothing: a failed hook leaves its outbox empty.
+        let told = match self.lease(handler).await {
+            Ok(Ok(instance)) => instance.finished(records, ending).await,
+            Ok(Err(failure)) => Err(failure),
+            // The partition goes; whoever reads it next settles the record.
+            Err(Stopped) => return,
+        };
+        log_hook_failure(handler, "on-finished", told);
     }
 
     /// Sends what the instance emitted, and the dead letters where there is a `reason`; completes the records when
