@@ -2,7 +2,7 @@
 //!
 //! It is handed bytes and returns records, or the other way round; it knows no Kafka client.
 //! A key, value or header is text where it is UTF-8 and base64 where it is not.
-//! **Invariant:** what [`print`] writes, [`parse`] reads back unchanged, byte for byte, null and empty apart.
+//! **Invariant:** what [`print()`] writes, [`parse`] reads back unchanged, byte for byte, null and empty apart.
 
 use std::borrow::Cow;
 use std::fmt;
