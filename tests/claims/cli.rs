@@ -182,6 +182,20 @@ fn two_handlers_of_one_group_that_disagree_are_told() {
 }
 
 #[test]
+fn a_value_that_librdkafka_refuses_is_told_before_any_connection() {
+    let manifest = "topics = [\"bills\"]\n[kafka.consumer]\n\"fetch.min.bytes\" = \"many\"\n";
+    let folder = HandlersDir::new().unwrap();
+    folder.handler("good", guest("act"), GOOD).unwrap();
+    folder.handler("bad", guest("act"), manifest).unwrap();
+    let place = folder.folder("bad").join("handler.toml");
+    told_and_survived(
+        &folder,
+        &format!("{}: ", place.display()),
+        "fetch.min.bytes",
+    );
+}
+
+#[test]
 fn everything_that_is_wrong_is_told_at_once() {
     let folder = HandlersDir::new().unwrap();
     let manifest = "topics = \"orders\"\nstrat = \"latest\"\nlimits.memory-mib = 0\n[kafka.consumer]\n\"group.id\" = \"g\"\n";

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::conflict::conflict;
-use super::load::{Loaded, load, try_out};
+use super::load::{Loaded, check_clients, load, try_out};
 use super::scan::scan;
 use crate::guest::{Runtime, Setup};
 use crate::ids::HandlerId;
@@ -48,9 +48,12 @@ pub(crate) async fn check(folder: &Path, runtime: &Runtime) -> Report {
             config: Arc::new(loaded.manifest.config.clone()),
             message_max_bytes: crate::sink::MESSAGE_MAX_BYTES,
         };
-        if let Err(problem) = try_out(candidate, &loaded, &setup).await {
-            report.problems.push(problem);
-        }
+        report
+            .problems
+            .extend(check_clients(candidate, &loaded.manifest).err());
+        report
+            .problems
+            .extend(try_out(candidate, &loaded, &setup).await.err());
         for (other_id, other) in &good {
             let one_group =
                 other_id.tenant == id.tenant && other.manifest.group == loaded.manifest.group;

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::board::Board;
 use super::conflict::conflict;
-use super::load::{Loaded, load, try_out};
+use super::load::{Loaded, check_clients, load, try_out};
 use super::scan::{Candidate, Facts, scan};
 use crate::catalog::{Catalog, Deployed};
 use crate::guest::{Runtime, Setup};
@@ -207,6 +207,7 @@ impl Deployer {
                 return Err(at(format!("does not go together with {}: {why}", other.id)));
             }
         }
+        check_clients(candidate, &loaded.manifest)?;
         let sink = self
             .sinks
             .get(&loaded.manifest.kafka_producer)

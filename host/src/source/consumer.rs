@@ -54,6 +54,15 @@ pub(crate) struct ConsumerSettings {
 }
 
 impl ConsumerSettings {
+    /// Returns what librdkafka says against these settings, without making a client.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let group = self.group.clone();
+        let checked = self.client_config().create_native_config();
+        checked
+            .map(drop)
+            .map_err(|source| Error::Settings { group, source })
+    }
+
     fn client_config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         // Lines of this level come only from what the setting `debug` names.
