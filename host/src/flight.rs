@@ -103,6 +103,9 @@ pub(crate) struct Ledger {
     /// Flights that have not landed, and their bytes. Apart from the entries, because the lane asks after each record.
     flights: AtomicUsize,
     flight_bytes: AtomicUsize,
+    /// The task is told when no more than this is left under way: telling it of every landing would wake it for nothing.
+    tell_at_flights: AtomicUsize,
+    tell_at_bytes: AtomicUsize,
     changed: Notify,
 }
 
@@ -159,10 +162,15 @@ impl Ledger {
             flight.stats.ended(flight.ending, cargo.len());
             self.complete(&cargo);
         }
-        self.flight_bytes.fetch_sub(flight.bytes, Ordering::Relaxed);
+        let refused = flight.refusal.get().is_some();
+        let bytes = self.flight_bytes.fetch_sub(flight.bytes, Ordering::SeqCst) - flight.bytes;
         // Who sees that no flight is left also sees what they left in the entries.
-        self.flights.fetch_sub(1, Ordering::Release);
-        self.changed.notify_one();
+        let flights = self.flights.fetch_sub(1, Ordering::SeqCst) - 1;
+        let wanted = flights <= self.tell_at_flights.load(Ordering::SeqCst)
+            && bytes <= self.tell_at_bytes.load(Ordering::SeqCst);
+        if refused || flights == 0 || wanted {
+            self.changed.notify_one();
+        }
     }
 
     /// Takes the flights that landed refused, oldest first.
@@ -191,12 +199,26 @@ impl Ledger {
         self.entries.lock().watermark.position()
     }
 
-    /// Waits until a flight landed since the last call.
+    /// Waits until there is room well below these bounds, or a flight was refused.
+    pub(crate) async fn room(&self, flights: usize, bytes: usize) {
+        // A quarter of the bound, so that the lane does not wake for every single landing.
+        let (low_flights, low_bytes) = (flights / 4 * 3, bytes / 4 * 3);
+        self.tell_at_flights.store(low_flights, Ordering::SeqCst);
+        self.tell_at_bytes.store(low_bytes, Ordering::SeqCst);
+        let is_full = self.flights.load(Ordering::SeqCst) > low_flights
+            || self.flight_bytes.load(Ordering::SeqCst) > low_bytes;
+        if is_full {
+            self.changed.notified().await;
+        }
+        self.tell_at_flights.store(0, Ordering::SeqCst);
+    }
+
+    /// Waits until no flight is left or one was refused, since the last call.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    /// Waits until a flight landed, unless none is under way.
+    /// Waits as [`Self::changed`] does, unless no flight is under way.
     pub(crate) async fn changed_or_quiet(&self) {
         let landed = self.changed.notified();
         if self.flights.load(Ordering::Acquire) > 0 {

@@ -83,7 +83,7 @@ impl PartitionTask {
             return self.wait_for_change().await;
         };
         if !self.has_room(&handler.manifest.limits) {
-            return self.wait_for_room().await;
+            return self.wait_for_room(&handler.manifest.limits).await;
         }
         if self.waiting.is_empty() && self.take() == 0 {
             return self.idle().await;
@@ -292,11 +292,11 @@ impl PartitionTask {
             .has_room(limits.in_flight_records, limits.in_flight_bytes)
     }
 
-    async fn wait_for_room(&mut self) {
+    async fn wait_for_room(&mut self, limits: &Limits) {
         tokio::select! {
             biased;
             () = self.lane.stop.set() => {}
-            () = self.ledger.changed() => {}
+            () = self.ledger.room(limits.in_flight_records, limits.in_flight_bytes) => {}
         }
     }
 
