@@ -207,13 +207,6 @@ async fn finish_all(
     if cargo.is_empty() {
         return;
     }
-    {
-        let topic = Arc::clone(lane.topic());
-        let records: Vec<_> = cargo
-            .iter()
-            .map(|started| started.record.view(&topic))
-            .collect();
-        lane.tell_finished_bulk(handler, ending, &records).await;
-    }
+    lane.tell_finished(handler, ending, &cargo).await;
     lane.send_off(handler, cargo, ending, reason).await;
 }

@@ -155,14 +155,14 @@ impl Ledger {
     }
 
     fn land(&self, flight: &Arc<Flight>) {
-        if flight.refusal.get().is_some() {
+        let refused = flight.refusal.get().is_some();
+        if refused {
             self.entries.lock().refused.push(Arc::clone(flight));
         } else {
             let cargo = flight.unload();
             flight.stats.ended(flight.ending, cargo.len());
             self.complete(&cargo);
         }
-        let refused = flight.refusal.get().is_some();
         let bytes = self.flight_bytes.fetch_sub(flight.bytes, Ordering::SeqCst) - flight.bytes;
         // Who sees that no flight is left also sees what they left in the entries.
         let flights = self.flights.fetch_sub(1, Ordering::SeqCst) - 1;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::conflict::conflict;
+use super::conflict::obstacle;
 use super::load::{Loaded, check_clients, load, try_out};
 use super::scan::scan;
 use crate::guest::{Runtime, Setup};
@@ -55,13 +55,9 @@ pub(crate) async fn check(folder: &Path, runtime: &Runtime) -> Report {
             .problems
             .extend(try_out(candidate, &loaded, &setup).await.err());
         for (other_id, other) in &good {
-            let one_group =
-                other_id.tenant == id.tenant && other.manifest.group == loaded.manifest.group;
-            if one_group && let Some(why) = conflict(&loaded.manifest, &other.manifest) {
+            if let Some(what) = obstacle((id, &loaded.manifest), (other_id, &other.manifest)) {
                 let manifest = candidate.manifest.display();
-                report.problems.push(format!(
-                    "{manifest}: does not go together with {other_id}: {why}"
-                ));
+                report.problems.push(format!("{manifest}: {what}"));
             }
         }
         report.handlers.push(describe(id, &loaded));

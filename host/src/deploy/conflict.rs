@@ -4,11 +4,23 @@
 
 use std::collections::BTreeMap;
 
+use crate::ids::HandlerId;
 use crate::manifest::Manifest;
 use crate::policy::Subscription;
 
+/// A handler by its name and what its manifest says.
+pub(super) type Named<'a> = (&'a HandlerId, &'a Manifest);
+
+/// Returns why a handler cannot serve beside another one, if it cannot.
+pub(super) fn obstacle((id, new): Named<'_>, (other, old): Named<'_>) -> Option<String> {
+    if id.tenant != other.tenant || new.group != old.group {
+        return None;
+    }
+    conflict(new, old).map(|why| format!("does not go together with {other}: {why}"))
+}
+
 /// Returns why `new` cannot join `old` in one group, if it cannot.
-pub(super) fn conflict(new: &Manifest, old: &Manifest) -> Option<String> {
+fn conflict(new: &Manifest, old: &Manifest) -> Option<String> {
     if let Some(topic) = shared_topic(&new.subscription, &old.subscription) {
         return Some(format!("both read {topic} in group {}", new.group));
     }

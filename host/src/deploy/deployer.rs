@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::board::Board;
-use super::conflict::conflict;
+use super::conflict::obstacle;
 use super::load::{Loaded, check_clients, load, try_out};
 use super::scan::{Candidate, Facts, scan};
 use crate::catalog::{Catalog, Deployed};
@@ -201,10 +201,9 @@ impl Deployer {
             .values()
             .filter_map(|known| known.serving.as_ref())
         {
-            let one_group = other.id.tenant == candidate.id.tenant
-                && other.manifest.group == loaded.manifest.group;
-            if one_group && let Some(why) = conflict(&loaded.manifest, &other.manifest) {
-                return Err(at(format!("does not go together with {}: {why}", other.id)));
+            let new = (&candidate.id, &loaded.manifest);
+            if let Some(what) = obstacle(new, (&other.id, &other.manifest)) {
+                return Err(at(what));
             }
         }
         check_clients(candidate, &loaded.manifest)?;

@@ -9,7 +9,6 @@ use crate::flight::{Cargo, Flight, Purpose, Started};
 use crate::outbox::Outbox;
 use crate::outcome::Ending;
 use crate::policy::Isolation;
-use crate::record::RecordView;
 use crate::sink::Sent;
 
 impl Lane {
@@ -21,49 +20,40 @@ impl Lane {
         ending: Ending,
         reason: Option<Reason<'_>>,
     ) {
-        self.tell_finished(handler, ending, &started).await;
+        self.tell_finished(handler, ending, std::slice::from_ref(&started))
+            .await;
         let mut cargo = Cargo::new();
         cargo.push(started);
         self.send_off(handler, cargo, ending, reason).await;
     }
 
-    async fn tell_finished(&mut self, handler: &Deployed, ending: Ending, started: &Started) {
-        // Most handlers have no such hook; looking at the record would be for nothing.
-        if handler.component.has_finished_hook() {
-            let topic = Arc::clone(&self.place.topic);
-            let view = started.record.view(&topic);
-            self.tell_finished_bulk(handler, ending, std::slice::from_ref(&view))
-                .await;
-        }
-    }
-
     /// Tells the finished hook that the lane stops at these records, and sends what the hooks emitted. The records stay
     /// open.
     pub(crate) async fn finish_halted(&mut self, handler: &Deployed, cargo: &[Started]) {
+        self.tell_finished(handler, Ending::Halted, cargo).await;
+        self.send_off(handler, Cargo::new(), Ending::Halted, None)
+            .await;
+    }
+
+    /// Tells the finished hook, if there is one, about records that ended alike.
+    pub(crate) async fn tell_finished(
+        &mut self,
+        handler: &Deployed,
+        ending: Ending,
+        cargo: &[Started],
+    ) {
+        // Most handlers have no such hook; looking at the records would be for nothing.
+        if cargo.is_empty() || !handler.component.has_finished_hook() {
+            return;
+        }
         let topic = Arc::clone(&self.place.topic);
         let records: Vec<_> = cargo
             .iter()
             .map(|started| started.record.view(&topic))
             .collect();
-        self.tell_finished_bulk(handler, Ending::Halted, &records)
-            .await;
-        self.send_off(handler, Cargo::new(), Ending::Halted, None)
-            .await;
-    }
-
-    /// Tells the finished hook about records of a batch that ended alike.
-    pub(crate) async fn tell_finished_bulk(
-        &mut self,
-        handler: &Deployed,
-        ending: Ending,
-        records: &[RecordView<'_>],
-    ) {
-        if records.is_empty() || !handler.component.has_finished_hook() {
-            return;
-        }
         // After a trap this is a fresh instance. The old one holds nothing: a failed hook leaves its outbox empty.
         let told = match self.lease(handler).await {
-            Ok(Ok(instance)) => instance.finished(records, ending).await,
+            Ok(Ok(instance)) => instance.finished(&records, ending).await,
             Ok(Err(failure)) => Err(failure),
             // The partition goes; whoever reads it next settles the record.
             Err(Stopped) => return,
