@@ -12,7 +12,7 @@ use anyhow::Result;
 use rdkafka::Message;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
-use rdkafka::message::BorrowedMessage;
+use rdkafka::message::{BorrowedHeaders, BorrowedMessage};
 use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord};
 
 use crate::NativeArgs;
@@ -126,6 +126,7 @@ fn send(
     let mut record: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(output);
     record.key = message.key();
     record.payload = value.as_deref();
+    record.headers = message.headers().map(BorrowedHeaders::detach);
     // Fewer records are under way than the producer's queue holds, so it is never full.
     let delivery = producer.send_result(record).map_err(|(error, _)| error)?;
     Ok(UnderWay {
