@@ -5,12 +5,13 @@
 //! drain deadline, or aborted. Nothing of theirs moves a watermark, emits or stores afterwards.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
@@ -38,6 +39,8 @@ struct Running {
     partition: i32,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
+    /// Closed when the task and all its lanes have ended.
+    lanes: mpsc::Receiver<Infallible>,
     ledger: Arc<Ledger>,
 }
 
@@ -62,6 +65,7 @@ impl Assignment {
         let (topic, partition) = (Arc::clone(queue.topic()), queue.partition());
         let (stop, signal) = StopSignal::new();
         let ledger = Arc::new(Ledger::default());
+        let (alive, lanes) = mpsc::channel(1);
         let place = LanePlace {
             group: self.group.clone(),
             topic: Arc::clone(&topic),
@@ -73,6 +77,7 @@ impl Assignment {
             Arc::clone(&self.flow.registry),
             Arc::clone(&ledger),
             signal,
+            alive,
         );
         let task = self
             .flow
@@ -83,6 +88,7 @@ impl Assignment {
             partition,
             stop,
             task,
+            lanes,
             ledger,
         }
     }
@@ -92,28 +98,29 @@ impl Assignment {
         let Running {
             topic,
             partition,
-            task,
+            mut task,
+            mut lanes,
             ledger,
             ..
         } = running;
         let abort = task.abort_handle();
-        let mut task = task;
         if timeout_at(deadline, &mut task).await.is_err() {
             abort.abort();
             // A guest that computes yields at the next tick of the epoch, so this is short.
             let _ = task.await;
+            let _ = lanes.recv().await;
             tracing::warn!(
                 topic = &*topic,
                 partition,
-                open = ledger.span(),
+                open = ledger.open(),
                 "the drain deadline passed; unsettled records will be handled again"
             );
         }
-        let offset = ledger.position()?;
+        let point = ledger.commit_point()?;
         Some(Position {
             topic,
             partition,
-            offset,
+            point,
         })
     }
 }

@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::guest::{Handler as Component, Setup};
 use crate::ids::{GroupId, HandlerId, Revision, TenantId};
 use crate::manifest::Manifest;
+use crate::policy::Ordering;
 use crate::sink::Sink;
 
 /// One revision of a handler, ready to be called.
@@ -22,13 +23,20 @@ pub(crate) struct Deployed {
     pub(crate) component: Component,
     pub(crate) setup: Setup,
     pub(crate) sink: Arc<Sink>,
+    /// One for each instance that may run at once; none where partitions are the only bound.
+    pub(crate) permits: Option<Semaphore>,
 }
 
 impl Deployed {
     /// Returns whether the handler is handed batches.
     ///
     /// A component with both hooks gets batches when its manifest has a `[bulk]` table.
+    ///
+    /// Where order holds within a key only, records come one by one.
     pub(crate) fn is_bulk(&self) -> bool {
+        if self.manifest.ordering != Ordering::Partition {
+            return false;
+        }
         let takes = self.component.takes();
         takes.batches && (self.manifest.bulk.is_some() || !takes.singles)
     }

@@ -1,9 +1,9 @@
-//! The story of a record: route, lease, invoke, settle, flush, complete. Read this first.
+//! The story of an attempt: route, admit, lease, invoke, settle, flush, complete. Read this first.
 //!
-//! Handed a record by its partition's task; returns when the record is settled, or must wait for something that only
-//! the task can wait for.
-//! **Invariant:** one revision of the handler serves all attempts of a record, and nothing is sent for an attempt that
-//! failed, except what its error hook emitted.
+//! Handed a record by its partition's task or by one of its parallel lanes; returns when the record is settled, or must
+//! wait for something that only the caller can wait for.
+//! **Invariant:** one revision of the handler serves an attempt, and nothing is sent for an attempt that failed, except
+//! what its error hook emitted.
 
 use std::sync::Arc;
 
@@ -15,11 +15,33 @@ use crate::flight::{Cargo, Started};
 use crate::lane::{Lane, Stopped};
 use crate::outcome::{Ending, Failure, Outcome, Settlement};
 
+/// A record on its way to its settlement, with what earlier attempts left.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) started: Started,
+    /// Attempts that failed.
+    pub(crate) attempts: u32,
+    /// When the first of them began.
+    pub(crate) since: Option<Instant>,
+}
+
+impl From<Started> for Job {
+    fn from(started: Started) -> Self {
+        Self {
+            started,
+            attempts: 0,
+            since: None,
+        }
+    }
+}
+
 /// How a delivery ended.
 #[derive(Debug)]
 pub(crate) enum Delivered {
     /// The records are settled; they complete when their outputs are acknowledged.
     Settled,
+    /// The record is to be tried again, not before this time. Nothing is held for it meanwhile.
+    Later(Job, Instant),
     /// No handler serves the topic now; the records were not touched.
     Unrouted(Cargo),
     /// The lane stops at these records until the handler is replaced.
@@ -28,76 +50,84 @@ pub(crate) enum Delivered {
     Stopped,
 }
 
-/// Carries one record from its queue to its settlement.
-pub(crate) async fn deliver(lane: &mut Lane, started: Started) -> Delivered {
+/// Carries one record through an attempt, to its settlement or to the wait for the next attempt.
+pub(crate) async fn deliver(lane: &mut Lane, job: Job) -> Delivered {
     let Some(handler) = lane.route() else {
-        return Delivered::Unrouted(Cargo::from_iter([started]));
+        return Delivered::Unrouted(Cargo::from_iter([job.started]));
     };
-    for attempt in 1.. {
-        let failure = match attempt_one(lane, &handler, &started).await {
-            Err(Stopped) => return Delivered::Stopped,
-            Ok(Outcome::Handled) => {
-                lane.finish(&handler, started, Ending::Handled, None).await;
-                return Delivered::Settled;
-            }
-            Ok(Outcome::Filtered) => {
-                lane.finish(&handler, started, Ending::Filtered, None).await;
-                return Delivered::Settled;
-            }
-            Ok(Outcome::Failed(failure)) => failure,
-        };
+    let Ok(_permit) = lane.admit(&handler).await else {
+        return Delivered::Stopped;
+    };
+    let (started, attempt) = (job.started, job.attempts + 1);
+    let (failure, begun) = match attempt_one(lane, &handler, &started).await {
+        Err(Stopped) => return Delivered::Stopped,
+        Ok((Outcome::Handled, _)) => {
+            lane.finish(&handler, started, Ending::Handled, None).await;
+            return Delivered::Settled;
+        }
+        Ok((Outcome::Filtered, _)) => {
+            lane.finish(&handler, started, Ending::Filtered, None).await;
+            return Delivered::Settled;
+        }
+        Ok((Outcome::Failed(failure), begun)) => (failure, begun),
+    };
+    let settlement = {
         let topic = Arc::clone(lane.topic());
         let view = started.record.view(&topic);
-        let Ok(settlement) = lane.decide(&handler, &failure, attempt, &view).await else {
-            return Delivered::Stopped;
-        };
-        match settlement {
-            Settlement::Retry { after } => {
-                if lane.wait(after).await.is_err() {
-                    return Delivered::Stopped;
-                }
-            }
-            Settlement::Skip => {
-                lane.finish(&handler, started, Ending::Skipped, None).await;
-                return Delivered::Settled;
-            }
-            Settlement::DeadLetter => {
-                let reason = Reason {
-                    failure: &failure,
-                    attempts: attempt,
-                };
-                lane.finish(&handler, started, Ending::DeadLettered, Some(reason))
-                    .await;
-                return Delivered::Settled;
-            }
-            Settlement::Halt => {
-                let cargo = Cargo::from_iter([started]);
-                lane.finish_halted(&handler, &cargo).await;
-                return halt(lane, &handler, cargo, &failure);
-            }
+        lane.decide(&handler, &failure, attempt, &view).await
+    };
+    match settlement {
+        Err(Stopped) => Delivered::Stopped,
+        Ok(Settlement::Retry { after }) => {
+            let job = Job {
+                started,
+                attempts: attempt,
+                since: job.since.or(Some(begun)),
+            };
+            Delivered::Later(job, Instant::now() + after)
+        }
+        Ok(Settlement::Skip) => {
+            lane.finish(&handler, started, Ending::Skipped, None).await;
+            Delivered::Settled
+        }
+        Ok(Settlement::DeadLetter) => {
+            let reason = Reason {
+                failure: &failure,
+                attempts: attempt,
+            };
+            lane.finish(&handler, started, Ending::DeadLettered, Some(reason))
+                .await;
+            Delivered::Settled
+        }
+        Ok(Settlement::Halt) => {
+            let cargo = Cargo::from_iter([started]);
+            lane.finish_halted(&handler, &cargo).await;
+            halt(lane, &handler, cargo, &failure)
         }
     }
-    Delivered::Stopped
 }
 
-/// One attempt: leases an instance and lets it handle the record.
+/// One attempt: leases an instance and lets it handle the record. Also tells when the instance was called.
 async fn attempt_one(
     lane: &mut Lane,
     handler: &Deployed,
     started: &Started,
-) -> Result<Outcome, Stopped> {
+) -> Result<(Outcome, Instant), Stopped> {
     let topic = Arc::clone(lane.topic());
     let view = started.record.view(&topic);
-    let instance = match lane.lease(handler).await? {
-        Ok(instance) => instance,
-        Err(failure) => return Ok(Outcome::Failed(failure)),
-    };
+    let leased = lane.lease(handler).await?;
     let begun = Instant::now();
+    let instance = match leased {
+        Ok(instance) => instance,
+        Err(failure) => return Ok((Outcome::Failed(failure), begun)),
+    };
     let outcome = instance.handle(&view, begun).await;
+    let took = begun.elapsed();
+    lane.clock = begun + took;
     if let Some(stats) = lane.stats() {
-        stats.invoke.observe(begun.elapsed());
+        stats.invoke.observe(took);
     }
-    Ok(outcome)
+    Ok((outcome, begun))
 }
 
 /// Notes loudly that a lane stops at these records.

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
+use crate::offset_map::{CommitPoint, OffsetMap};
 use crate::outcome::Ending;
 use crate::source::Record;
 use crate::stats::LaneStats;
@@ -93,7 +94,17 @@ impl Flight {
 #[derive(Debug, Default)]
 struct Entries {
     watermark: Watermark,
+    /// Bytes of the records that are not complete.
+    open_bytes: usize,
+    /// The task is told when no more than this is open, as `tell_at_flights` is for flights.
+    tell_at_open: Option<(usize, usize)>,
     refused: Vec<Arc<Flight>>,
+}
+
+impl Entries {
+    fn is_open_at_most(&self, (records, bytes): (usize, usize)) -> bool {
+        self.watermark.open() <= records && self.open_bytes <= bytes
+    }
 }
 
 /// The books of one assigned partition.
@@ -117,6 +128,7 @@ impl Ledger {
     ) -> impl Iterator<Item = Started> {
         let mut entries = self.entries.lock();
         records.into_iter().map(move |record| {
+            entries.open_bytes += record.size_bytes();
             let ticket = entries.watermark.start(record.offset());
             Started { ticket, record }
         })
@@ -126,7 +138,15 @@ impl Ledger {
     pub(crate) fn complete(&self, cargo: &[Started]) {
         let mut entries = self.entries.lock();
         for started in cargo {
-            entries.watermark.complete(started.ticket);
+            if entries.watermark.complete(started.ticket) {
+                entries.open_bytes -= started.size_bytes();
+            }
+        }
+        if let Some(bounds) = entries.tell_at_open
+            && entries.is_open_at_most(bounds)
+        {
+            entries.tell_at_open = None;
+            self.changed.notify_one();
         }
     }
 
@@ -183,10 +203,45 @@ impl Ledger {
         self.entries.lock().watermark.span()
     }
 
+    /// Returns how many records are open: taken from the queue and not complete.
+    pub(crate) fn open(&self) -> usize {
+        self.entries.lock().watermark.open()
+    }
+
     /// Returns whether another record may take off: fewer than `flights` and `bytes` are under way.
     pub(crate) fn has_room(&self, flights: usize, bytes: usize) -> bool {
         self.flights.load(Ordering::Relaxed) < flights
             && self.flight_bytes.load(Ordering::Relaxed) < bytes
+    }
+
+    /// Returns whether fewer than `records` and `bytes` are open: taken from the queue and not complete.
+    pub(crate) fn has_open_room(&self, records: usize, bytes: usize) -> bool {
+        let entries = self.entries.lock();
+        entries.watermark.open() < records && entries.open_bytes < bytes
+    }
+
+    /// Waits until well fewer than `records` and `bytes` are open, or a flight was refused.
+    pub(crate) async fn open_room(&self, records: usize, bytes: usize) {
+        let low = (records / 4 * 3, bytes / 4 * 3);
+        {
+            let mut entries = self.entries.lock();
+            if entries.is_open_at_most(low) {
+                return;
+            }
+            entries.tell_at_open = Some(low);
+        }
+        self.changed.notified().await;
+    }
+
+    /// Returns what may be committed, `None` before the first record was taken or settled.
+    pub(crate) fn commit_point(&self) -> Option<CommitPoint> {
+        let map = {
+            let entries = self.entries.lock();
+            let watermark = &entries.watermark;
+            let base = watermark.oldest().or(watermark.position())?;
+            OffsetMap::from_runs(base, watermark.settled_runs())
+        };
+        Some(CommitPoint::from(map))
     }
 
     /// Returns whether no flight is under way and none waits to be dealt with.

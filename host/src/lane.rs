@@ -6,19 +6,23 @@
 mod decide;
 mod finish;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::{SemaphorePermit, mpsc};
+use tokio::time::Instant;
+
 use crate::catalog::{CatalogReader, Deployed, GroupKey};
 use crate::flight::Ledger;
-use crate::guest::{GuestLog, Instance, StartError};
+use crate::guest::{GuestLog, Instance};
 use crate::ids::Revision;
 use crate::outbox::Outbox;
 use crate::outcome::{Failure, FailureKind};
 use crate::stats::{OpenLane, Registry};
 use crate::stop::StopSignal;
 
-/// How long to wait when the producer's queue or the pool of instances is full.
+/// How long to wait when the producer's queue is full.
 const FULL_WAIT: Duration = Duration::from_millis(5);
 
 /// The handler that serves a lane now, with its counters.
@@ -36,6 +40,9 @@ pub(crate) struct LanePlace {
     pub(crate) partition: i32,
 }
 
+/// Held by every lane of a partition; when all are dropped, what waits on the other end knows that none runs any more.
+pub(crate) type Alive = mpsc::Sender<Infallible>;
+
 /// The stop signal was set off while the lane waited; the record in it stays unsettled.
 #[derive(Debug)]
 pub(crate) struct Stopped;
@@ -52,8 +59,13 @@ pub(crate) struct Lane {
     pub(crate) stop: StopSignal,
     /// Swapped with the instance's, so that its memory is used again.
     outbox: Outbox,
+    /// When the last attempt ended.
+    pub(crate) clock: Instant,
+    /// Whether the lane stands for the partition where lanes are counted.
+    is_first: bool,
     /// Dead letters of the record at hand.
     letters: Outbox,
+    alive: Alive,
 }
 
 impl Lane {
@@ -63,6 +75,7 @@ impl Lane {
         registry: Arc<Registry>,
         ledger: Arc<Ledger>,
         stop: StopSignal,
+        alive: Alive,
     ) -> Self {
         catalog.mark_changed();
         Self {
@@ -75,7 +88,24 @@ impl Lane {
             stop,
             outbox: Outbox::new(usize::MAX, usize::MAX),
             letters: Outbox::new(usize::MAX, usize::MAX),
+            clock: Instant::now(),
+            is_first: true,
+            alive,
         }
+    }
+
+    /// Makes another lane of the same partition.
+    pub(crate) fn sibling(&self) -> Self {
+        let mut lane = Self::new(
+            self.place.clone(),
+            self.catalog.clone(),
+            Arc::clone(&self.registry),
+            Arc::clone(&self.ledger),
+            self.stop.clone(),
+            self.alive.clone(),
+        );
+        lane.is_first = false;
+        lane
     }
 
     /// Returns the topic.
@@ -108,7 +138,9 @@ impl Lane {
                 stats: route.stats,
             }),
             (Some(handler), _) => {
-                let stats = self.registry.open(&handler.id, &self.place.topic);
+                let stats = self
+                    .registry
+                    .open(&handler.id, &self.place.topic, self.is_first);
                 Some(Route { handler, stats })
             }
         };
@@ -122,6 +154,53 @@ impl Lane {
     /// Returns the counters of the handler that serves the lane.
     pub(crate) fn stats(&self) -> Option<&OpenLane> {
         self.route.as_ref().map(|route| &route.stats)
+    }
+
+    /// Returns the revision that served the lane last.
+    pub(crate) fn revision(&self) -> Option<&Revision> {
+        self.route.as_ref().map(|route| &route.handler.revision)
+    }
+
+    /// Waits until the handler may run one more instance on this host.
+    pub(crate) async fn admit<'a>(
+        &mut self,
+        handler: &'a Deployed,
+    ) -> Result<Option<SemaphorePermit<'a>>, Stopped> {
+        let Some(permits) = &handler.permits else {
+            return Ok(None);
+        };
+        if let Ok(permit) = permits.try_acquire() {
+            return Ok(Some(permit));
+        }
+        tokio::select! {
+            biased;
+            () = self.stop.set() => Err(Stopped),
+            // Nobody closes the semaphore.
+            permit = permits.acquire() => permit.map(Some).map_err(|_| Stopped),
+        }
+    }
+
+    /// Waits until another lane needs the place of this one's instance.
+    pub(crate) fn place_wanted(&self) -> impl Future<Output = ()> + use<> {
+        let places = self
+            .route
+            .as_ref()
+            .filter(|_| self.instance.is_some())
+            .map(|route| Arc::clone(route.handler.component.places()));
+        async move {
+            match places {
+                Some(places) => places.asked().await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Lets the instance go, so that its memory is free while the lane has nothing to do.
+    pub(crate) fn rest(&mut self) {
+        self.instance = None;
+        if let Some(stats) = self.stats() {
+            stats.memory_bytes.set(0);
+        }
     }
 
     /// Returns a live instance of `handler`, made anew where the last one is spent or of another revision.
@@ -149,26 +228,27 @@ impl Lane {
         &mut self,
         handler: &Deployed,
     ) -> Result<Result<Instance, Failure>, Stopped> {
-        loop {
-            let log = GuestLog::new(
-                handler.id.clone(),
-                Arc::clone(&self.place.topic),
-                self.place.partition,
-            );
-            match Instance::start(&handler.component, &handler.setup, log).await {
-                Ok(mut instance) => {
-                    if let Some(stats) = self.stats() {
-                        stats.instance_starts.increment();
-                    }
-                    let hook = instance
-                        .assigned(&self.place.topic, self.place.partition)
-                        .await;
-                    return Ok(hook.map(|()| instance));
+        let place = tokio::select! {
+            biased;
+            () = self.stop.set() => return Err(Stopped),
+            place = handler.component.places().take() => place,
+        };
+        let log = GuestLog::new(
+            handler.id.clone(),
+            Arc::clone(&self.place.topic),
+            self.place.partition,
+        );
+        match Instance::start(&handler.component, &handler.setup, log, place).await {
+            Ok(mut instance) => {
+                if let Some(stats) = self.stats() {
+                    stats.instance_starts.increment();
                 }
-                // Not the record's fault: wait for an instance of another lane to end.
-                Err(StartError::PoolFull) => self.wait(FULL_WAIT).await?,
-                Err(error) => return Ok(Err(Failure::new(FailureKind::Trap, error.to_string()))),
+                let hook = instance
+                    .assigned(&self.place.topic, self.place.partition)
+                    .await;
+                Ok(hook.map(|()| instance))
             }
+            Err(error) => Ok(Err(Failure::new(FailureKind::Trap, error.to_string()))),
         }
     }
 
@@ -180,6 +260,7 @@ impl Lane {
             () = tokio::time::sleep(duration) => Ok(()),
         }
     }
+
     /// Tells the guest that its partition goes, and lets the instance go.
     pub(crate) async fn close(&mut self) {
         let handler = self.route.as_ref().map(|route| Arc::clone(&route.handler));

@@ -24,8 +24,10 @@ pub mod telemetry;
 
 // L1 decisions: pure, tested against naive models.
 pub mod manifest;
+pub mod offset_map;
 pub mod outbox;
 pub mod retry;
+pub mod schedule;
 pub mod settings;
 pub mod settle;
 pub mod watermark;

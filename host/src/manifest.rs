@@ -27,8 +27,8 @@ pub use self::problem::Problem;
 pub(crate) use self::reader::{Reader, Text};
 use crate::ids::{GroupId, HandlerId, TopicName};
 use crate::policy::{
-    Backoff, BackoffKind, Bulk, Isolation, Limits, OnExhausted, PatternError, RetryPolicy, Start,
-    Subscription, TopicPattern,
+    Backoff, BackoffKind, Bulk, CONCURRENCY, Isolation, Limits, OnExhausted, Ordering,
+    PatternError, RetryPolicy, Start, Subscription, TopicPattern,
 };
 
 /// What the name of the default dead-letter topic ends with.
@@ -47,6 +47,10 @@ pub struct Manifest {
     pub group: GroupId,
     /// Where a group begins that has no committed position.
     pub start: Start,
+    /// Which records of a partition wait for each other.
+    pub ordering: Ordering,
+    /// Instances that one host runs at once; none where its partitions are the only bound.
+    pub concurrency: Option<usize>,
     /// How long an instance of the component lives.
     pub isolation: Isolation,
     /// Bounds of memory, time and flow.
@@ -83,6 +87,12 @@ impl Manifest {
             Some("latest") => Start::Latest,
             _ => Start::Earliest,
         };
+        let ordering = match reader.choice(&keys::ORDERING) {
+            Some("key") => Ordering::Key,
+            Some("none") => Ordering::None,
+            _ => Ordering::Partition,
+        };
+        let concurrency = concurrency(&mut reader, ordering);
         let isolation = match reader.choice(&keys::ISOLATION) {
             Some("record") => Isolation::Record,
             _ => Isolation::Lane,
@@ -94,7 +104,7 @@ impl Manifest {
         };
         let limits = limits(&mut reader);
         let retry = retry(&mut reader);
-        let bulk = bulk(&mut reader);
+        let bulk = bulk(&mut reader, ordering);
         let config = reader.table(&keys::CONFIG);
         let kafka_consumer = reader.table(&keys::KAFKA_CONSUMER);
         let kafka_producer = reader.table(&keys::KAFKA_PRODUCER);
@@ -106,6 +116,8 @@ impl Manifest {
                     subscription,
                     group,
                     start,
+                    ordering,
+                    concurrency,
                     isolation,
                     limits,
                     retry,
@@ -128,6 +140,8 @@ impl fmt::Debug for Manifest {
             .field("subscription", &self.subscription)
             .field("group", &self.group)
             .field("start", &self.start)
+            .field("ordering", &self.ordering)
+            .field("concurrency", &self.concurrency)
             .field("isolation", &self.isolation)
             .field("limits", &self.limits)
             .field("retry", &self.retry)
@@ -278,12 +292,25 @@ fn retry(reader: &mut Reader<'_>) -> RetryPolicy {
     }
 }
 
-fn bulk(reader: &mut Reader<'_>) -> Option<Bulk> {
+fn concurrency(reader: &mut Reader<'_>, ordering: Ordering) -> Option<usize> {
+    let given = reader
+        .whole_given(&keys::CONCURRENCY)
+        .and_then(|given| usize::try_from(given).ok());
+    given.or_else(|| (ordering != Ordering::Partition).then_some(CONCURRENCY))
+}
+
+fn bulk(reader: &mut Reader<'_>, ordering: Ordering) -> Option<Bulk> {
     let bulk = Bulk {
         max_records: count(reader, &keys::BULK_RECORDS),
         max_bytes: count(reader, &keys::BULK_BYTES),
         max_wait: Duration::from_millis(reader.whole(&keys::BULK_WAIT_MS)),
     };
+    if reader.has_table("bulk") && ordering != Ordering::Partition {
+        let what = "batches follow the order of a partition, so [bulk] and this ordering exclude each other (leave \
+                    [bulk] out, or write ordering = \"partition\")";
+        let offset = reader.offset(&keys::ORDERING);
+        reader.problem(&keys::ORDERING, offset, what);
+    }
     reader.has_table("bulk").then_some(bulk)
 }
 

@@ -3,28 +3,36 @@
 //! It does not take while too much is under way: that is the whole back-pressure.
 //! **Invariant:** ends only when told to, and when it ends by itself everything it started is settled or given up.
 
+mod parallel;
+mod refused;
+
 use std::collections::VecDeque;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
+use self::parallel::Parallel;
 use crate::bulk::deliver_bulk;
-use crate::catalog::{self, Deployed};
-use crate::dead_letter::Reason;
-use crate::deliver::{Delivered, deliver, halt};
-use crate::flight::{Cargo, Flight, Ledger, Purpose, Started};
+use crate::catalog;
+use crate::deliver::{Delivered, Job, deliver};
+use crate::flight::{Cargo, Ledger, Started};
 use crate::ids::Revision;
 use crate::lane::Lane;
-use crate::outcome::{Ending, Failure, FailureKind, Settlement};
-use crate::policy::{Bulk, Limits};
-use crate::settle::exhausted;
+use crate::manifest::Manifest;
+use crate::offset_map::CommitPoint;
+use crate::policy::{Bulk, Limits, Ordering};
 use crate::source::{PartitionQueue, Record};
 
 /// Records that are taken from the queue at once.
 const TAKE_MAX: usize = 500;
-/// How often an idle task brings its gauges up to date.
+/// How often a task that waits brings its gauges up to date.
 const IDLE: Duration = Duration::from_secs(5);
+/// A record that waits longer for its next attempt leaves its lane without an instance meanwhile.
+const REST_ABOVE: Duration = Duration::from_secs(1);
+/// How often a busy task stores what is complete.
+const STORE_EVERY: Duration = Duration::from_millis(200);
 
 /// See the module.
 #[derive(Debug)]
@@ -34,12 +42,18 @@ pub(crate) struct PartitionTask {
     ledger: Arc<Ledger>,
     /// Taken from the queue, not delivered.
     waiting: VecDeque<Started>,
+    /// The record that comes before them, and the time of its next attempt.
+    retry: Option<(Job, Instant)>,
+    /// Where records do not wait for all others.
+    parallel: Parallel,
+    hasher: RandomState,
     /// Room for what the queue gives, reused.
     taken: Vec<Record>,
     /// Records at which the lane halted, and the revision that did, if any: another one gets them again.
     halted: Vec<Cargo>,
     halted_by: Option<Revision>,
-    stored: Option<i64>,
+    stored: Option<CommitPoint>,
+    store_due: Instant,
 }
 
 impl PartitionTask {
@@ -50,10 +64,14 @@ impl PartitionTask {
             lane,
             ledger,
             waiting: VecDeque::new(),
+            retry: None,
+            parallel: Parallel::default(),
+            hasher: RandomState::new(),
             taken: Vec::new(),
             halted: Vec::new(),
             halted_by: None,
             stored: None,
+            store_due: Instant::now(),
         }
     }
 
@@ -66,6 +84,7 @@ impl PartitionTask {
             tokio::task::yield_now().await;
         }
         self.waiting.clear();
+        self.parallel.join().await;
         while !self.ledger.is_quiet() {
             self.settle_refused().await;
             self.ledger.changed_or_quiet().await;
@@ -76,23 +95,36 @@ impl PartitionTask {
 
     async fn serve(&mut self) {
         self.settle_refused().await;
-        if !self.halted.is_empty() {
+        self.note_halt();
+        if self.is_halted() {
             return self.serve_halted().await;
         }
         let Some(handler) = self.lane.route() else {
             return self.wait_for_change().await;
         };
-        if !self.has_room(&handler.manifest.limits) {
-            return self.wait_for_room(&handler.manifest.limits).await;
+        let manifest = &handler.manifest;
+        if manifest.ordering != Ordering::Partition {
+            return self.serve_parallel(manifest).await;
         }
-        if self.waiting.is_empty() && self.take() == 0 {
+        if !self.parallel.is_empty() {
+            // The ordering was another one until now; what was begun under it ends under it.
+            return self.wait_for_lanes(manifest).await;
+        }
+        if let Some((_, at)) = &self.retry
+            && *at > Instant::now()
+        {
+            return self.wait_for_retry(*at).await;
+        }
+        if !self.has_room(&manifest.limits) {
+            return self.wait_for_room(&manifest.limits).await;
+        }
+        if self.retry.is_none() && self.waiting.is_empty() && self.take() == 0 {
             return self.idle().await;
         }
         if handler.is_bulk() {
-            self.serve_bulk(handler.manifest.bulk.unwrap_or_default())
-                .await;
+            self.serve_bulk(manifest.bulk.unwrap_or_default()).await;
         } else {
-            self.serve_singles(&handler.manifest.limits).await;
+            self.serve_singles(&manifest.limits).await;
         }
     }
 
@@ -110,26 +142,131 @@ impl PartitionTask {
                 stats.last_timestamp_ms.set(timestamp);
             }
         }
-        self.waiting.extend(self.ledger.start(self.taken.drain(..)));
+        self.start_taken();
         self.waiting.len()
     }
 
+    /// Enters what was taken into the ledger; what an earlier owner of the partition completed is not handled again.
+    fn start_taken(&mut self) {
+        let Some(first) = self.taken.first() else {
+            return;
+        };
+        let done = self.queue.completed_before(first.offset());
+        self.waiting.extend(self.ledger.start(self.taken.drain(..)));
+        if let Some(done) = done {
+            let (done, open) = std::mem::take(&mut self.waiting)
+                .into_iter()
+                .partition(|started| done.contains(started.record.offset()));
+            self.waiting = open;
+            let done = Vec::from(done);
+            self.ledger.complete(&done);
+            if let Some(stats) = self.lane.stats() {
+                stats.completed_before.add(done.len() as u64);
+            }
+        }
+    }
+
     async fn serve_singles(&mut self, limits: &Limits) {
-        while let Some(started) = self.waiting.pop_front() {
-            let delivered = deliver(&mut self.lane, started).await;
+        while let Some(job) = self.next_job() {
+            let delivered = deliver(&mut self.lane, job).await;
+            if self.lane.clock >= self.store_due {
+                self.store();
+            }
             if !self.accept(delivered) || self.lane.stop.is_set() || !self.has_room(limits) {
                 break;
             }
         }
     }
 
+    fn next_job(&mut self) -> Option<Job> {
+        let retry = self.retry.take().map(|(job, _)| job);
+        retry.or_else(|| self.waiting.pop_front().map(Job::from))
+    }
+
+    /// Keeps the lanes busy and takes more while there is room.
+    async fn serve_parallel(&mut self, manifest: &Manifest) {
+        let limits = &manifest.limits;
+        let lanes_max = manifest.concurrency.unwrap_or(1);
+        let is_key = manifest.ordering == Ordering::Key;
+        let room = (limits.in_flight_records, limits.in_flight_bytes);
+        let has_room = self.ledger.has_open_room(room.0, room.1)
+            && !self
+                .stored
+                .as_ref()
+                .is_some_and(CommitPoint::is_nearly_full);
+        let taken = if has_room { self.take() } else { 0 };
+        let retry = self.retry.take().map(|(job, _)| job);
+        let jobs = retry
+            .into_iter()
+            .chain(self.waiting.drain(..).map(Job::from));
+        let hasher = &self.hasher;
+        self.parallel.add(jobs.map(|job| {
+            let key = job.started.record.key().filter(|_| is_key);
+            (key.map(|key| hasher.hash_one(key)), job)
+        }));
+        self.parallel.tend(&self.lane, lanes_max);
+        if taken > 0 {
+            return;
+        }
+        let catalog = self.lane.catalog();
+        let (queue, ledger) = (&self.queue, &self.ledger);
+        let more = async {
+            if has_room {
+                queue.filled().await;
+            } else {
+                ledger.open_room(room.0, room.1).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.lane.stop.set() => {}
+            () = self.parallel.news() => {}
+            () = more => {}
+            () = self.ledger.changed() => {}
+            () = catalog::changed(catalog) => {}
+            () = sleep_until(self.store_due) => {}
+        }
+    }
+
+    /// Waits while lanes still have records.
+    async fn wait_for_lanes(&mut self, manifest: &Manifest) {
+        self.parallel
+            .tend(&self.lane, manifest.concurrency.unwrap_or(1));
+        tokio::select! {
+            biased;
+            () = self.lane.stop.set() => {}
+            () = self.parallel.news() => {}
+            () = self.ledger.changed() => {}
+            () = sleep_until(self.store_due) => {}
+        }
+    }
+
+    /// Waits for the time of the next attempt, unless something else is to be done first.
+    async fn wait_for_retry(&mut self, at: Instant) {
+        if at > Instant::now() + REST_ABOVE {
+            self.lane.rest();
+        }
+        let ledger = &self.ledger;
+        let event = async {
+            tokio::select! {
+                () = ledger.changed() => {}
+                () = sleep_until(at) => {}
+            }
+        };
+        pause(&mut self.lane, event).await;
+    }
+
     async fn serve_bulk(&mut self, bulk: Bulk) {
+        if let Some((job, _)) = self.retry.take() {
+            // It waited alone under another revision; now it is one of a batch.
+            self.waiting.push_front(job.started);
+        }
         let deadline = Instant::now() + bulk.max_wait;
         while !self.batch_is_full(&bulk) && !self.lane.stop.is_set() {
             tokio::select! {
                 biased;
                 () = self.lane.stop.set() => return,
-                () = tokio::time::sleep_until(deadline) => break,
+                () = sleep_until(deadline) => break,
                 () = self.queue.filled() => {}
             }
             self.take();
@@ -161,6 +298,10 @@ impl PartitionTask {
         match delivered {
             Delivered::Settled => true,
             Delivered::Stopped => false,
+            Delivered::Later(job, at) => {
+                self.retry = Some((job, at));
+                false
+            }
             Delivered::Halted(cargo) | Delivered::Unrouted(cargo) => {
                 self.hold(cargo);
                 false
@@ -168,74 +309,35 @@ impl PartitionTask {
         }
     }
 
-    /// Deals with flights of which Kafka refused an output for good.
-    async fn settle_refused(&mut self) {
-        for flight in self.ledger.take_refused() {
-            let failure = Failure::new(FailureKind::Emit, flight.refusal());
-            let cargo = flight.unload();
-            let Some(handler) = self.lane.route() else {
-                self.hold(cargo);
-                continue;
-            };
-            self.settle_refused_one(&handler, &flight, cargo, &failure)
-                .await;
-        }
-    }
-
-    async fn settle_refused_one(
-        &mut self,
-        handler: &Deployed,
-        flight: &Flight,
-        cargo: Cargo,
-        failure: &Failure,
-    ) {
-        self.lane.note_failure(
-            handler,
-            failure,
-            1,
-            cargo.first().map_or(-1, |first| first.record.offset()),
-        );
-        let settlement = match flight.purpose() {
-            // The hook has long returned and later records were handled, so there is no attempt after this one.
-            Purpose::Outputs => exhausted(handler.manifest.on_exhausted),
-            Purpose::DeadLetter => Settlement::Halt,
-        };
-        let reason = Reason {
-            failure,
-            attempts: 1,
-        };
-        match settlement {
-            Settlement::DeadLetter => {
-                self.lane
-                    .send_off(handler, cargo, Ending::DeadLettered, Some(reason))
-                    .await;
-            }
-            Settlement::Skip => {
-                self.lane
-                    .send_off(handler, cargo, Ending::Skipped, None)
-                    .await;
-            }
-            Settlement::Halt | Settlement::Retry { .. } => {
-                let delivered = halt(&self.lane, handler, cargo, failure);
-                self.accept(delivered);
-            }
-        }
-    }
-
-    /// Notes that the lane goes no further than these records under the handler that serves it now.
+    /// Notes that the lane goes no further than these records under the handler that served it last.
     fn hold(&mut self, cargo: Cargo) {
-        let handler = self.lane.route();
-        self.halted_by = handler.map(|handler| handler.revision.clone());
-        if let Some(stats) = self.lane.stats() {
-            stats.halted.set(1);
-        }
+        self.halted_by = self.lane.revision().cloned();
+        self.set_halted(1);
         self.halted.push(cargo);
         // A refused output is told late, so records that came first may be held last.
         self.halted
             .sort_by_key(|cargo| cargo.first().map(|first| first.record.offset()));
     }
 
-    /// Delivers the halted records again once another revision serves; waits until then.
+    fn set_halted(&self, halted: i64) {
+        if let Some(stats) = self.lane.stats() {
+            stats.halted.set(halted);
+        }
+    }
+
+    /// Takes note of a lane that halted by itself.
+    fn note_halt(&mut self) {
+        if let Some(revision) = self.parallel.halted_by() {
+            self.halted_by = revision;
+            self.set_halted(1);
+        }
+    }
+
+    fn is_halted(&self) -> bool {
+        !self.halted.is_empty() || self.parallel.halted_by().is_some()
+    }
+
+    /// Lets the halted records be delivered again once another revision serves; waits until then.
     async fn serve_halted(&mut self) {
         let handler = self
             .lane
@@ -244,47 +346,34 @@ impl PartitionTask {
         let Some(handler) = handler else {
             return self.wait_for_change().await;
         };
-        if let Some(stats) = self.lane.stats() {
-            stats.halted.set(0);
-        }
+        self.set_halted(0);
         let mut left = std::mem::take(&mut self.halted).into_iter();
-        for cargo in left.by_ref() {
-            let delivered = if handler.is_bulk() {
-                deliver_bulk(&mut self.lane, cargo).await
-            } else {
-                self.deliver_each(cargo).await
-            };
-            if !self.accept(delivered) {
-                break;
+        if handler.is_bulk() {
+            for cargo in left.by_ref() {
+                let delivered = deliver_bulk(&mut self.lane, cargo).await;
+                if !self.accept(delivered) {
+                    break;
+                }
             }
+            self.halted.extend(left);
+        } else {
+            let mut first: VecDeque<Started> = left.flatten().collect();
+            first.append(&mut self.waiting);
+            self.waiting = first;
         }
-        self.halted.extend(left);
+        self.parallel.go_on();
     }
 
     /// Waits until something was deployed or an output was acknowledged or refused.
     async fn wait_for_change(&mut self) {
-        let catalog = self.lane.catalog();
-        tokio::select! {
-            biased;
-            () = self.lane.stop.set() => {}
-            () = catalog::changed(catalog) => {}
-            () = self.ledger.changed() => {}
-        }
-    }
-
-    async fn deliver_each(&mut self, cargo: Cargo) -> Delivered {
-        let mut rest = cargo.into_iter();
-        while let Some(started) = rest.next() {
-            match deliver(&mut self.lane, started).await {
-                Delivered::Settled => {}
-                Delivered::Stopped => return Delivered::Stopped,
-                Delivered::Halted(mut cargo) | Delivered::Unrouted(mut cargo) => {
-                    cargo.extend(rest);
-                    return Delivered::Halted(cargo);
-                }
+        let (catalog, ledger) = (self.lane.catalog(), &self.ledger);
+        let event = async {
+            tokio::select! {
+                () = catalog::changed(catalog) => {}
+                () = ledger.changed() => {}
             }
-        }
-        Delivered::Settled
+        };
+        pause(&mut self.lane, event).await;
     }
 
     fn has_room(&self, limits: &Limits) -> bool {
@@ -293,41 +382,63 @@ impl PartitionTask {
     }
 
     async fn wait_for_room(&mut self, limits: &Limits) {
-        tokio::select! {
-            biased;
-            () = self.lane.stop.set() => {}
-            () = self.ledger.room(limits.in_flight_records, limits.in_flight_bytes) => {}
-        }
+        let room = self
+            .ledger
+            .room(limits.in_flight_records, limits.in_flight_bytes);
+        pause(&mut self.lane, room).await;
     }
 
     async fn idle(&mut self) {
-        let catalog = self.lane.catalog();
-        tokio::select! {
-            biased;
-            () = self.lane.stop.set() => {}
-            () = self.queue.filled() => {}
-            () = self.ledger.changed() => {}
-            () = catalog::changed(catalog) => {}
-            () = tokio::time::sleep(IDLE) => {}
-        }
+        let (catalog, queue, ledger) = (self.lane.catalog(), &self.queue, &self.ledger);
+        let event = async {
+            tokio::select! {
+                biased;
+                () = queue.filled() => {}
+                () = ledger.changed() => {}
+                () = catalog::changed(catalog) => {}
+            }
+        };
+        pause(&mut self.lane, event).await;
     }
 
     /// Stores the position for the next commit, if it moved, and brings the gauges up to date.
     fn store(&mut self) {
-        let position = self.ledger.position();
-        if let Some(position) = position
-            && self.stored != Some(position)
+        let is_parallel = !self.parallel.is_unused();
+        if is_parallel && Instant::now() < self.store_due && !self.lane.stop.is_set() {
+            return;
+        }
+        self.store_due = Instant::now() + STORE_EVERY;
+        let point = if is_parallel {
+            self.ledger.commit_point()
+        } else {
+            self.ledger.position().map(CommitPoint::from)
+        };
+        if let Some(point) = point
+            && self.stored.as_ref() != Some(&point)
         {
-            self.queue.store(position);
-            self.stored = Some(position);
+            self.queue.store(&point, self.stored.as_ref());
+            self.stored = Some(point);
         }
         if let Some(stats) = self.lane.stats() {
             stats
                 .in_flight
                 .set(i64::try_from(self.ledger.span()).unwrap_or(i64::MAX));
-            if let (Some(end), Some(position)) = (self.queue.end_offset(), position) {
-                stats.lag_records.set((end - position).max(0));
+            if let (Some(end), Some(stored)) = (self.queue.end_offset(), &self.stored) {
+                stats.lag_records.set((end - stored.offset).max(0));
             }
         }
+    }
+}
+
+/// Waits for an event, but not so long that what is shown of the partition is no longer true. Meanwhile the instance
+/// goes if another partition needs its place.
+async fn pause(lane: &mut Lane, event: impl Future<Output = ()>) {
+    let (stop, place_wanted) = (lane.stop.clone(), lane.place_wanted());
+    tokio::select! {
+        biased;
+        () = stop.set() => {}
+        () = event => {}
+        () = place_wanted => lane.rest(),
+        () = tokio::time::sleep(IDLE) => {}
     }
 }

@@ -62,6 +62,18 @@ pub enum Start {
     Latest,
 }
 
+/// Which records of a partition wait for each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ordering {
+    /// All: they are handled one after the other.
+    #[default]
+    Partition,
+    /// Those with equal keys; others, and those without a key, are handled in parallel.
+    Key,
+    /// None.
+    None,
+}
+
 /// How long one instance of the component lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Isolation {
@@ -209,6 +221,10 @@ impl Default for Bulk {
         Self::DEFAULT
     }
 }
+
+/// Instances of a handler that one host runs at once where records of a partition do not wait for each other and the
+/// manifest says nothing.
+pub const CONCURRENCY: usize = 16;
 
 #[cfg(test)]
 mod tests {

@@ -73,6 +73,7 @@ impl Host {
     /// Puts the parts together. To be called within the async runtime; nothing is consumed yet.
     pub async fn build(config: ServeConfig) -> Result<Self, Error> {
         let runtime = runtime(config.instances_max, config.cache.as_deref())?;
+        let places = Arc::clone(runtime.places());
         let dev_broker = match config.brokers {
             Brokers::Embedded => {
                 Some(DevBroker::start().map_err(|error| Error::DevBroker(error.to_string()))?)
@@ -108,6 +109,7 @@ impl Host {
             subscriptions,
             sinks,
             board,
+            places,
             draining,
         });
         let admin = match config.http {

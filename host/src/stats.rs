@@ -118,6 +118,8 @@ pub(crate) struct LaneStats {
     pub(crate) retries: Counter,
     /// Bytes of keys and values that were fetched.
     pub(crate) bytes_in: Counter,
+    /// Records that an earlier owner of the partition completed, so that they were not handled again.
+    pub(crate) completed_before: Counter,
     /// Records that handlers emitted and that were handed to the producer.
     pub(crate) emitted: Counter,
     /// Instances that were made.
@@ -132,6 +134,8 @@ pub(crate) struct LaneStats {
     pub(crate) last_timestamp_ms: Gauge,
     /// Bytes of the instance's linear memory.
     pub(crate) memory_bytes: Gauge,
+    /// Whether the lane stands for its partition; those that work beside it do not.
+    is_partition: bool,
     /// 1 while the lane is halted.
     pub(crate) halted: Gauge,
 }
@@ -161,10 +165,11 @@ pub(crate) struct Reading {
     pub(crate) failures: [u64; FailureKind::ALL.len()],
     pub(crate) retries: u64,
     pub(crate) bytes_in: u64,
+    pub(crate) completed_before: u64,
     pub(crate) emitted: u64,
     pub(crate) instance_starts: u64,
     pub(crate) invoke: HistogramReading,
-    /// Lanes that run now; the fields below are theirs.
+    /// Partitions that are served now; the fields below are of their lanes.
     pub(crate) lanes: usize,
     pub(crate) halted: usize,
     pub(crate) in_flight: i64,
@@ -185,13 +190,14 @@ impl Reading {
         }
         self.retries += lane.retries.get();
         self.bytes_in += lane.bytes_in.get();
+        self.completed_before += lane.completed_before.get();
         self.emitted += lane.emitted.get();
         self.instance_starts += lane.instance_starts.get();
         self.invoke.add(&lane.invoke.read());
     }
 
     fn add_state(&mut self, lane: &LaneStats) {
-        self.lanes += 1;
+        self.lanes += usize::from(lane.is_partition);
         self.halted += usize::from(lane.halted.get() != 0);
         self.in_flight += lane.in_flight.get();
         self.memory_bytes += lane.memory_bytes.get();
@@ -220,9 +226,17 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// Opens the counters of a lane of `handler` on `topic`.
-    pub(crate) fn open(self: &Arc<Self>, handler: &HandlerId, topic: &Arc<str>) -> OpenLane {
-        let stats = Arc::new(LaneStats::default());
+    /// Opens the counters of a lane of `handler` on `topic`, the first one of its partition or one more.
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        handler: &HandlerId,
+        topic: &Arc<str>,
+        is_partition: bool,
+    ) -> OpenLane {
+        let stats = Arc::new(LaneStats {
+            is_partition,
+            ..LaneStats::default()
+        });
         stats.lag_records.set(-1);
         let key = (handler.clone(), Arc::clone(topic));
         self.series
@@ -297,7 +311,7 @@ mod tests {
         let registry = Arc::new(Registry::default());
         let handler: HandlerId = "a/b".parse().unwrap();
         let topic: Arc<str> = Arc::from("t");
-        let lane = registry.open(&handler, &topic);
+        let lane = registry.open(&handler, &topic, true);
         lane.ended(Ending::Handled, 3);
         lane.failed(FailureKind::Trap);
         lane.invoke.observe(Duration::from_micros(60));

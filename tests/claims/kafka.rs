@@ -8,6 +8,7 @@ mod harness_holds;
 mod hooks;
 mod isolation;
 mod limits;
+mod ordering;
 mod rebalance;
 mod stage;
 mod traffic;

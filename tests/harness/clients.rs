@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
 
 use crate::record::TestRecord;
 
@@ -146,6 +146,44 @@ pub fn committed(bootstrap: &str, group: &str, topic: &str) -> Result<Vec<(i32, 
     }
     positions.sort_unstable();
     Ok(positions)
+}
+
+/// The committed offsets of a group with the metadata of their commits: partition, offset, metadata.
+pub fn committed_metadata(
+    bootstrap: &str,
+    group: &str,
+    topic: &str,
+) -> Result<Vec<(i32, i64, String)>> {
+    let mut config = client_config(bootstrap);
+    let consumer: BaseConsumer = config.set("group.id", group).create()?;
+    let mut wanted = TopicPartitionList::new();
+    for partition in partitions(bootstrap, topic)? {
+        wanted.add_partition(topic, partition);
+    }
+    let found = consumer.committed_offsets(wanted, TIMEOUT)?;
+    let read = |element: &TopicPartitionListElem<'_>| {
+        let offset = element.offset().to_raw()?;
+        Some((element.partition(), offset, element.metadata().to_owned()))
+    };
+    Ok(found.elements().iter().filter_map(read).collect())
+}
+
+/// Commits an offset with metadata for a group that has no members.
+pub fn commit_metadata(
+    bootstrap: &str,
+    group: &str,
+    (topic, partition): (&str, i32),
+    offset: i64,
+    metadata: &str,
+) -> Result<()> {
+    let mut config = client_config(bootstrap);
+    let consumer: BaseConsumer = config.set("group.id", group).create()?;
+    let mut offsets = TopicPartitionList::new();
+    let mut element = offsets.add_partition(topic, partition);
+    element.set_offset(Offset::Offset(offset))?;
+    element.set_metadata(metadata);
+    consumer.commit(&offsets, CommitMode::Sync)?;
+    Ok(())
 }
 
 /// The end of each partition: the offset that the next record gets.

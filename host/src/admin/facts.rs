@@ -92,6 +92,7 @@ impl View {
             refused: self.board.refused.get(),
             compile: self.board.compile.read(),
             process: process::usage(),
+            instances: self.places.taken(),
         }
     }
 

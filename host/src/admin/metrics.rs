@@ -36,6 +36,8 @@ pub(super) struct Scrape {
     pub(super) refused: u64,
     pub(super) compile: HistogramReading,
     pub(super) process: Usage,
+    /// Instances that live, and that may live.
+    pub(super) instances: (usize, usize),
 }
 
 /// What is known of a group's consumer.
@@ -89,6 +91,8 @@ impl Scrape {
         };
         writer.counters(&names::RECORD_BYTES, each(|reading| reading.bytes_in))?;
         writer.counters(&names::EMITTED_RECORDS, each(|reading| reading.emitted))?;
+        let before = each(|reading| reading.completed_before);
+        writer.counters(&names::COMPLETED_BEFORE, before)?;
         writer.counters(&names::RETRIES, each(|reading| reading.retries))?;
         let failures = self.series.iter().flat_map(|series| {
             let counts = FailureKind::ALL.iter().zip(series.2.failures);
@@ -162,6 +166,9 @@ impl Scrape {
     }
 
     fn write_deployments(&self, writer: &mut Writer<'_, '_>) -> fmt::Result {
+        let (live, max) = self.instances;
+        writer.gauges(&names::INSTANCES, [([], live)])?;
+        writer.gauges(&names::INSTANCES_MAX, [([], max)])?;
         let deploys = [
             ([("result", "published")], self.published),
             ([("result", "refused")], self.refused),

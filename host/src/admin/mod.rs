@@ -50,6 +50,7 @@ use self::door::Door;
 use self::tally::Tally;
 use crate::catalog::CatalogReader;
 use crate::deploy::Board;
+use crate::guest::Places;
 use crate::sink::Sink;
 use crate::sinks::Sinks;
 use crate::stats::Registry;
@@ -87,6 +88,7 @@ pub(crate) struct View {
     pub(crate) subscriptions: Arc<Mutex<Subscriptions>>,
     pub(crate) sinks: Arc<Sinks>,
     pub(crate) board: Arc<Board>,
+    pub(crate) places: Arc<Places>,
     /// Set when the host begins to stop.
     pub(crate) draining: AtomicBool,
 }

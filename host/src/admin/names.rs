@@ -55,6 +55,8 @@ families! {
         "Bytes of the keys and values of fetched records";
     EMITTED_RECORDS = Counter Count "kafka_wasm_emitted_records_total":
         "Records that handlers emitted and that were handed to the producer";
+    COMPLETED_BEFORE = Counter Count "kafka_wasm_completed_before_total":
+        "Records that were not handled because an earlier owner of their partition had completed them";
     RETRIES = Counter Count "kafka_wasm_retries_total":
         "Attempts after the first";
     FAILURES = Counter Count "kafka_wasm_failures_total":
@@ -62,7 +64,7 @@ families! {
     INVOKE_DURATION = Histogram Seconds "kafka_wasm_invoke_duration_seconds":
         "Time in the guest, a record or a batch at a time";
     INSTANCE_STARTS = Counter Count "kafka_wasm_instance_starts_total":
-        "Instances that were made; one for each partition and revision, and one after each trap";
+        "Instances that were made: when a partition meets a revision, after each trap, after a rest";
     IN_FLIGHT_RECORDS = Gauge Count "kafka_wasm_in_flight_records":
         "Records that were taken and are not settled, or are settled behind one that is not";
     LAG_RECORDS = Gauge Count "kafka_wasm_lag_records":
@@ -92,7 +94,11 @@ families! {
     REFUSED_RECORDS = Counter Count "kafka_wasm_refused_records_total":
         "Records that Kafka refused for good";
 
-    // Deployments, and the process.
+    // Instances of all handlers, deployments, and the process.
+    INSTANCES = Gauge Count "kafka_wasm_instances":
+        "Instances that live";
+    INSTANCES_MAX = Gauge Count "kafka_wasm_instances_max":
+        "Instances that may live at once";
     DEPLOYS = Counter Count "kafka_wasm_deploys_total":
         "Revisions that were published or refused";
     COMPILE_DURATION = Histogram Seconds "kafka_wasm_compile_duration_seconds":

@@ -28,6 +28,7 @@ fn view() -> View {
         subscriptions: Arc::new(Mutex::new(Subscriptions::new(flow, Layers::default()))),
         sinks: Arc::new(Sinks::new(Layers::default())),
         board: Arc::default(),
+        places: Arc::new(Places::new(8)),
         draining: AtomicBool::new(false),
     }
 }
@@ -78,7 +79,7 @@ async fn each_path_answers_until_the_host_stops() {
 
     let lane = view
         .registry
-        .open(&"acme/bills".parse().unwrap(), &Arc::from("orders"));
+        .open(&"acme/bills".parse().unwrap(), &Arc::from("orders"), true);
     lane.retries.add(3);
     let page = get(addr, "/metrics").await;
     assert!(page.contains("content-type: application/openmetrics-text; version=1.0.0"));

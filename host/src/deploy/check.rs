@@ -9,7 +9,8 @@ use super::load::{Loaded, check_clients, load, try_out};
 use super::scan::scan;
 use crate::guest::{Runtime, Setup};
 use crate::ids::HandlerId;
-use crate::policy::Subscription;
+use crate::manifest::Manifest;
+use crate::policy::{Ordering, Subscription};
 
 /// What was found in a handlers folder.
 #[derive(Debug, Default)]
@@ -85,15 +86,28 @@ fn describe(id: &HandlerId, loaded: &Loaded) -> String {
     let limits = &manifest.limits;
     format!(
         "{id}  revision {}\n  hooks        {}\n  imports      {}\n  topics       {topics}\n  group        {}\n  \
-         dead letters {}\n  limits       {} MiB, {} ms a call, {} attempts, {} records under way a partition\n",
+         ordering     {}\n  dead letters {}\n  limits       {} MiB, {} ms a call, {} attempts, {} records under way a partition\n",
         loaded.revision,
         loaded.component.hooks().join(", "),
         loaded.component.imports().join(", "),
         manifest.group,
+        ordering(manifest),
         manifest.dead_letter_topic,
         limits.memory_bytes >> 20,
         limits.deadline.as_millis(),
         manifest.retry.max_attempts,
         limits.in_flight_records,
     )
+}
+
+fn ordering(manifest: &Manifest) -> String {
+    let scope = match manifest.ordering {
+        Ordering::Partition => "records of a partition in order",
+        Ordering::Key => "records of a key in order, others in parallel",
+        Ordering::None => "all records in parallel",
+    };
+    match manifest.concurrency {
+        Some(instances) => format!("{scope}, {instances} at once"),
+        None => scope.to_owned(),
+    }
 }

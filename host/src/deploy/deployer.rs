@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use super::board::Board;
@@ -225,6 +225,7 @@ impl Deployer {
         Ok(Deployed {
             id: candidate.id.clone(),
             revision,
+            permits: manifest.concurrency.map(Semaphore::new),
             manifest,
             component,
             setup,

@@ -126,7 +126,7 @@ pub(super) async fn try_out(
     setup: &Setup,
 ) -> Result<(), String> {
     let log = GuestLog::new(candidate.id.clone(), Arc::from("(trial)"), 0);
-    Instance::start(&loaded.component, setup, log)
+    Instance::start(&loaded.component, setup, log, None)
         .await
         .map(drop)
         .map_err(|error| format!("{}: {error}", candidate.manifest.display()))

@@ -3,10 +3,12 @@
 //! **Invariant:** a component that loads can be instantiated: its imports are there, its hooks have the types of wit/.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
 use super::engine::Runtime;
+use super::places::Places;
 use super::state::GuestState;
 
 /// The WIT package and version that the host speaks.
@@ -104,6 +106,7 @@ pub(crate) struct Handler {
     pub(super) pre: InstancePre<GuestState>,
     pub(super) hooks: Hooks,
     imports: Vec<String>,
+    places: Arc<Places>,
 }
 
 impl std::fmt::Debug for Handler {
@@ -148,7 +151,13 @@ impl Handler {
             pre,
             hooks,
             imports,
+            places: Arc::clone(runtime.places()),
         })
+    }
+
+    /// Returns the places that its instances take.
+    pub(crate) fn places(&self) -> &Arc<Places> {
+        &self.places
     }
 
     /// Returns the names of the hooks that the component exports.

@@ -9,11 +9,15 @@ use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::aot::AotCache;
+use super::places::Places;
 use super::state::GuestState;
 use super::{Error, imports};
 
 /// How often a running guest looks whether its deadline has passed.
 const TICK: Duration = Duration::from_millis(10);
+
+/// Instances beyond the bound, for trials of what is deployed: they must not wait for records.
+const TRIALS: u32 = 4;
 
 /// The engine, the linker and the cache of compiled components.
 #[derive(Clone)]
@@ -21,6 +25,7 @@ pub(crate) struct Runtime {
     pub(super) engine: Engine,
     pub(super) linker: Arc<Linker<GuestState>>,
     pub(super) cache: Option<Arc<AotCache>>,
+    places: Arc<Places>,
 }
 
 impl std::fmt::Debug for Runtime {
@@ -34,7 +39,8 @@ impl std::fmt::Debug for Runtime {
 impl Runtime {
     /// Makes an engine for at most `instances_max` instances at once and starts its ticker.
     pub(crate) fn new(instances_max: u32, cache: Option<AotCache>) -> Result<Self, Error> {
-        let engine = Engine::new(&config(instances_max)).map_err(Error::Engine)?;
+        let engine =
+            Engine::new(&config(instances_max.saturating_add(TRIALS))).map_err(Error::Engine)?;
         start_ticker(&engine)?;
         let mut linker = Linker::new(&engine);
         imports::add_to_linker(&mut linker).map_err(Error::Engine)?;
@@ -42,7 +48,13 @@ impl Runtime {
             engine,
             linker: Arc::new(linker),
             cache: cache.map(Arc::new),
+            places: Arc::new(Places::new(instances_max)),
         })
+    }
+
+    /// Returns the places that instances of records take.
+    pub(crate) fn places(&self) -> &Arc<Places> {
+        &self.places
     }
 }
 

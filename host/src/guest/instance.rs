@@ -20,6 +20,7 @@ use super::bindings::{
 };
 use super::component::{Handler, chain};
 use super::log::GuestLog;
+use super::places::Place;
 use super::state::{GuestState, MemoryExceeded};
 use crate::outbox::Outbox;
 use crate::outcome::{Failure, FailureKind};
@@ -100,6 +101,8 @@ pub(crate) struct Instance {
     memory_max_bytes: usize,
     /// Bytes of linear memory when the instance had begun.
     memory_first_bytes: usize,
+    /// Free again when the store is gone.
+    _place: Option<Place>,
 }
 
 impl std::fmt::Debug for Instance {
@@ -111,11 +114,12 @@ impl std::fmt::Debug for Instance {
 }
 
 impl Instance {
-    /// Makes an instance and lets it define its context.
+    /// Makes an instance and lets it define its context. A trial has no place.
     pub(crate) async fn start(
         handler: &Handler,
         setup: &Setup,
         log: GuestLog,
+        place: Option<Place>,
     ) -> Result<Self, StartError> {
         let state = GuestState::new(
             &setup.limits,
@@ -163,6 +167,7 @@ impl Instance {
             spent: false,
             memory_max_bytes: setup.limits.memory_bytes,
             memory_first_bytes: 0,
+            _place: place,
         };
         instance.define_context(&setup.config).await?;
         instance.memory_first_bytes = instance.memory_bytes();

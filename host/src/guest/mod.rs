@@ -11,13 +11,15 @@ mod imports;
 mod instance;
 mod invoke;
 mod log;
+mod places;
 mod state;
 
 pub(crate) use aot::AotCache;
 pub(crate) use component::Handler;
 pub(crate) use engine::Runtime;
-pub(crate) use instance::{BulkOutcome, Instance, Setup, StartError};
+pub(crate) use instance::{BulkOutcome, Instance, Setup};
 pub(crate) use log::GuestLog;
+pub(crate) use places::Places;
 
 /// Why the runtime cannot be made.
 #[derive(Debug, thiserror::Error)]

@@ -119,6 +119,7 @@ impl Lane {
         instance.swap_outbox(&mut self.outbox);
         let gone = instance.is_spent()
             || instance.is_bloated()
+            || handler.component.places().is_short()
             || handler.manifest.isolation == Isolation::Record;
         let memory = if gone {
             0

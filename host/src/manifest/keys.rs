@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::manifest::kafka::Clients;
 use crate::manifest::key::{Key, Kind};
-use crate::policy::{Backoff, Bulk, Limits, RetryPolicy};
+use crate::policy::{self, Backoff, Bulk, Limits, RetryPolicy};
 
 const MIB: usize = 1 << 20;
 /// An hour in milliseconds: longer deadlines are mistakes of units.
@@ -24,6 +24,8 @@ pub(crate) static KEYS: &[&Key] = &[
     &REGEX,
     &GROUP,
     &START,
+    &ORDERING,
+    &CONCURRENCY,
     &ISOLATION,
     &DEAD_LETTER_TOPIC,
     &ON_EXHAUSTED,
@@ -94,6 +96,24 @@ pub(crate) const START: Key = Key {
         words: &["earliest", "latest"],
     },
     doc: "Where a group begins that has no committed position.",
+};
+pub(crate) const ORDERING: Key = Key {
+    path: "ordering",
+    kind: Kind::Choice {
+        words: &["partition", "key", "none"],
+    },
+    doc: "Which records of a partition wait for each other: all of them, those with equal keys, or none.",
+};
+pub(crate) const CONCURRENCY: Key = Key {
+    path: "concurrency",
+    kind: Kind::Whole {
+        unit: "instances",
+        min: 1,
+        max: 10_000,
+        default: policy::CONCURRENCY as u64,
+    },
+    doc: "Instances of the component that one host runs at once. With `ordering = \"partition\"` and without this key \
+          the partitions are the only bound.",
 };
 pub(crate) const ISOLATION: Key = Key {
     path: "isolation",

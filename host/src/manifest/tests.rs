@@ -41,6 +41,8 @@ component = "orders.wasm"
 pattern = "orders.*"
 group = "billing"
 start = "latest"
+ordering = "partition"
+concurrency = 4
 isolation = "record"
 dead-letter-topic = "orders.failed"
 on-exhausted = "halt"
@@ -81,6 +83,8 @@ fn one_line_is_a_manifest() {
             subscription: Subscription::Topics(vec!["a".parse().unwrap()]),
             group: "acme.orders".parse().unwrap(),
             start: Start::Earliest,
+            ordering: Ordering::Partition,
+            concurrency: None,
             isolation: Isolation::Lane,
             limits: Limits::default(),
             retry: RetryPolicy::default(),

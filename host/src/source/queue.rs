@@ -19,6 +19,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::Notify;
 
 use super::record::Record;
+use crate::offset_map::{CommitPoint, OffsetMap};
 
 /// The consumer's native handle, held by its queues.
 #[derive(Debug, Clone)]
@@ -54,6 +55,8 @@ pub(crate) struct PartitionQueue {
     filled: Arc<Notify>,
     /// Room for the next batch, reused.
     batch: Vec<*mut sys::rd_kafka_message_t>,
+    /// What an earlier owner of the partition completed beyond the committed offset.
+    completed: Option<Arc<OffsetMap>>,
 }
 
 // SAFETY: the queue may be read from any thread, one at a time, which `&mut self` ensures; the raw pointers in `batch`
@@ -81,7 +84,12 @@ pub(crate) struct QueueError {
 impl PartitionQueue {
     /// Splits the partition's queue off the consumer's main queue. To be called in the rebalance callback before the
     /// assignment takes effect; `None` when librdkafka does not know the partition.
-    pub(super) fn take_from(client: Client, topic: &str, partition: i32) -> Option<Self> {
+    pub(super) fn take_from(
+        client: Client,
+        topic: &str,
+        partition: i32,
+        completed: Option<OffsetMap>,
+    ) -> Option<Self> {
         let topic_c = CString::new(topic).ok()?;
         // SAFETY: the handle is alive (token), the name ends with NUL.
         let queue = unsafe {
@@ -107,6 +115,7 @@ impl PartitionQueue {
             partition,
             filled,
             batch: Vec::new(),
+            completed: completed.map(Arc::new),
         })
     }
 
@@ -161,18 +170,52 @@ impl PartitionQueue {
         self.filled.notified().await;
     }
 
-    /// Stores `position`, the next offset to read, for librdkafka's next commit. After a revocation the store is
-    /// refused, which is as it should be.
-    pub(crate) fn store(&self, position: i64) {
-        let mut offsets = TopicPartitionList::with_capacity(1);
-        if offsets
-            .add_partition_offset(&self.topic, self.partition, Offset::Offset(position))
-            .is_err()
-        {
-            return;
+    /// Returns which records from offset `first` on an earlier owner of the partition completed and said so in the
+    /// metadata of its commit.
+    pub(crate) fn completed_before(&mut self, first: i64) -> Option<Arc<OffsetMap>> {
+        let completed = self.completed.as_ref()?;
+        if first < completed.base() {
+            tracing::warn!(
+                topic = &*self.topic,
+                partition = self.partition,
+                offset = first,
+                committed = completed.base(),
+                "reading begins before the committed offset; what was complete behind it is handled again"
+            );
+            self.completed = None;
+        } else if first >= completed.end() {
+            self.completed = None;
         }
+        self.completed.clone()
+    }
+
+    /// Stores `point` for librdkafka's next commit. After a revocation the store is refused, which is as it should be.
+    ///
+    /// librdkafka commits by itself what is beyond the last commit; where only the metadata is news since `last`, it is
+    /// committed here, without waiting.
+    pub(crate) fn store(&self, point: &CommitPoint, last: Option<&CommitPoint>) {
+        let Some(offsets) = self.offsets(point) else {
+            return;
+        };
         // SAFETY: handle (token) and list are alive.
         unsafe { sys::rd_kafka_offsets_store(self.client.handle, offsets.ptr()) };
+        if last.is_some_and(|last| last.offset == point.offset)
+            || last.is_none() && !point.metadata.is_empty()
+        {
+            // SAFETY: as above; with `async` set the call only enqueues a request. Its answer goes to the commit
+            // callback.
+            unsafe { sys::rd_kafka_commit(self.client.handle, offsets.ptr(), 1) };
+        }
+    }
+
+    fn offsets(&self, point: &CommitPoint) -> Option<TopicPartitionList> {
+        let mut offsets = TopicPartitionList::with_capacity(1);
+        let mut element = offsets.add_partition(&self.topic, self.partition);
+        element.set_offset(Offset::Offset(point.offset)).ok()?;
+        if !point.metadata.is_empty() {
+            element.set_metadata(&point.metadata);
+        }
+        Some(offsets)
     }
 
     /// Returns the partition's end offset as of the last fetch, `None` before the first.

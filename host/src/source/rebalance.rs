@@ -5,6 +5,7 @@
 //! **Invariant:** when the revocation callback returns, nothing of the revoked partitions moves a watermark, emits or
 //! commits any more.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use rdkafka::client::ClientContext;
@@ -14,15 +15,17 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, Statistics, TopicPartitionList};
 
+use super::committed::completed;
 use super::consumer::SourceStatus;
 use super::queue::{Client, PartitionQueue};
+use crate::offset_map::CommitPoint;
 
-/// The next offset to read of one partition.
+/// What is to be committed of one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Position {
     pub(crate) topic: Arc<str>,
     pub(crate) partition: i32,
-    pub(crate) offset: i64,
+    pub(crate) point: CommitPoint,
 }
 
 /// Who is told about assigned and revoked partitions. Both calls come from the consumer's thread.
@@ -65,8 +68,19 @@ impl Callbacks {
     fn assign(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) {
         let client = Client::new(consumer.client().native_ptr(), Arc::clone(&self.alive));
         let mut queues = Vec::new();
+        let mut completed =
+            completed(consumer, &self.group, partitions).unwrap_or_else(|error| {
+                tracing::warn!(
+                    group = self.group,
+                    %error,
+                    "the last commits cannot be read; what is complete beyond their offsets is handled again"
+                );
+                HashMap::default()
+            });
         for (topic, partition) in names(partitions) {
-            if let Some(queue) = PartitionQueue::take_from(client.clone(), &topic, partition) {
+            let done = completed.remove(&(topic.clone(), partition));
+            if let Some(queue) = PartitionQueue::take_from(client.clone(), &topic, partition, done)
+            {
                 queues.push(queue);
             } else {
                 tracing::error!(
@@ -113,9 +127,12 @@ impl Callbacks {
     fn commit(&self, consumer: &BaseConsumer<Self>, positions: &[Position]) {
         let mut offsets = TopicPartitionList::with_capacity(positions.len());
         for position in positions {
-            let offset = Offset::Offset(position.offset);
+            let mut element = offsets.add_partition(&position.topic, position.partition);
             // Fails only for offsets that are no offsets; positions are offsets plus one.
-            let _ = offsets.add_partition_offset(&position.topic, position.partition, offset);
+            let _ = element.set_offset(Offset::Offset(position.point.offset));
+            if !position.point.metadata.is_empty() {
+                element.set_metadata(&position.point.metadata);
+            }
         }
         if offsets.count() == 0 {
             return;

@@ -55,6 +55,13 @@ impl Record {
         self.message().len + self.message().key_len
     }
 
+    /// Lends the record's key.
+    pub(crate) fn key(&self) -> Option<&[u8]> {
+        let message = self.message();
+        // SAFETY: librdkafka keeps the key alive with the message.
+        unsafe { bytes(message.key, message.key_len) }
+    }
+
     /// Lends the record's parts. `topic` is the topic of the queue it came from.
     pub(crate) fn view<'a>(&'a self, topic: &'a str) -> RecordView<'a> {
         let message = self.message();
@@ -63,9 +70,8 @@ impl Record {
             partition: message.partition,
             offset: message.offset,
             timestamp_ms: self.timestamp_ms(),
-            // SAFETY: librdkafka keeps key and payload alive with the message.
-            key: unsafe { bytes(message.key, message.key_len) },
-            // SAFETY: as above.
+            key: self.key(),
+            // SAFETY: librdkafka keeps the payload alive with the message.
             value: unsafe { bytes(message.payload, message.len) },
             headers: self.headers(),
         }

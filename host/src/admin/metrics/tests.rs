@@ -14,8 +14,8 @@ fn scrape() -> Scrape {
     let bills: HandlerId = "acme/bills".parse().unwrap();
     let orders: Arc<str> = Arc::from("orders");
     let lanes = [
-        registry.open(&bills, &orders),
-        registry.open(&bills, &orders),
+        registry.open(&bills, &orders, true),
+        registry.open(&bills, &orders, true),
     ];
     for (lane, behind_ms) in lanes.iter().zip([2_500, 1_000]) {
         lane.ended(Ending::Handled, 10);
@@ -32,7 +32,7 @@ fn scrape() -> Scrape {
     lanes[0].failed(FailureKind::Trap);
     lanes[0].invoke.observe(Duration::from_mins(1));
     lanes[1].halted.set(1);
-    let _starting = registry.open(&"new".parse().unwrap(), &orders);
+    let _starting = registry.open(&"new".parse().unwrap(), &orders, true);
     let group = |tenant: &str, group: &str| (tenant.parse().unwrap(), group.parse().unwrap());
     let reading = |assigned, is_up| GroupReading {
         assigned,
@@ -59,6 +59,7 @@ fn scrape() -> Scrape {
             resident_bytes: Some(4_096),
             cpu: Some(Duration::from_millis(1_500)),
         },
+        instances: (2, 1_000),
     }
 }
 
@@ -71,6 +72,7 @@ kafka_wasm_records_total{tenant="acme",handler="bills",topic="orders",outcome="f
 kafka_wasm_records_total{tenant="acme",handler="bills",topic="orders",outcome="dead_lettered"} 1
 kafka_wasm_record_bytes_total{tenant="acme",handler="bills",topic="orders"} 2000
 kafka_wasm_emitted_records_total{tenant="acme",handler="bills",topic="orders"} 8
+kafka_wasm_completed_before_total{tenant="acme",handler="bills",topic="orders"} 0
 kafka_wasm_retries_total{tenant="acme",handler="bills",topic="orders"} 0
 kafka_wasm_failures_total{tenant="acme",handler="bills",topic="orders",kind="trap"} 1
 kafka_wasm_failures_total{tenant="acme",handler="bills",topic="orders",kind="emit"} 0

@@ -44,6 +44,11 @@ fn lines() -> impl Strategy<Value = Vec<(&'static str, String)>> {
             };
             wait("retry.initial-ms", 100) <= wait("retry.max-ms", 10_000)
         })
+        .prop_filter("batches follow the order of a partition", |lines| {
+            let is_bulk = lines.iter().any(|(path, _)| path.starts_with("bulk."));
+            let ordering = lines.iter().find(|(path, _)| *path == "ordering");
+            !is_bulk || ordering.is_none_or(|(_, word)| word == "\"partition\"")
+        })
 }
 
 /// What the lines say, read back without the reader.
@@ -79,6 +84,17 @@ impl Naive<'_> {
                 Start::Latest
             } else {
                 Start::Earliest
+            },
+            ordering: match self.text("ordering", "").as_str() {
+                "key" => Ordering::Key,
+                "none" => Ordering::None,
+                _ => Ordering::Partition,
+            },
+            concurrency: match self.text("concurrency", "").parse() {
+                Ok(given) => Some(given),
+                Err(_) => ["key", "none"]
+                    .contains(&self.text("ordering", "").as_str())
+                    .then_some(16),
             },
             isolation: if self.text("isolation", "") == "record" {
                 Isolation::Record
