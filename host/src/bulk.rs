@@ -14,7 +14,7 @@ use crate::dead_letter::Reason;
 use crate::deliver::{Delivered, halt};
 use crate::flight::{Cargo, Started};
 use crate::guest::BulkOutcome;
-use crate::lane::{Lane, Stopped};
+use crate::lane::{Attempt, Lane, Stopped};
 use crate::outcome::{Ending, Failure, Settlement};
 
 /// What is left of a batch after an attempt.
@@ -32,7 +32,7 @@ pub(crate) async fn deliver_bulk(lane: &mut Lane, mut cargo: Cargo) -> Delivered
     let Some(handler) = lane.route() else {
         return Delivered::Unrouted(cargo);
     };
-    for attempt in 1.. {
+    for attempt in Attempt::all() {
         let left = match attempt_bulk(lane, &handler, &cargo).await {
             Err(Stopped) => return Delivered::Stopped,
             Ok(BulkOutcome::Handled { filtered, failed }) => {
@@ -85,7 +85,7 @@ async fn settle_whole(
     handler: &Deployed,
     cargo: Cargo,
     failure: &Failure,
-    attempt: u32,
+    attempt: Attempt,
 ) -> Result<Left, Stopped> {
     let settlement = {
         let topic = Arc::clone(lane.topic());
@@ -98,7 +98,7 @@ async fn settle_whole(
     };
     let reason = Reason {
         failure,
-        attempts: attempt,
+        attempts: attempt.number,
     };
     Ok(match settlement {
         Settlement::Retry { after } => Left::Again(cargo, after),
@@ -124,7 +124,7 @@ async fn settle_each(
     cargo: Cargo,
     filtered: &[usize],
     failed: Vec<(usize, Failure)>,
-    attempt: u32,
+    attempt: Attempt,
 ) -> Result<Left, Stopped> {
     let mut failed = failed.into_iter().peekable();
     let (mut good, mut dropped, mut bad) = (Cargo::new(), Cargo::new(), Vec::new());
@@ -151,7 +151,7 @@ async fn settle_failed(
     lane: &mut Lane,
     handler: &Deployed,
     failed: Vec<(Started, Failure)>,
-    attempt: u32,
+    attempt: Attempt,
 ) -> Result<Left, Stopped> {
     let topic = Arc::clone(lane.topic());
     let (mut again, mut wait) = (Cargo::new(), Duration::ZERO);
@@ -163,7 +163,7 @@ async fn settle_failed(
         };
         let reason = Reason {
             failure: &failure,
-            attempts: attempt,
+            attempts: attempt.number,
         };
         match settlement {
             Settlement::Retry { after } => {

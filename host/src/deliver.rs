@@ -12,25 +12,22 @@ use tokio::time::Instant;
 use crate::catalog::Deployed;
 use crate::dead_letter::Reason;
 use crate::flight::{Cargo, Started};
-use crate::lane::{Lane, Stopped};
+use crate::lane::{Attempt, Lane, Stopped};
 use crate::outcome::{Ending, Failure, Outcome, Settlement};
 
 /// A record on its way to its settlement, with what earlier attempts left.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) started: Started,
-    /// Attempts that failed.
-    pub(crate) attempts: u32,
-    /// When the first of them began.
-    pub(crate) since: Option<Instant>,
+    /// The attempt that failed last.
+    pub(crate) failed: Option<Attempt>,
 }
 
 impl From<Started> for Job {
     fn from(started: Started) -> Self {
         Self {
             started,
-            attempts: 0,
-            since: None,
+            failed: None,
         }
     }
 }
@@ -58,7 +55,7 @@ pub(crate) async fn deliver(lane: &mut Lane, job: Job) -> Delivered {
     let Ok(_permit) = lane.admit(&handler).await else {
         return Delivered::Stopped;
     };
-    let (started, attempt) = (job.started, job.attempts + 1);
+    let Job { started, failed } = job;
     let (failure, begun) = match attempt_one(lane, &handler, &started).await {
         Err(Stopped) => return Delivered::Stopped,
         Ok((Outcome::Handled, _)) => {
@@ -71,6 +68,7 @@ pub(crate) async fn deliver(lane: &mut Lane, job: Job) -> Delivered {
         }
         Ok((Outcome::Failed(failure), begun)) => (failure, begun),
     };
+    let attempt = Attempt::after(failed, begun);
     let settlement = {
         let topic = Arc::clone(lane.topic());
         let view = started.record.view(&topic);
@@ -81,8 +79,7 @@ pub(crate) async fn deliver(lane: &mut Lane, job: Job) -> Delivered {
         Ok(Settlement::Retry { after }) => {
             let job = Job {
                 started,
-                attempts: attempt,
-                since: job.since.or(Some(begun)),
+                failed: Some(attempt),
             };
             Delivered::Later(job, Instant::now() + after)
         }
@@ -93,7 +90,7 @@ pub(crate) async fn deliver(lane: &mut Lane, job: Job) -> Delivered {
         Ok(Settlement::DeadLetter) => {
             let reason = Reason {
                 failure: &failure,
-                attempts: attempt,
+                attempts: attempt.number,
             };
             lane.finish(&handler, started, Ending::DeadLettered, Some(reason))
                 .await;

@@ -13,6 +13,7 @@ mod masked;
 mod problem;
 mod reader;
 mod refusals;
+mod retry;
 pub mod schema;
 #[cfg(test)]
 mod tests;
@@ -27,8 +28,8 @@ pub use self::problem::Problem;
 pub(crate) use self::reader::{Reader, Text};
 use crate::ids::{GroupId, HandlerId, TopicName};
 use crate::policy::{
-    Backoff, BackoffKind, Bulk, CONCURRENCY, Isolation, Limits, OnExhausted, Ordering,
-    PatternError, RetryPolicy, Start, Subscription, TopicPattern,
+    Bulk, CONCURRENCY, Isolation, Limits, OnExhausted, Ordering, PatternError, RetryPolicy, Start,
+    Subscription, TopicPattern,
 };
 
 /// What the name of the default dead-letter topic ends with.
@@ -103,7 +104,7 @@ impl Manifest {
             _ => OnExhausted::DeadLetter,
         };
         let limits = limits(&mut reader);
-        let retry = retry(&mut reader);
+        let retry = retry::retry(&mut reader);
         let bulk = bulk(&mut reader, ordering);
         let config = reader.table(&keys::CONFIG);
         let kafka_consumer = reader.table(&keys::KAFKA_CONSUMER);
@@ -263,32 +264,6 @@ fn limits(reader: &mut Reader<'_>) -> Limits {
         in_flight_bytes: mebibytes(reader, &keys::IN_FLIGHT_MIB),
         outbox_records: count(reader, &keys::OUTBOX_RECORDS),
         outbox_bytes: mebibytes(reader, &keys::OUTBOX_MIB),
-    }
-}
-
-fn retry(reader: &mut Reader<'_>) -> RetryPolicy {
-    let kind = match reader.choice(&keys::BACKOFF) {
-        Some("fixed") => BackoffKind::Fixed,
-        _ => BackoffKind::Exponential,
-    };
-    let (initial_ms, max_ms) = (reader.whole(&keys::INITIAL_MS), reader.whole(&keys::MAX_MS));
-    if initial_ms > max_ms {
-        let what =
-            format!("expected at least retry.initial-ms, which is {initial_ms}, found {max_ms}");
-        let offset = reader
-            .offset(&keys::MAX_MS)
-            .or_else(|| reader.offset(&keys::INITIAL_MS));
-        reader.problem(&keys::MAX_MS, offset, &what);
-    }
-    RetryPolicy {
-        max_attempts: u32::try_from(reader.whole(&keys::MAX_ATTEMPTS)).unwrap_or(u32::MAX),
-        backoff: Backoff {
-            kind,
-            initial: Duration::from_millis(initial_ms),
-            max: Duration::from_millis(max_ms),
-            multiplier: reader.real(&keys::MULTIPLIER),
-            jitter: reader.real(&keys::JITTER),
-        },
     }
 }
 

@@ -4,8 +4,11 @@
 //! defaults stand here once; the manifest's table of keys takes them from here.
 //! **Invariant:** plain data: nothing here parses, waits or decides.
 
+mod retry;
+
 use std::time::Duration;
 
+pub use self::retry::{Backoff, BackoffKind, KindPolicy, RetryPolicy};
 use crate::ids::TopicName;
 pub use crate::pattern::{PatternError, TopicPattern};
 
@@ -129,71 +132,6 @@ impl Default for Limits {
     fn default() -> Self {
         Self::DEFAULT
     }
-}
-
-/// How often a failed record is tried and how long the host waits in between.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RetryPolicy {
-    /// Attempts in all, the first one included; at least 1.
-    pub max_attempts: u32,
-    /// The waits between them.
-    pub backoff: Backoff,
-}
-
-impl RetryPolicy {
-    /// What holds where the manifest says nothing.
-    pub const DEFAULT: Self = Self {
-        max_attempts: 5,
-        backoff: Backoff::DEFAULT,
-    };
-}
-
-impl Default for RetryPolicy {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}
-
-/// The wait before the next attempt.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Backoff {
-    /// Whether waits grow.
-    pub kind: BackoffKind,
-    /// The first wait.
-    pub initial: Duration,
-    /// The longest wait; never below `initial`.
-    pub max: Duration,
-    /// Factor from one wait to the next where waits grow; at least 1.
-    pub multiplier: f64,
-    /// Part of a wait that is left to chance, from 0 (none) to 1.
-    pub jitter: f64,
-}
-
-impl Backoff {
-    /// What holds where the manifest says nothing.
-    pub const DEFAULT: Self = Self {
-        kind: BackoffKind::Exponential,
-        initial: Duration::from_millis(100),
-        max: Duration::from_secs(10),
-        multiplier: 2.0,
-        jitter: 0.2,
-    };
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}
-
-/// Whether the waits of a [`Backoff`] grow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum BackoffKind {
-    /// Each wait is `multiplier` times the one before it.
-    #[default]
-    Exponential,
-    /// Every wait is `initial`.
-    Fixed,
 }
 
 /// When a batch for the bulk hook is full.

@@ -62,7 +62,7 @@ const DRAIN_TIMEOUT_MS: Key = Key {
         unit: "milliseconds",
         min: 0,
         max: 3_600_000,
-        default: DRAIN_TIMEOUT.as_secs() * 1000,
+        default: Some(DRAIN_TIMEOUT.as_secs() * 1000),
     },
     doc: "Time for finishing what is under way when the host is told to stop.",
 };
@@ -87,7 +87,7 @@ const INSTANCES: Key = Key {
         unit: "instances",
         min: 1,
         max: 100_000,
-        default: INSTANCES_MAX as u64,
+        default: Some(INSTANCES_MAX as u64),
     },
     doc: "Instances of components that may live at once.",
 };

@@ -95,7 +95,7 @@ fn describe(id: &HandlerId, loaded: &Loaded) -> String {
         manifest.dead_letter_topic,
         limits.memory_bytes >> 20,
         limits.deadline.as_millis(),
-        manifest.retry.max_attempts,
+        manifest.retry.base().max_attempts,
         limits.in_flight_records,
     )
 }

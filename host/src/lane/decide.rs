@@ -2,11 +2,41 @@
 
 use std::time::SystemTime;
 
+use tokio::time::Instant;
+
 use super::{Lane, Stopped, log_hook_failure};
 use crate::catalog::Deployed;
 use crate::outcome::{Failure, Settlement, Verdict};
 use crate::record::RecordView;
-use crate::settle::settle;
+use crate::settle::{Tried, settle};
+
+/// One attempt of a record or a batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attempt {
+    /// Which one it is, from 1.
+    pub(crate) number: u32,
+    /// When the first one began.
+    first_begun: Instant,
+}
+
+impl Attempt {
+    /// Returns the attempts of a delivery that begins now, one after the other.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        let first_begun = Instant::now();
+        (1..).map(move |number| Self {
+            number,
+            first_begun,
+        })
+    }
+
+    /// Returns the attempt that begins at `begun`, after the one that failed last, if any did.
+    pub(crate) fn after(last: Option<Self>, begun: Instant) -> Self {
+        Self {
+            number: last.map_or(0, |last| last.number) + 1,
+            first_begun: last.map_or(begun, |last| last.first_begun),
+        }
+    }
+}
 
 impl Lane {
     /// Decides about a failed attempt of one record, by its error hook where there is one.
@@ -14,21 +44,17 @@ impl Lane {
         &mut self,
         handler: &Deployed,
         failure: &Failure,
-        attempt: u32,
+        attempt: Attempt,
         record: &RecordView<'_>,
     ) -> Result<Settlement, Stopped> {
-        self.note_failure(handler, failure, attempt, record.offset);
+        self.note_failure(handler, failure, attempt.number, record.offset);
         let mut verdict = None;
         if handler.component.has_error_hook()
             && let Ok(instance) = self.lease(handler).await?
         {
+            let max_attempts = handler.manifest.retry.on(failure.kind).max_attempts;
             let answer = instance
-                .on_error(
-                    failure,
-                    attempt,
-                    handler.manifest.retry.max_attempts,
-                    record,
-                )
+                .on_error(failure, attempt.number, max_attempts, record)
                 .await;
             verdict = answer.and_then(|answer| log_hook_failure(handler, "on-error", answer));
         }
@@ -40,22 +66,22 @@ impl Lane {
         &mut self,
         handler: &Deployed,
         failure: &Failure,
-        attempt: u32,
+        attempt: Attempt,
         records: &[RecordView<'_>],
     ) -> Result<Settlement, Stopped> {
         self.note_failure(
             handler,
             failure,
-            attempt,
+            attempt.number,
             records.first().map_or(-1, |record| record.offset),
         );
         let mut verdict = None;
         if handler.component.has_bulk_error_hook()
             && let Ok(instance) = self.lease(handler).await?
         {
-            let max_attempts = handler.manifest.retry.max_attempts;
+            let max_attempts = handler.manifest.retry.on(failure.kind).max_attempts;
             let answer = instance
-                .on_bulk_error(failure, attempt, max_attempts, records)
+                .on_bulk_error(failure, attempt.number, max_attempts, records)
                 .await;
             verdict = answer.and_then(|answer| log_hook_failure(handler, "on-bulk-error", answer));
         }
@@ -66,13 +92,17 @@ impl Lane {
         &mut self,
         handler: &Deployed,
         failure: &Failure,
-        attempt: u32,
+        attempt: Attempt,
         verdict: Option<Verdict>,
     ) -> Settlement {
         let manifest = &handler.manifest;
+        let tried = Tried {
+            attempts: attempt.number,
+            age: attempt.first_begun.elapsed(),
+        };
         let settlement = settle(
             failure,
-            attempt,
+            tried,
             &manifest.retry,
             manifest.on_exhausted,
             verdict,

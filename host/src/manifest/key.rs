@@ -37,7 +37,14 @@ pub(crate) enum Kind {
         unit: &'static str,
         min: u64,
         max: u64,
-        default: u64,
+        default: Option<u64>,
+    },
+    /// A list of whole numbers, `unit` in the plural; `example` is the list as TOML has it.
+    Wholes {
+        unit: &'static str,
+        min: u64,
+        max: u64,
+        example: &'static str,
     },
     /// A number with or without a fraction.
     Real { min: f64, max: f64, default: f64 },
@@ -45,9 +52,19 @@ pub(crate) enum Kind {
     Flag { default: bool },
     /// A table of any keys; with `clients` they are librdkafka's, for these clients.
     Table { clients: Option<Clients> },
+    /// What another key may hold, and that one's value where it is left out.
+    Like { key: &'static Key },
 }
 
 impl Kind {
+    /// Returns what may stand there, with the other key's kind for [`Self::Like`].
+    pub(crate) fn held(&self) -> &Self {
+        match self {
+            Self::Like { key } => key.kind.held(),
+            own => own,
+        }
+    }
+
     /// Returns what was expected, for messages.
     pub(crate) fn expected(&self) -> String {
         match self {
@@ -65,9 +82,18 @@ impl Kind {
             Self::Whole { unit, min, max, .. } => {
                 format!("a whole number of {unit} from {min} to {max}")
             }
+            Self::Wholes {
+                unit,
+                min,
+                max,
+                example,
+            } => {
+                format!("a list of whole numbers of {unit} from {min} to {max} such as {example}")
+            }
             Self::Real { min, max, .. } => format!("a number from {min} to {max}"),
             Self::Flag { .. } => "true or false".to_owned(),
             Self::Table { .. } => "a table".to_owned(),
+            Self::Like { key } => key.kind.expected(),
         }
     }
 
@@ -79,10 +105,17 @@ impl Kind {
                 .first()
                 .map(|word| format!("`\"{word}\"`"))
                 .unwrap_or_default(),
-            Self::Whole { default, .. } => format!("`{default}`"),
+            Self::Whole {
+                default: Some(default),
+                ..
+            } => format!("`{default}`"),
             Self::Real { default, .. } => format!("`{default:?}`"),
             Self::Flag { default } => format!("`{default}`"),
-            Self::Texts { .. } | Self::Table { .. } => String::new(),
+            Self::Like { key } => format!("that of `{}`", key.path),
+            Self::Texts { .. }
+            | Self::Whole { default: None, .. }
+            | Self::Wholes { .. }
+            | Self::Table { .. } => String::new(),
         }
     }
 }
@@ -93,6 +126,11 @@ impl Key {
         self.path
             .rsplit_once('.')
             .map_or(self.path, |(_, name)| name)
+    }
+
+    /// Returns the path of the table that the key stands in; empty for the file itself.
+    pub(crate) fn around(&self) -> &'static str {
+        self.path.rsplit_once('.').map_or("", |(around, _)| around)
     }
 
     /// Returns the path within the table `around`, if it lies there; the empty table holds everything.

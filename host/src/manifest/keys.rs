@@ -4,11 +4,13 @@
 //! come from `policy.rs`.
 //! **Invariant:** every key that the manifest reads is in [`KEYS`], once.
 
+pub(crate) mod retry;
+
 use std::time::Duration;
 
 use crate::manifest::kafka::Clients;
 use crate::manifest::key::{Key, Kind};
-use crate::policy::{self, Backoff, Bulk, Limits, RetryPolicy};
+use crate::policy::{Bulk, Limits};
 
 const MIB: usize = 1 << 20;
 /// An hour in milliseconds: longer deadlines are mistakes of units.
@@ -16,38 +18,64 @@ const HOUR_MS: u64 = 3_600_000;
 /// A day in milliseconds.
 const DAY_MS: u64 = 86_400_000;
 
+/// Lists keys, and between them those of tables like `[retry]`.
+macro_rules! list {
+    ([$($before:ident,)*] [$($table:path,)*] [$($after:ident,)*]) => {
+        &[
+            $(&$before,)*
+            $(
+                &$table.max_attempts,
+                &$table.max_age_ms,
+                &$table.backoff,
+                &$table.initial_ms,
+                &$table.max_ms,
+                &$table.multiplier,
+                &$table.jitter,
+                &$table.delays_ms,
+            )*
+            $(&$after,)*
+        ]
+    };
+}
+
 /// All keys, in the order of the documentation.
-pub(crate) static KEYS: &[&Key] = &[
-    &COMPONENT,
-    &TOPICS,
-    &PATTERN,
-    &REGEX,
-    &GROUP,
-    &START,
-    &ORDERING,
-    &CONCURRENCY,
-    &ISOLATION,
-    &DEAD_LETTER_TOPIC,
-    &ON_EXHAUSTED,
-    &MEMORY_MIB,
-    &DEADLINE_MS,
-    &IN_FLIGHT_RECORDS,
-    &IN_FLIGHT_MIB,
-    &OUTBOX_RECORDS,
-    &OUTBOX_MIB,
-    &MAX_ATTEMPTS,
-    &BACKOFF,
-    &INITIAL_MS,
-    &MAX_MS,
-    &MULTIPLIER,
-    &JITTER,
-    &BULK_RECORDS,
-    &BULK_BYTES,
-    &BULK_WAIT_MS,
-    &CONFIG,
-    &KAFKA_CONSUMER,
-    &KAFKA_PRODUCER,
-];
+pub(crate) static KEYS: &[&Key] = list!(
+    [
+        COMPONENT,
+        TOPICS,
+        PATTERN,
+        REGEX,
+        GROUP,
+        START,
+        ORDERING,
+        CONCURRENCY,
+        ISOLATION,
+        DEAD_LETTER_TOPIC,
+        ON_EXHAUSTED,
+        MEMORY_MIB,
+        DEADLINE_MS,
+        IN_FLIGHT_RECORDS,
+        IN_FLIGHT_MIB,
+        OUTBOX_RECORDS,
+        OUTBOX_MIB,
+    ]
+    [
+        retry::RETRY,
+        retry::ON_RETRY,
+        retry::ON_OTHER,
+        retry::ON_TRAP,
+        retry::ON_DEADLINE,
+        retry::ON_MEMORY,
+    ]
+    [
+        BULK_RECORDS,
+        BULK_BYTES,
+        BULK_WAIT_MS,
+        CONFIG,
+        KAFKA_CONSUMER,
+        KAFKA_PRODUCER,
+    ]
+);
 
 pub(crate) const COMPONENT: Key = Key {
     path: "component",
@@ -110,10 +138,10 @@ pub(crate) const CONCURRENCY: Key = Key {
         unit: "instances",
         min: 1,
         max: 10_000,
-        default: policy::CONCURRENCY as u64,
+        default: None,
     },
-    doc: "Instances of the component that one host runs at once. With `ordering = \"partition\"` and without this key \
-          the partitions are the only bound.",
+    doc: "Instances of the component that one host runs at once. Left out, it is 16, and with \
+          `ordering = \"partition\"` one for each partition.",
 };
 pub(crate) const ISOLATION: Key = Key {
     path: "isolation",
@@ -146,7 +174,7 @@ pub(crate) const MEMORY_MIB: Key = Key {
         unit: "MiB",
         min: 1,
         max: 4096,
-        default: (Limits::DEFAULT.memory_bytes / MIB) as u64,
+        default: Some((Limits::DEFAULT.memory_bytes / MIB) as u64),
     },
     doc: "Linear memory of one instance.",
 };
@@ -156,7 +184,7 @@ pub(crate) const DEADLINE_MS: Key = Key {
         unit: "milliseconds",
         min: 1,
         max: HOUR_MS,
-        default: millis(Limits::DEFAULT.deadline),
+        default: Some(millis(Limits::DEFAULT.deadline)),
     },
     doc: "Time that one call of the component may take.",
 };
@@ -166,7 +194,7 @@ pub(crate) const IN_FLIGHT_RECORDS: Key = Key {
         unit: "records",
         min: 1,
         max: 100_000,
-        default: Limits::DEFAULT.in_flight_records as u64,
+        default: Some(Limits::DEFAULT.in_flight_records as u64),
     },
     doc: "Records per partition that are taken up and whose outputs Kafka has not acknowledged yet.",
 };
@@ -176,7 +204,7 @@ pub(crate) const IN_FLIGHT_MIB: Key = Key {
         unit: "MiB",
         min: 1,
         max: 1024,
-        default: (Limits::DEFAULT.in_flight_bytes / MIB) as u64,
+        default: Some((Limits::DEFAULT.in_flight_bytes / MIB) as u64),
     },
     doc: "Size of these records and their outputs, per partition.",
 };
@@ -186,7 +214,7 @@ pub(crate) const OUTBOX_RECORDS: Key = Key {
         unit: "records",
         min: 1,
         max: 1_000_000,
-        default: Limits::DEFAULT.outbox_records as u64,
+        default: Some(Limits::DEFAULT.outbox_records as u64),
     },
     doc: "Records that one call may emit.",
 };
@@ -196,65 +224,9 @@ pub(crate) const OUTBOX_MIB: Key = Key {
         unit: "MiB",
         min: 1,
         max: 1024,
-        default: (Limits::DEFAULT.outbox_bytes / MIB) as u64,
+        default: Some((Limits::DEFAULT.outbox_bytes / MIB) as u64),
     },
     doc: "Size of what one call may emit.",
-};
-
-pub(crate) const MAX_ATTEMPTS: Key = Key {
-    path: "retry.max-attempts",
-    kind: Kind::Whole {
-        unit: "attempts",
-        min: 1,
-        max: 1_000_000,
-        default: RetryPolicy::DEFAULT.max_attempts as u64,
-    },
-    doc: "Attempts for one record, the first one included.",
-};
-pub(crate) const BACKOFF: Key = Key {
-    path: "retry.backoff",
-    kind: Kind::Choice {
-        words: &["exponential", "fixed"],
-    },
-    doc: "Whether the waits between attempts grow.",
-};
-pub(crate) const INITIAL_MS: Key = Key {
-    path: "retry.initial-ms",
-    kind: Kind::Whole {
-        unit: "milliseconds",
-        min: 0,
-        max: DAY_MS,
-        default: millis(Backoff::DEFAULT.initial),
-    },
-    doc: "The first wait; every wait where `backoff` is `fixed`.",
-};
-pub(crate) const MAX_MS: Key = Key {
-    path: "retry.max-ms",
-    kind: Kind::Whole {
-        unit: "milliseconds",
-        min: 0,
-        max: DAY_MS,
-        default: millis(Backoff::DEFAULT.max),
-    },
-    doc: "The longest wait.",
-};
-pub(crate) const MULTIPLIER: Key = Key {
-    path: "retry.multiplier",
-    kind: Kind::Real {
-        min: 1.0,
-        max: 100.0,
-        default: Backoff::DEFAULT.multiplier,
-    },
-    doc: "Factor from one wait to the next.",
-};
-pub(crate) const JITTER: Key = Key {
-    path: "retry.jitter",
-    kind: Kind::Real {
-        min: 0.0,
-        max: 1.0,
-        default: Backoff::DEFAULT.jitter,
-    },
-    doc: "Part of each wait that is left to chance, so that records that failed together do not return together.",
 };
 
 pub(crate) const BULK_RECORDS: Key = Key {
@@ -263,7 +235,7 @@ pub(crate) const BULK_RECORDS: Key = Key {
         unit: "records",
         min: 1,
         max: 100_000,
-        default: Bulk::DEFAULT.max_records as u64,
+        default: Some(Bulk::DEFAULT.max_records as u64),
     },
     doc: "Records in one batch of the bulk hook.",
 };
@@ -273,7 +245,7 @@ pub(crate) const BULK_BYTES: Key = Key {
         unit: "bytes",
         min: 1,
         max: 1 << 30,
-        default: Bulk::DEFAULT.max_bytes as u64,
+        default: Some(Bulk::DEFAULT.max_bytes as u64),
     },
     doc: "Size of one batch; a single larger record makes a batch of its own.",
 };
@@ -283,7 +255,7 @@ pub(crate) const BULK_WAIT_MS: Key = Key {
         unit: "milliseconds",
         min: 0,
         max: 600_000,
-        default: millis(Bulk::DEFAULT.max_wait),
+        default: Some(millis(Bulk::DEFAULT.max_wait)),
     },
     doc: "Time that the first record of a batch waits for more.",
 };

@@ -123,34 +123,58 @@ impl<'t> Reader<'t> {
     where
         T: std::str::FromStr<Err: std::fmt::Display> + PartialEq + std::fmt::Display,
     {
+        self.items(key, |item, list: &[T]| {
+            match item.as_str().map(str::parse::<T>) {
+                None => Err(format!("expected a text, found {}", found(item))),
+                Some(Err(error)) => Err(error.to_string()),
+                Some(Ok(value)) if list.contains(&value) => {
+                    Err(format!("{value} is in the list twice"))
+                }
+                Some(Ok(value)) => Ok(value),
+            }
+        })
+    }
+
+    /// Reads a list of whole numbers; refuses an empty list.
+    pub(crate) fn wholes(&mut self, key: &'static Key) -> Option<Vec<u64>> {
+        let Kind::Wholes { unit, min, max, .. } = *key.kind.held() else {
+            return None;
+        };
+        self.items(key, |item, _| {
+            whole_in(item, min, max).ok_or_else(|| {
+                format!(
+                    "expected a whole number of {unit} from {min} to {max}, found {}",
+                    found(item)
+                )
+            })
+        })
+    }
+
+    /// Reads a list by its items; `read` is handed each with those before it, and says what is wrong with it.
+    fn items<T>(
+        &mut self,
+        key: &'static Key,
+        read: impl Fn(&DeValue<'t>, &[T]) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
         let value = self.value(key.path)?;
         let offset = value.span().start;
         let Some(items) = value.get_ref().as_array() else {
             self.mismatch(key, "");
             return None;
         };
-        let (mut list, mut wrong) = (Vec::<T>::new(), Vec::new());
+        let (mut list, mut wrong) = (Vec::new(), Vec::new());
         for (at, item) in items.iter().enumerate() {
-            let fault = match item.get_ref().as_str().map(str::parse::<T>) {
-                None => format!("expected a text, found {}", found(item.get_ref())),
-                Some(Err(error)) => error.to_string(),
-                Some(Ok(value)) if list.contains(&value) => format!("{value} is in the list twice"),
-                Some(Ok(value)) => {
-                    list.push(value);
-                    continue;
+            match read(item.get_ref(), &list) {
+                Ok(value) => list.push(value),
+                Err(fault) => {
+                    wrong.push((item.span().start, format!("{}[{at}]: {fault}", key.path)));
                 }
-            };
-            wrong.push((item.span().start, format!("{}[{at}]: {fault}", key.path)));
+            }
         }
         if items.is_empty() {
-            wrong.push((
-                offset,
-                format!(
-                    "{}: the list is empty, expected {}",
-                    key.path,
-                    key.kind.expected()
-                ),
-            ));
+            let (path, expected) = (key.path, key.kind.expected());
+            let what = format!("{path}: the list is empty, expected {expected}");
+            wrong.push((offset, what));
         }
         let fine = wrong.is_empty();
         for (offset, what) in wrong {
@@ -161,7 +185,7 @@ impl<'t> Reader<'t> {
 
     /// Reads one of the words of the key.
     pub(crate) fn choice(&mut self, key: &'static Key) -> Option<&'static str> {
-        let Kind::Choice { words } = key.kind else {
+        let Kind::Choice { words } = *key.kind.held() else {
             return None;
         };
         let value = self.value(key.path)?.get_ref();
@@ -183,37 +207,30 @@ impl<'t> Reader<'t> {
 
     /// Reads a whole number, or takes its default.
     pub(crate) fn whole(&mut self, key: &'static Key) -> u64 {
-        let Kind::Whole { default, .. } = key.kind else {
+        let Kind::Whole { min, default, .. } = key.kind else {
             return 0;
         };
-        self.whole_given(key).unwrap_or(default)
+        self.whole_given(key).or(default).unwrap_or(min)
     }
 
     /// Reads a whole number that may be left out.
     pub(crate) fn whole_given(&mut self, key: &'static Key) -> Option<u64> {
-        let Kind::Whole { min, max, .. } = key.kind else {
+        let Kind::Whole { min, max, .. } = *key.kind.held() else {
             return None;
         };
-        let number = match self.value(key.path)?.get_ref() {
-            DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
-            _ => None,
-        };
-        let number = number.filter(|number| (min..=max).contains(number));
+        let number = whole_in(self.value(key.path)?.get_ref(), min, max);
         if number.is_none() {
             self.mismatch(key, "");
         }
         number
     }
 
-    /// Reads a number with or without a fraction, or takes its default.
-    pub(crate) fn real(&mut self, key: &'static Key) -> f64 {
-        let Kind::Real { min, max, default } = key.kind else {
-            return 0.0;
+    /// Reads a number with or without a fraction that may be left out.
+    pub(crate) fn real_given(&mut self, key: &'static Key) -> Option<f64> {
+        let Kind::Real { min, max, .. } = *key.kind.held() else {
+            return None;
         };
-        let Some(value) = self.value(key.path) else {
-            return default;
-        };
-        let number = match value.get_ref() {
+        let number = match self.value(key.path)?.get_ref() {
             DeValue::Float(number) => number.as_str().parse::<f64>().ok(),
             DeValue::Integer(number) if number.radix() == 10 => number.as_str().parse::<f64>().ok(),
             _ => None,
@@ -223,7 +240,7 @@ impl<'t> Reader<'t> {
         if number.is_none() {
             self.mismatch(key, "");
         }
-        number.unwrap_or(default)
+        number
     }
 
     /// Reads `true` or `false`.
@@ -368,10 +385,20 @@ impl<'t> Reader<'t> {
             });
         }
         let own = name.to_lowercase().replace('_', "-");
-        self.keys
-            .iter()
-            .find(|key| key.name() == own)
-            .map(|key| key.path.to_owned())
+        let elsewhere = self.keys.iter().find(|key| key.name() == own);
+        elsewhere
+            .map(|key| key.path)
+            .or_else(|| self.further_in(&own, around))
+            .map(str::to_owned)
+    }
+
+    /// Returns the table of this name that is further in than was written: `[retry.on.trap]` for `[retry.trap]`.
+    fn further_in(&self, name: &str, around: &str) -> Option<&'static str> {
+        let end = format!(".{name}");
+        let keys = self.keys.iter().filter(|_| !around.is_empty());
+        keys.filter(|key| key.within(around).is_some())
+            .map(|key| key.around())
+            .find(|table| table.ends_with(&end))
     }
 
     /// Returns the names that may stand in a table, once each.
@@ -385,4 +412,13 @@ impl<'t> Reader<'t> {
         }
         names
     }
+}
+
+/// Returns the number that a value is, if it is whole and in the range.
+fn whole_in(value: &DeValue<'_>, min: u64, max: u64) -> Option<u64> {
+    let number = match value {
+        DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
+        _ => None,
+    };
+    number.filter(|number| (min..=max).contains(number))
 }

@@ -14,6 +14,9 @@ use crate::settings;
 /// Returns the JSON Schema (draft 2020-12) of `handler.toml`.
 pub fn json_schema() -> Value {
     let mut schema = table_schema(keys::KEYS, "");
+    if let Some(Value::Object(retry)) = schema.pointer_mut("/properties/retry") {
+        retry.extend(list_schema());
+    }
     let ways = ["topics", "pattern", "regex"].map(|way| json!({ "required": [way] }));
     if let Value::Object(object) = &mut schema {
         object.insert("oneOf".to_owned(), json!(ways));
@@ -43,7 +46,16 @@ pub fn settings_markdown() -> String {
 
 fn table_of(keys: &[&Key]) -> String {
     let mut out = String::from("| key | value | default | meaning |\n| --- | --- | --- | --- |\n");
+    let mut tables_shown = Vec::new();
     for key in keys {
+        if let Kind::Like { key: other } = key.kind {
+            let tables = alike(keys, other.around());
+            if !tables_shown.contains(&other.around()) {
+                tables_shown.push(other.around());
+                out.push_str(&row_of_tables(&tables, other.around()));
+            }
+            continue;
+        }
         let (expected, default) = (
             key.kind.expected().replace('|', "\\|"),
             key.kind.default_text(),
@@ -56,6 +68,44 @@ fn table_of(keys: &[&Key]) -> String {
         );
     }
     out
+}
+
+/// A list of waits and the word "list" go together. A table for a kind of failures may have either from `[retry]`.
+fn list_schema() -> Map<String, Value> {
+    let is_list =
+        json!({ "required": ["backoff"], "properties": { "backoff": { "const": "list" } } });
+    [
+        ("if", is_list),
+        ("then", json!({ "required": ["delays-ms"] })),
+        ("else", json!({ "properties": { "delays-ms": false } })),
+    ]
+    .map(|(keyword, schema)| (keyword.to_owned(), schema))
+    .into_iter()
+    .collect()
+}
+
+/// Returns the tables whose keys are like those of the table `original`, in their order.
+fn alike(keys: &[&Key], original: &str) -> Vec<&'static str> {
+    let mut tables = Vec::new();
+    for key in keys {
+        if let Kind::Like { key: other } = key.kind
+            && other.around() == original
+            && !tables.contains(&key.around())
+        {
+            tables.push(key.around());
+        }
+    }
+    tables
+}
+
+/// One row for tables that have the keys of `original` again: key by key they would hide the rest of the page.
+fn row_of_tables(tables: &[&str], original: &str) -> String {
+    let names: Vec<String> = tables.iter().map(|table| format!("`[{table}]`")).collect();
+    format!(
+        "| {} | tables with the keys of `[{original}]` | each key that of `[{original}]` | {} |\n",
+        names.join(", "),
+        keys::retry::ON_DOC,
+    )
 }
 
 /// Returns the schema of one table: its own keys, and the tables in it.
@@ -96,13 +146,22 @@ fn value_schema(key: &Key) -> Value {
         } => {
             json!({ "type": "integer", "minimum": min, "maximum": max, "default": default })
         }
+        Kind::Wholes { min, max, .. } => {
+            let items = json!({ "type": "integer", "minimum": min, "maximum": max });
+            json!({ "type": "array", "items": items, "minItems": 1 })
+        }
         Kind::Real { min, max, default } => {
             json!({ "type": "number", "minimum": min, "maximum": max, "default": default })
         }
         Kind::Flag { default } => json!({ "type": "boolean", "default": default }),
         Kind::Table { clients } => settings_schema(clients),
+        Kind::Like { key } => value_schema(key),
     };
     if let Value::Object(object) = &mut schema {
+        let has_default = object.get("default").is_some_and(|value| !value.is_null());
+        if !has_default || matches!(key.kind, Kind::Like { .. }) {
+            object.remove("default");
+        }
         object.insert("description".to_owned(), json!(description(key)));
     }
     schema
@@ -136,9 +195,13 @@ fn setting_schema() -> Value {
 fn description(key: &Key) -> String {
     let text = key.doc.replace('`', "");
     match key.kind {
-        Kind::Whole { unit, .. } => format!("{text} In {unit}."),
+        Kind::Whole { unit, .. } | Kind::Wholes { unit, .. } => format!("{text} In {unit}."),
         Kind::Text { default, .. } if !default.is_empty() => {
             format!("{text} Default: {}.", default.replace('`', ""))
+        }
+        Kind::Like { key: other } => {
+            let default = key.kind.default_text().replace('`', "");
+            format!("{} Default: {default}.", description(other))
         }
         _ => text,
     }
@@ -225,15 +288,46 @@ mod tests {
     }
 
     #[test]
+    fn a_key_of_a_kind_of_failures_has_the_range_of_the_key_that_it_follows() {
+        let schema = json_schema();
+        let retry = schema.pointer("/properties/retry/properties").unwrap();
+        assert_eq!(
+            retry["on"]["properties"]["trap"]["properties"]["jitter"],
+            json!({
+                "type": "number", "minimum": 0.0, "maximum": 1.0,
+                "description": "Part of each wait that is left to chance, so that records that failed together do not \
+                                return together. Default: that of retry.jitter.",
+            })
+        );
+        assert_eq!(retry["jitter"]["default"], json!(0.2));
+        assert!(retry["max-age-ms"].get("default").is_none());
+        assert_eq!(
+            retry["delays-ms"]["items"],
+            json!({ "type": "integer", "minimum": 0, "maximum": 86_400_000 })
+        );
+        let rule = schema.pointer("/properties/retry/then").unwrap();
+        assert_eq!(rule, &json!({ "required": ["delays-ms"] }));
+    }
+
+    #[test]
     fn the_table_has_a_row_of_four_cells_for_every_key() {
         for (table, keys) in [
             (markdown(), keys::KEYS),
             (settings_markdown(), settings::KEYS),
         ] {
             let rows: Vec<&str> = table.lines().skip(2).collect();
-            assert_eq!(rows.len(), keys.len());
-            for (row, key) in rows.iter().zip(keys) {
-                assert!(row.starts_with(&format!("| `{}` | ", key.path)), "{row}");
+            let mut left = rows.iter();
+            for key in keys {
+                if let Kind::Like { .. } = key.kind {
+                    let table = format!("`[{}]`", key.around());
+                    let shown = rows.iter().filter(|row| row.contains(&table)).count();
+                    assert_eq!(shown, 1, "{table}");
+                } else {
+                    let start = format!("| `{}` | ", key.path);
+                    assert!(left.any(|row| row.starts_with(&start)), "{start}");
+                }
+            }
+            for row in rows {
                 assert_eq!(row.replace("\\|", "").matches('|').count(), 5, "{row}");
             }
         }

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use kafka_wasm_host::outcome::FailureKind;
-use kafka_wasm_host::policy::{Backoff, BackoffKind, OnExhausted, RetryPolicy};
+use kafka_wasm_host::policy::{Backoff, BackoffKind, KindPolicy, OnExhausted, RetryPolicy};
 
 use super::dice::Dice;
 
@@ -84,16 +84,40 @@ fn log(dice: &mut Dice, trouble_percent: usize) -> Vec<(i64, Nature)> {
     records
 }
 
+/// The same for all kinds of failures, or another policy for one or two of them.
 fn retry(dice: &mut Dice) -> RetryPolicy {
+    let mut policy = RetryPolicy::new(kind_policy(dice));
+    for _ in 0..dice.pick(&[0, 0, 1, 2]) {
+        policy = policy.with(dice.pick(&FailureKind::ALL), kind_policy(dice));
+    }
+    policy
+}
+
+fn kind_policy(dice: &mut Dice) -> KindPolicy {
     let initial_ms = dice.between(1, 200) as u64;
-    RetryPolicy {
+    let has_max_age = dice.chance(30);
+    let max_age = Duration::from_millis(dice.between(1, 3000) as u64);
+    KindPolicy {
         max_attempts: dice.between(1, 5) as u32,
+        max_age: has_max_age.then_some(max_age),
         backoff: Backoff {
-            kind: dice.pick(&[BackoffKind::Exponential, BackoffKind::Fixed]),
+            kind: backoff_kind(dice),
             initial: Duration::from_millis(initial_ms),
             max: Duration::from_millis(initial_ms * dice.between(1, 8) as u64),
             multiplier: 2.0,
             jitter: dice.pick(&[0.0, 0.2, 1.0]),
         },
+    }
+}
+
+fn backoff_kind(dice: &mut Dice) -> BackoffKind {
+    match dice.below(4) {
+        0 => BackoffKind::Exponential,
+        1 => BackoffKind::Fixed,
+        2 => BackoffKind::Fibonacci,
+        _ => {
+            let delays = (0..dice.between(1, 3)).map(|_| dice.between(0, 1000) as u64);
+            BackoffKind::List(delays.map(Duration::from_millis).collect())
+        }
     }
 }

@@ -18,6 +18,7 @@ pub(super) enum Bug {
     ForgetsARefusal,
     GoesOnDuringARetry,
     RetriesAtOnce,
+    ForgetsTheAge,
     ServesAfterARevocation,
     IgnoresTheLimit,
     EndsUncounted,

@@ -4,10 +4,11 @@
 //! **Invariant:** does nothing but in [`Task::advance`] and [`Task::landed`], so a crash may fall between any two.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use kafka_wasm_host::outbox::Outbox;
-use kafka_wasm_host::outcome::{Ending, Failure, Outcome, Settlement};
-use kafka_wasm_host::settle::{exhausted, settle};
+use kafka_wasm_host::outcome::{Ending, Failure, FailureKind, Outcome, Settlement, Verdict};
+use kafka_wasm_host::settle::{Tried, exhausted, settle};
 use kafka_wasm_host::watermark::{Ticket, Watermark};
 
 use super::broker::{Epoch, Place};
@@ -20,6 +21,8 @@ use super::truth::{Claim, Held, hold};
 struct Started {
     ticket: Ticket,
     place: Place,
+    /// When the first attempt began.
+    first_ms: u64,
 }
 
 /// Where the record at hand is.
@@ -189,13 +192,17 @@ impl Task {
         let started = Started {
             ticket: self.watermark.start(log.records[self.next].0),
             place: (self.partition, self.next),
+            first_ms: scene.now_ms,
         };
         self.next += 1;
         self.revision = scene.revision;
         self.enter(scene, started, 1)
     }
 
-    fn enter(&mut self, scene: &mut Scene, started: Started, attempt: u32) -> Held {
+    fn enter(&mut self, scene: &mut Scene, mut started: Started, attempt: u32) -> Held {
+        if attempt == 1 {
+            started.first_ms = scene.now_ms;
+        }
         scene.say(|| {
             format!(
                 "epoch {}: {:?} enters, attempt {attempt}",
@@ -237,22 +244,7 @@ impl Task {
             self.outbox.clear();
         }
         let verdict = guest::on_error(scene, &mut self.outbox, attempt);
-        let (retry, on_exhausted) = (scene.scenario.retry, scene.scenario.on_exhausted);
-        let settlement = settle(
-            failure,
-            attempt,
-            &retry,
-            on_exhausted,
-            verdict,
-            scene.dice.unit(),
-        );
-        let decided = (failure, attempt, verdict);
-        scene.truth.decided(
-            (self.epoch, started.place),
-            decided,
-            settlement,
-            scene.now_ms,
-        )?;
+        let settlement = self.decide(scene, started, (failure, attempt, verdict))?;
         match settlement {
             Settlement::Retry { after } => {
                 self.outbox.clear();
@@ -277,6 +269,45 @@ impl Task {
                 Ok(())
             }
         }
+    }
+
+    /// Lets the product decide about a failed attempt.
+    fn decide(
+        &self,
+        scene: &mut Scene,
+        started: Started,
+        (failure, attempt, verdict): (&Failure, u32, Option<Verdict>),
+    ) -> Held<Settlement> {
+        let age_ms = match scene.bug {
+            Some(Bug::ForgetsTheAge) => 0,
+            _ => scene.now_ms - started.first_ms,
+        };
+        let tried = Tried {
+            attempts: attempt,
+            age: Duration::from_millis(age_ms),
+        };
+        let (retry, on_exhausted) = (&scene.scenario.retry, scene.scenario.on_exhausted);
+        let attempts_max = retry.on(failure.kind).max_attempts;
+        let unit = scene.dice.unit();
+        let settlement = settle(failure, tried, retry, on_exhausted, verdict, unit);
+        scene.truth.decided(
+            (self.epoch, started.place),
+            (failure, attempt, verdict),
+            settlement,
+            scene.now_ms,
+        )?;
+        let wanted_again = match verdict {
+            Some(verdict) => verdict == Verdict::Retry,
+            None => failure.kind != FailureKind::Reject,
+        };
+        if wanted_again && !matches!(settlement, Settlement::Retry { .. }) {
+            scene.note(if attempt < attempts_max {
+                "no time was left"
+            } else {
+                "no attempt was left"
+            });
+        }
+        Ok(settlement)
     }
 
     /// Sends a settled record's outputs on their way, or completes it where it has none.

@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use kafka_wasm_host::outcome::{Ending, Failure, FailureKind, Settlement, Verdict};
-use kafka_wasm_host::policy::{OnExhausted, RetryPolicy};
+use kafka_wasm_host::policy::{Backoff, BackoffKind, OnExhausted, RetryPolicy};
 
 use super::broker::{Epoch, Place};
 use super::scenario::Scenario;
@@ -85,6 +85,8 @@ struct Assigned {
     open: usize,
     /// The record that shall be tried again, and the earliest time.
     again: Option<(usize, u64)>,
+    /// When the first attempt of the record at hand began.
+    first_ms: u64,
 }
 
 /// The end of a record's life, as soon as its outputs are written.
@@ -125,7 +127,7 @@ impl Truth {
         Self {
             is_graceful: scenario.is_graceful,
             in_flight_max: scenario.in_flight_max,
-            retry: scenario.retry,
+            retry: scenario.retry.clone(),
             on_exhausted: scenario.on_exhausted,
             offsets,
             fates: logs
@@ -150,6 +152,7 @@ impl Truth {
             highest: None,
             open: 0,
             again: None,
+            first_ms: 0,
         });
         self.epochs.len() - 1
     }
@@ -176,7 +179,9 @@ impl Truth {
         now_ms: u64,
     ) -> Held {
         let (partition, index) = place;
-        let (max, attempts) = (self.in_flight_max, self.retry.max_attempts);
+        let kinds = FailureKind::ALL.iter();
+        let most = kinds.map(|kind| self.retry.on(*kind).max_attempts).max();
+        let (max, attempts) = (self.in_flight_max, most.unwrap_or(0));
         let fate = self.fates[partition][index].clone();
         let assigned = self.alive(epoch, "its guest is called")?;
         hold(Claim::Order, assigned.inside.is_none(), || {
@@ -185,6 +190,9 @@ impl Truth {
         hold(Claim::Policy, attempt <= attempts, || {
             format!("{place:?}: attempt {attempt} of {attempts}")
         })?;
+        if attempt == 1 {
+            assigned.first_ms = now_ms;
+        }
         if let Some((again, from_ms)) = assigned.again.take() {
             hold(Claim::Order, again == index, || {
                 format!("{place:?} overtakes {again} that is tried again")
@@ -234,7 +242,10 @@ impl Truth {
         settlement: Settlement,
         now_ms: u64,
     ) -> Held {
-        let (retry, on_exhausted) = (self.retry, self.on_exhausted);
+        let (retry, on_exhausted) = (self.retry.on(failure.kind), self.on_exhausted);
+        let age = Duration::from_millis(now_ms - self.epochs[epoch].first_ms);
+        let (shortest, longest) = pace(&retry.backoff, failure, attempt);
+        let is_in_time = |wait| retry.max_age.is_none_or(|max_age| age + wait <= max_age);
         let is_refused_for_good = failure.kind == FailureKind::Reject && verdict.is_none();
         let is_right = match (verdict, settlement) {
             (Some(Verdict::Resume), settlement) => settlement == Settlement::Skip,
@@ -242,9 +253,15 @@ impl Truth {
             (Some(Verdict::Halt), settlement) => settlement == Settlement::Halt,
             (None, settlement) if is_refused_for_good => settlement == Settlement::DeadLetter,
             (_, Settlement::Retry { after }) => {
-                attempt < retry.max_attempts && self.is_pace(failure, after)
+                attempt < retry.max_attempts
+                    && (shortest..=longest).contains(&after)
+                    && is_in_time(after)
             }
-            (_, settlement) => attempt == retry.max_attempts && is_last(on_exhausted, settlement),
+            (_, settlement) => {
+                // Where chance has a part in the wait, a shorter one may have been in time.
+                let is_over = attempt >= retry.max_attempts || !is_in_time(longest);
+                is_over && is_last(on_exhausted, settlement)
+            }
         };
         hold(Claim::Policy, is_right, || {
             format!(
@@ -257,17 +274,6 @@ impl Truth {
             self.epochs[epoch].again = Some((place.1, earliest_ms));
         }
         Ok(())
-    }
-
-    /// Whether a wait is the guest's wish, or else between the shortest and the longest of the policy.
-    fn is_pace(&self, failure: &Failure, after: Duration) -> bool {
-        let backoff = self.retry.backoff;
-        let shortest = backoff.initial.mul_f64(1.0 - backoff.jitter);
-        failure
-            .retry_after
-            .map_or(shortest <= after && after <= backoff.max, |wish| {
-                after == wish
-            })
     }
 
     /// A record is settled, with so many outputs on their way; returns the flight's number.
@@ -374,6 +380,25 @@ impl Truth {
             })?;
         }
         Ok(())
+    }
+}
+
+/// The shortest and the longest wait: both are the guest's wish, if it has one.
+fn pace(backoff: &Backoff, failure: &Failure, attempt: u32) -> (Duration, Duration) {
+    let (low, high) = (1.0 - backoff.jitter, 1.0 + backoff.jitter);
+    match (failure.retry_after, &backoff.kind) {
+        (Some(wish), _) => (wish, wish),
+        (None, BackoffKind::List(delays)) => {
+            let wait = delays[delays.len().min(attempt as usize) - 1];
+            (wait.mul_f64(low), wait.mul_f64(high))
+        }
+        (None, BackoffKind::Fixed) => {
+            let longest = backoff.initial.mul_f64(high).min(backoff.max);
+            (backoff.initial.mul_f64(low), longest)
+        }
+        (None, BackoffKind::Exponential | BackoffKind::Fibonacci) => {
+            (backoff.initial.mul_f64(low), backoff.max)
+        }
     }
 }
 

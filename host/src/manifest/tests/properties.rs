@@ -6,13 +6,54 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// One line of a manifest for each key that stands alone: path, TOML value.
-fn scalar(key: &'static Key) -> BoxedStrategy<(&'static str, String)> {
-    let value = match key.kind {
+/// One line of a manifest: path, TOML value.
+type Line = (&'static str, String);
+
+/// The paths of a table of waits that must fit each other.
+struct RetryPaths {
+    max_ms: &'static str,
+    delays_ms: &'static str,
+}
+
+/// All such tables, that of all kinds of failures first.
+const TABLES: [(Option<FailureKind>, RetryPaths); 6] = [
+    (None, paths("retry.max-ms", "retry.delays-ms")),
+    (
+        Some(FailureKind::Retry),
+        paths("retry.on.retry.max-ms", "retry.on.retry.delays-ms"),
+    ),
+    (
+        Some(FailureKind::Other),
+        paths("retry.on.other.max-ms", "retry.on.other.delays-ms"),
+    ),
+    (
+        Some(FailureKind::Trap),
+        paths("retry.on.trap.max-ms", "retry.on.trap.delays-ms"),
+    ),
+    (
+        Some(FailureKind::Deadline),
+        paths("retry.on.deadline.max-ms", "retry.on.deadline.delays-ms"),
+    ),
+    (
+        Some(FailureKind::Memory),
+        paths("retry.on.memory.max-ms", "retry.on.memory.delays-ms"),
+    ),
+];
+
+const fn paths(max_ms: &'static str, delays_ms: &'static str) -> RetryPaths {
+    RetryPaths { max_ms, delays_ms }
+}
+
+/// A line for each key that stands alone.
+fn scalar(key: &'static Key) -> BoxedStrategy<Line> {
+    let value = match *key.kind.held() {
         Kind::Choice { words } => prop::sample::select(words)
             .prop_map(|word| format!("\"{word}\""))
             .boxed(),
         Kind::Whole { min, max, .. } => (min..=max).prop_map(|number| number.to_string()).boxed(),
+        Kind::Wholes { min, max, .. } => prop::collection::vec(min..=max, 1..4)
+            .prop_map(|numbers| format!("{numbers:?}"))
+            .boxed(),
         Kind::Real { min, max, .. } => (min..=max).prop_map(|number| format!("{number:?}")).boxed(),
         _ => match key.path {
             "component" => "[a-z]{1,8}[.]wasm"
@@ -25,7 +66,7 @@ fn scalar(key: &'static Key) -> BoxedStrategy<(&'static str, String)> {
 }
 
 /// Any subset of the keys with values that are allowed, in any order.
-fn lines() -> impl Strategy<Value = Vec<(&'static str, String)>> {
+fn lines() -> impl Strategy<Value = Vec<Line>> {
     let alone = |key: &&Key| {
         !matches!(key.kind, Kind::Table { .. } | Kind::Texts { .. })
             && !["pattern", "regex"].contains(&key.path)
@@ -35,15 +76,7 @@ fn lines() -> impl Strategy<Value = Vec<(&'static str, String)>> {
     prop::sample::subsequence(keys, 0..=count)
         .prop_shuffle()
         .prop_flat_map(|keys| keys.into_iter().map(scalar).collect::<Vec<_>>())
-        .prop_filter("the longest wait is not below the first", |lines| {
-            let wait = |path, default| {
-                lines
-                    .iter()
-                    .find(|(p, _)| *p == path)
-                    .map_or(default, |(_, v)| v.parse::<u64>().unwrap())
-            };
-            wait("retry.initial-ms", 100) <= wait("retry.max-ms", 10_000)
-        })
+        .prop_map(|lines| TABLES.iter().fold(lines, made_valid))
         .prop_filter("batches follow the order of a partition", |lines| {
             let is_bulk = lines.iter().any(|(path, _)| path.starts_with("bulk."));
             let ordering = lines.iter().find(|(path, _)| *path == "ordering");
@@ -51,8 +84,33 @@ fn lines() -> impl Strategy<Value = Vec<(&'static str, String)>> {
         })
 }
 
+/// Makes the keys of a table of waits fit each other: the longest wait is not below the first, and there is a list of
+/// waits where one is asked for, and only there.
+fn made_valid(
+    mut lines: Vec<Line>,
+    (kind, table): &(Option<FailureKind>, RetryPaths),
+) -> Vec<Line> {
+    let policy = Naive(&lines);
+    let (initial, max) = (
+        policy.retry(*kind, "initial-ms", "100"),
+        policy.retry(*kind, "max-ms", "10000"),
+    );
+    let is_list = policy.retry(*kind, "backoff", "") == "list";
+    let delays = policy.retry(*kind, "delays-ms", "");
+    if initial.parse::<u64>().unwrap() > max.parse::<u64>().unwrap() {
+        lines.retain(|(path, _)| *path != table.max_ms);
+        lines.push((table.max_ms, initial));
+    }
+    if !is_list {
+        lines.retain(|(path, _)| *path != table.delays_ms);
+    } else if delays.is_empty() {
+        lines.push((table.delays_ms, "[7, 70]".to_owned()));
+    }
+    lines
+}
+
 /// What the lines say, read back without the reader.
-struct Naive<'a>(&'a [(&'static str, String)]);
+struct Naive<'a>(&'a [Line]);
 
 impl Naive<'_> {
     fn text(&self, path: &str, default: &str) -> String {
@@ -68,6 +126,40 @@ impl Naive<'_> {
 
     fn millis(&self, path: &str, default: usize) -> Duration {
         Duration::from_millis(self.number(path, default) as u64)
+    }
+
+    /// The value of a key for a kind of failures: in its own table, or else in that of all kinds.
+    fn retry(&self, kind: Option<FailureKind>, name: &str, default: &str) -> String {
+        let base = self.text(&format!("retry.{name}"), default);
+        kind.map_or(base.clone(), |kind| {
+            self.text(&format!("retry.on.{}.{name}", kind.as_str()), &base)
+        })
+    }
+
+    fn kind_policy(&self, kind: Option<FailureKind>) -> KindPolicy {
+        let text = |name, default| self.retry(kind, name, default);
+        let millis = |text: &str| Duration::from_millis(text.trim().parse().unwrap());
+        let max_age = text("max-age-ms", "");
+        KindPolicy {
+            max_attempts: text("max-attempts", "5").parse().unwrap(),
+            max_age: (!max_age.is_empty()).then(|| millis(&max_age)),
+            backoff: Backoff {
+                kind: match text("backoff", "").as_str() {
+                    "fixed" => BackoffKind::Fixed,
+                    "fibonacci" => BackoffKind::Fibonacci,
+                    "list" => {
+                        let delays = text("delays-ms", "");
+                        let delays = delays.trim_matches(['[', ']']).split(',');
+                        BackoffKind::List(delays.map(millis).collect())
+                    }
+                    _ => BackoffKind::Exponential,
+                },
+                initial: millis(&text("initial-ms", "100")),
+                max: millis(&text("max-ms", "10000")),
+                multiplier: text("multiplier", "2").parse().unwrap(),
+                jitter: text("jitter", "0.2").parse().unwrap(),
+            },
+        }
     }
 
     fn manifest(&self) -> Manifest {
@@ -109,20 +201,12 @@ impl Naive<'_> {
                 outbox_records: self.number("limits.outbox-records", 10_000),
                 outbox_bytes: self.number("limits.outbox-mib", 16) * 1_048_576,
             },
-            retry: RetryPolicy {
-                max_attempts: u32::try_from(self.number("retry.max-attempts", 5)).unwrap(),
-                backoff: Backoff {
-                    kind: if self.text("retry.backoff", "") == "fixed" {
-                        BackoffKind::Fixed
-                    } else {
-                        BackoffKind::Exponential
-                    },
-                    initial: self.millis("retry.initial-ms", 100),
-                    max: self.millis("retry.max-ms", 10_000),
-                    multiplier: self.text("retry.multiplier", "2").parse().unwrap(),
-                    jitter: self.text("retry.jitter", "0.2").parse().unwrap(),
-                },
-            },
+            retry: TABLES
+                .iter()
+                .filter_map(|(kind, _)| *kind)
+                .fold(RetryPolicy::new(self.kind_policy(None)), |policy, kind| {
+                    policy.with(kind, self.kind_policy(Some(kind)))
+                }),
             on_exhausted: match self.text("on-exhausted", "").as_str() {
                 "skip" => OnExhausted::Skip,
                 "halt" => OnExhausted::Halt,
