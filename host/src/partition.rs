@@ -327,14 +327,14 @@ impl PartitionTask {
 
     /// Takes note of a lane that halted by itself.
     fn note_halt(&mut self) {
-        if let Some(revision) = self.parallel.halted_by() {
-            self.halted_by = revision;
+        if self.parallel.is_halted() {
+            self.halted_by = self.parallel.halted_by();
             self.set_halted(1);
         }
     }
 
     fn is_halted(&self) -> bool {
-        !self.halted.is_empty() || self.parallel.halted_by().is_some()
+        !self.halted.is_empty() || self.parallel.is_halted()
     }
 
     /// Lets the halted records be delivered again once another revision serves; waits until then.

@@ -5,7 +5,8 @@
 //! **Invariant:** of equal keys at most one record is out, in the order in which they came; a record that waits for
 //! its next attempt holds its own key and nothing else.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::btree_map::{BTreeMap, OccupiedEntry};
+use std::collections::{HashMap, VecDeque};
 
 /// Stands for a record's key. Two keys with the same number only wait for each other.
 pub type KeyHash = u64;
@@ -67,7 +68,7 @@ impl<T, At: Copy + Ord> Schedule<T, At> {
             .timed
             .first_entry()
             .filter(|first| first.key().0 <= now)
-            .map(|first| first.remove());
+            .map(OccupiedEntry::remove);
         let turn = due.or_else(|| self.ready.pop_front())?;
         self.out += 1;
         self.held -= 1;
@@ -209,17 +210,14 @@ mod tests {
                         schedule.add(key, item);
                         list.push(Entry { key, item, is_out: false, not_before: 0 });
                     }
-                    Step::Next => match schedule.next(now) {
-                        Some(turn) => {
-                            let place = list.iter().position(|entry| entry.item == turn.item).unwrap();
-                            prop_assert!(may_go(&list, place, now), "{turn:?} must wait: {list:?}");
-                            list[place].is_out = true;
-                            out.push(turn);
-                        }
-                        None => {
-                            let left = (0..list.len()).find(|place| may_go(&list, *place, now));
-                            prop_assert_eq!(left, None, "kept back");
-                        }
+                    Step::Next => if let Some(turn) = schedule.next(now) {
+                        let place = list.iter().position(|entry| entry.item == turn.item).unwrap();
+                        prop_assert!(may_go(&list, place, now), "{turn:?} must wait: {list:?}");
+                        list[place].is_out = true;
+                        out.push(turn);
+                    } else {
+                        let left = (0..list.len()).find(|place| may_go(&list, *place, now));
+                        prop_assert_eq!(left, None, "kept back");
                     },
                     Step::End(index) if !out.is_empty() => {
                         let turn = out.swap_remove(index.index(out.len()));

@@ -169,10 +169,14 @@ impl Parallel {
         state.schedule.is_empty() && state.halts.is_empty()
     }
 
-    /// Returns at which revision a lane halted, if one did; then no lane takes another record.
-    pub(super) fn halted_by(&self) -> Option<Option<Revision>> {
-        let state = self.shared.state.lock();
-        (!state.halts.is_empty()).then(|| state.halted_by.clone())
+    /// Returns whether a lane halted; then no lane takes another record.
+    pub(super) fn is_halted(&self) -> bool {
+        !self.shared.state.lock().halts.is_empty()
+    }
+
+    /// Returns at which revision a lane halted last; none where no handler served the topic.
+    pub(super) fn halted_by(&self) -> Option<Revision> {
+        self.shared.state.lock().halted_by.clone()
     }
 
     /// Lets the lanes go on, first with the records at which they halted.
