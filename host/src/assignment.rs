@@ -108,7 +108,6 @@ impl Assignment {
             abort.abort();
             // A guest that computes yields at the next tick of the epoch, so this is short.
             let _ = task.await;
-            let _ = lanes.recv().await;
             tracing::warn!(
                 topic = &*topic,
                 partition,
@@ -116,6 +115,8 @@ impl Assignment {
                 "the drain deadline passed; unsettled records will be handled again"
             );
         }
+        // An aborted task leaves its lanes a moment longer.
+        let _ = lanes.recv().await;
         let point = ledger.commit_point()?;
         Some(Position {
             topic,

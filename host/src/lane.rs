@@ -173,11 +173,22 @@ impl Lane {
         if let Ok(permit) = permits.try_acquire() {
             return Ok(Some(permit));
         }
+        let stop = self.stop.clone();
         tokio::select! {
             biased;
-            () = self.stop.set() => Err(Stopped),
+            () = stop.set() => Err(Stopped),
             // Nobody closes the semaphore.
             permit = permits.acquire() => permit.map(Some).map_err(|_| Stopped),
+            never = self.lend_place() => match never {},
+        }
+    }
+
+    /// Lets the instance go when another lane needs its place. To be waited for beside something else: who has a permit
+    /// may be waiting for a place, and the other way round.
+    async fn lend_place(&mut self) -> Infallible {
+        loop {
+            self.place_wanted().await;
+            self.rest();
         }
     }
 
@@ -255,10 +266,12 @@ impl Lane {
 
     /// Waits, unless the stop signal is set off.
     pub(crate) async fn wait(&mut self, duration: Duration) -> Result<(), Stopped> {
+        let stop = self.stop.clone();
         tokio::select! {
             biased;
-            () = self.stop.set() => Err(Stopped),
+            () = stop.set() => Err(Stopped),
             () = tokio::time::sleep(duration) => Ok(()),
+            never = self.lend_place() => match never {},
         }
     }
 

@@ -3,6 +3,7 @@
 //! It does not take while too much is under way: that is the whole back-pressure.
 //! **Invariant:** ends only when told to, and when it ends by itself everything it started is settled or given up.
 
+mod halted;
 mod parallel;
 mod refused;
 
@@ -33,6 +34,8 @@ const IDLE: Duration = Duration::from_secs(5);
 const REST_ABOVE: Duration = Duration::from_secs(1);
 /// How often a busy task stores what is complete.
 const STORE_EVERY: Duration = Duration::from_millis(200);
+/// How often metadata is committed where the position stands still.
+const METADATA_EVERY: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug)]
@@ -53,7 +56,11 @@ pub(crate) struct PartitionTask {
     halted: Vec<Cargo>,
     halted_by: Option<Revision>,
     stored: Option<CommitPoint>,
+    /// What may be committed, as of the last look.
+    latest: Option<CommitPoint>,
     store_due: Instant,
+    /// When metadata may be committed for its own sake.
+    metadata_due: Instant,
 }
 
 impl PartitionTask {
@@ -71,7 +78,9 @@ impl PartitionTask {
             halted: Vec::new(),
             halted_by: None,
             stored: None,
+            latest: None,
             store_due: Instant::now(),
+            metadata_due: Instant::now(),
         }
     }
 
@@ -128,7 +137,7 @@ impl PartitionTask {
         }
     }
 
-    /// Takes what the queue has; returns how many records wait now.
+    /// Takes what the queue has; returns how many records it was, also those that need not be handled.
     fn take(&mut self) -> usize {
         self.queue.take(
             TAKE_MAX,
@@ -142,8 +151,9 @@ impl PartitionTask {
                 stats.last_timestamp_ms.set(timestamp);
             }
         }
+        let taken = self.taken.len();
         self.start_taken();
-        self.waiting.len()
+        taken
     }
 
     /// Enters what was taken into the ledger; what an earlier owner of the partition completed is not handled again.
@@ -189,12 +199,13 @@ impl PartitionTask {
         let lanes_max = manifest.concurrency.unwrap_or(1);
         let is_key = manifest.ordering == Ordering::Key;
         let room = (limits.in_flight_records, limits.in_flight_bytes);
-        let has_room = self.ledger.has_open_room(room.0, room.1)
-            && !self
-                .stored
-                .as_ref()
-                .is_some_and(CommitPoint::is_nearly_full);
-        let taken = if has_room { self.take() } else { 0 };
+        let has_room = self.ledger.has_open_room(room.0, room.1);
+        // A later look says when there is room in the metadata again.
+        let is_held = self
+            .latest
+            .as_ref()
+            .is_some_and(CommitPoint::is_nearly_full);
+        let taken = if has_room && !is_held { self.take() } else { 0 };
         let retry = self.retry.take().map(|(job, _)| job);
         let jobs = retry
             .into_iter()
@@ -211,7 +222,9 @@ impl PartitionTask {
         let catalog = self.lane.catalog();
         let (queue, ledger) = (&self.queue, &self.ledger);
         let more = async {
-            if has_room {
+            if is_held {
+                std::future::pending::<()>().await;
+            } else if has_room {
                 queue.filled().await;
             } else {
                 ledger.open_room(room.0, room.1).await;
@@ -284,6 +297,9 @@ impl PartitionTask {
             bytes += size;
             cargo.push(started);
         }
+        if cargo.is_empty() {
+            return;
+        }
         let delivered = deliver_bulk(&mut self.lane, cargo).await;
         self.accept(delivered);
     }
@@ -307,61 +323,6 @@ impl PartitionTask {
                 false
             }
         }
-    }
-
-    /// Notes that the lane goes no further than these records under the handler that served it last.
-    fn hold(&mut self, cargo: Cargo) {
-        self.halted_by = self.lane.revision().cloned();
-        self.set_halted(1);
-        self.halted.push(cargo);
-        // A refused output is told late, so records that came first may be held last.
-        self.halted
-            .sort_by_key(|cargo| cargo.first().map(|first| first.record.offset()));
-    }
-
-    fn set_halted(&self, halted: i64) {
-        if let Some(stats) = self.lane.stats() {
-            stats.halted.set(halted);
-        }
-    }
-
-    /// Takes note of a lane that halted by itself.
-    fn note_halt(&mut self) {
-        if self.parallel.is_halted() {
-            self.halted_by = self.parallel.halted_by();
-            self.set_halted(1);
-        }
-    }
-
-    fn is_halted(&self) -> bool {
-        !self.halted.is_empty() || self.parallel.is_halted()
-    }
-
-    /// Lets the halted records be delivered again once another revision serves; waits until then.
-    async fn serve_halted(&mut self) {
-        let handler = self
-            .lane
-            .route()
-            .filter(|handler| self.halted_by.as_ref() != Some(&handler.revision));
-        let Some(handler) = handler else {
-            return self.wait_for_change().await;
-        };
-        self.set_halted(0);
-        let mut left = std::mem::take(&mut self.halted).into_iter();
-        if handler.is_bulk() {
-            for cargo in left.by_ref() {
-                let delivered = deliver_bulk(&mut self.lane, cargo).await;
-                if !self.accept(delivered) {
-                    break;
-                }
-            }
-            self.halted.extend(left);
-        } else {
-            let mut first: VecDeque<Started> = left.flatten().collect();
-            first.append(&mut self.waiting);
-            self.waiting = first;
-        }
-        self.parallel.go_on();
     }
 
     /// Waits until something was deployed or an output was acknowledged or refused.
@@ -401,31 +362,46 @@ impl PartitionTask {
         pause(&mut self.lane, event).await;
     }
 
-    /// Stores the position for the next commit, if it moved, and brings the gauges up to date.
+    /// Stores what may be committed, if it is news, and brings the gauges up to date.
     fn store(&mut self) {
-        let is_parallel = !self.parallel.is_unused();
-        if is_parallel && Instant::now() < self.store_due && !self.lane.stop.is_set() {
+        let (now, is_parallel) = (Instant::now(), !self.parallel.is_unused());
+        if is_parallel && now < self.store_due && !self.lane.stop.is_set() {
             return;
         }
-        self.store_due = Instant::now() + STORE_EVERY;
-        let point = if is_parallel {
+        self.store_due = now + STORE_EVERY;
+        self.latest = if is_parallel {
             self.ledger.commit_point()
         } else {
             self.ledger.position().map(CommitPoint::from)
         };
-        if let Some(point) = point
-            && self.stored.as_ref() != Some(&point)
-        {
-            self.queue.store(&point, self.stored.as_ref());
-            self.stored = Some(point);
+        self.show();
+        let Some(latest) = self.latest.as_ref() else {
+            return;
+        };
+        let has_moved = self
+            .stored
+            .as_ref()
+            .map_or(latest.metadata.is_empty(), |stored| {
+                stored.offset != latest.offset
+            });
+        if !has_moved && (self.stored.as_ref() == Some(latest) || now < self.metadata_due) {
+            return;
         }
-        if let Some(stats) = self.lane.stats() {
-            stats
-                .in_flight
-                .set(i64::try_from(self.ledger.span()).unwrap_or(i64::MAX));
-            if let (Some(end), Some(stored)) = (self.queue.end_offset(), &self.stored) {
-                stats.lag_records.set((end - stored.offset).max(0));
-            }
+        self.queue.store(latest, has_moved);
+        self.stored.clone_from(&self.latest);
+        self.metadata_due = now + METADATA_EVERY;
+    }
+
+    /// Brings the gauges up to date.
+    fn show(&self) {
+        let Some(stats) = self.lane.stats() else {
+            return;
+        };
+        stats
+            .in_flight
+            .set(i64::try_from(self.ledger.span()).unwrap_or(i64::MAX));
+        if let (Some(end), Some(latest)) = (self.queue.end_offset(), &self.latest) {
+            stats.lag_records.set((end - latest.offset).max(0));
         }
     }
 }

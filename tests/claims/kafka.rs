@@ -10,5 +10,6 @@ mod isolation;
 mod limits;
 mod ordering;
 mod rebalance;
+mod retries;
 mod stage;
 mod traffic;

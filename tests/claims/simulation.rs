@@ -68,7 +68,7 @@ fn a_seed_plays_the_same_run_again() {
 #[test]
 fn the_seeds_meet_every_situation() {
     let mut seen = Seen::new();
-    for seed in 0..500 {
+    for seed in 0..1000 {
         for (event, count) in play(seed) {
             *seen.entry(event).or_default() += count;
         }
@@ -97,7 +97,7 @@ fn the_seeds_meet_every_situation() {
     let endings = Ending::ALL.map(Ending::as_str);
     for event in situations.into_iter().chain(kinds).chain(endings) {
         let count = seen.get(event).copied().unwrap_or_default();
-        assert!(count >= 20, "{event}: {count} times in 500 seeds");
+        assert!(count >= 20, "{event}: {count} times in 1000 seeds");
     }
 }
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -104,7 +105,7 @@ pub fn consume_all(bootstrap: &str, topic: &str, read_committed: bool) -> Result
     Ok(records)
 }
 
-/// Reads from the beginning, waiting for more, until there are `n` records; fewer in time is an error.
+/// Reads from the beginning, waiting for the topic and for more, until there are `n` records; fewer in time is an error.
 /// Records that come later are not waited for: compare with [`end_offsets`] or [`consume_all`] for these.
 pub fn consume_until(
     bootstrap: &str,
@@ -113,7 +114,14 @@ pub fn consume_until(
     timeout: Duration,
 ) -> Result<Vec<TestRecord>> {
     let deadline = Instant::now() + timeout;
-    let consumer = reader(bootstrap, topic, &partitions(bootstrap, topic)?, true)?;
+    // A topic that is made by its first record may not be there yet.
+    let partitions = loop {
+        match partitions(bootstrap, topic) {
+            Err(_) if Instant::now() < deadline => thread::sleep(POLL),
+            found => break found?,
+        }
+    };
+    let consumer = reader(bootstrap, topic, &partitions, true)?;
     let mut records = Vec::with_capacity(n);
     while records.len() < n {
         match consumer.poll(POLL) {

@@ -37,8 +37,10 @@ struct State {
     idle: usize,
     /// A lane was told or made, and has not looked yet: nobody else needs to be told.
     is_searching: bool,
-    /// No lane is idle and a record is ready.
+    /// No lane is idle, a record is ready, and there may be one lane more.
     wants_lane: bool,
+    /// There are as many lanes as there may be.
+    is_full: bool,
     halts: Vec<Halt>,
     /// The revision at which a lane stopped; none where no handler served the topic.
     halted_by: Option<Revision>,
@@ -64,7 +66,7 @@ impl Shared {
             state.idle -= 1;
             state.is_searching = true;
             self.work.notify_one();
-        } else if !state.wants_lane {
+        } else if !state.wants_lane && !state.is_full {
             state.wants_lane = true;
             self.news.notify_one();
         }
@@ -135,9 +137,11 @@ impl Parallel {
     pub(super) fn tend(&mut self, like: &Lane, max: usize) {
         while self.lanes.try_join_next().is_some() {}
         let mut state = self.shared.state.lock();
+        state.is_full = self.lanes.len() >= max;
         self.shared.call_for_lane(&mut state);
-        if std::mem::take(&mut state.wants_lane) && self.lanes.len() < max {
+        if std::mem::take(&mut state.wants_lane) && !state.is_full {
             state.is_searching = true;
+            state.is_full = self.lanes.len() + 1 >= max;
             drop(state);
             self.was_used = true;
             self.lanes

@@ -191,17 +191,15 @@ impl PartitionQueue {
 
     /// Stores `point` for librdkafka's next commit. After a revocation the store is refused, which is as it should be.
     ///
-    /// librdkafka commits by itself what is beyond the last commit; where only the metadata is news since `last`, it is
-    /// committed here, without waiting.
-    pub(crate) fn store(&self, point: &CommitPoint, last: Option<&CommitPoint>) {
+    /// librdkafka commits by itself only an offset that `has_moved`; where the metadata alone is news, it is committed
+    /// here, without waiting.
+    pub(crate) fn store(&self, point: &CommitPoint, has_moved: bool) {
         let Some(offsets) = self.offsets(point) else {
             return;
         };
         // SAFETY: handle (token) and list are alive.
         unsafe { sys::rd_kafka_offsets_store(self.client.handle, offsets.ptr()) };
-        if last.is_some_and(|last| last.offset == point.offset)
-            || last.is_none() && !point.metadata.is_empty()
-        {
+        if !has_moved {
             // SAFETY: as above; with `async` set the call only enqueues a request. Its answer goes to the commit
             // callback.
             unsafe { sys::rd_kafka_commit(self.client.handle, offsets.ptr(), 1) };

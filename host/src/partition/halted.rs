@@ -1,0 +1,64 @@
+//! What a partition's task does about records at which it halted: it waits for another revision of the handler.
+
+use std::collections::VecDeque;
+
+use super::PartitionTask;
+use crate::bulk::deliver_bulk;
+use crate::flight::{Cargo, Started};
+
+impl PartitionTask {
+    /// Notes that the lane goes no further than these records under the handler that served it last.
+    pub(super) fn hold(&mut self, cargo: Cargo) {
+        self.halted_by = self.lane.revision().cloned();
+        self.set_halted(1);
+        self.halted.push(cargo);
+        // A refused output is told late, so records that came first may be held last.
+        self.halted
+            .sort_by_key(|cargo| cargo.first().map(|first| first.record.offset()));
+    }
+
+    fn set_halted(&self, halted: i64) {
+        if let Some(stats) = self.lane.stats() {
+            stats.halted.set(halted);
+        }
+    }
+
+    /// Takes note of a lane that halted by itself.
+    pub(super) fn note_halt(&mut self) {
+        if self.parallel.is_halted() {
+            self.halted_by = self.parallel.halted_by();
+            self.set_halted(1);
+        }
+    }
+
+    pub(super) fn is_halted(&self) -> bool {
+        !self.halted.is_empty() || self.parallel.is_halted()
+    }
+
+    /// Lets the halted records be delivered again once another revision serves; waits until then.
+    pub(super) async fn serve_halted(&mut self) {
+        let handler = self
+            .lane
+            .route()
+            .filter(|handler| self.halted_by.as_ref() != Some(&handler.revision));
+        let Some(handler) = handler else {
+            return self.wait_for_change().await;
+        };
+        self.set_halted(0);
+        let mut left = std::mem::take(&mut self.halted).into_iter();
+        if handler.is_bulk() {
+            for cargo in left.by_ref() {
+                let delivered = deliver_bulk(&mut self.lane, cargo).await;
+                if !self.accept(delivered) {
+                    break;
+                }
+            }
+            self.halted.extend(left);
+        } else {
+            let mut first: VecDeque<Started> = left.flatten().collect();
+            first.append(&mut self.waiting);
+            self.waiting = first;
+        }
+        self.parallel.go_on();
+    }
+}
