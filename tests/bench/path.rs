@@ -77,7 +77,7 @@ impl Options {
     fn variants(&self) -> Vec<Variant> {
         let wanted = |variant: &Variant| {
             if self.only.is_empty() {
-                !variant.is_floor() || self.floors
+                !variant.is_extra() || variant.is_floor() && self.floors
             } else {
                 self.only.contains(variant)
             }
@@ -137,7 +137,9 @@ fn native(args: &NativeArgs) -> Result<()> {
         Variant::Tuned => tuned::run(args),
         Variant::ConsumeOnly => floors::consume(args),
         Variant::ProduceOnly => floors::produce(args),
-        Variant::Host | Variant::HostJson => bail!("the host is no native variant"),
+        Variant::Host | Variant::HostKey | Variant::HostJson => {
+            bail!("the host is no native variant")
+        }
     }
 }
 

@@ -44,7 +44,7 @@ impl Started {
         kafka.create_topic(&topic, PARTITIONS, &[])?;
         let handlers = HandlersDir::new()?;
         for krate in GUESTS {
-            let manifest = manifest(&topic, &unique(krate), "nothing");
+            let manifest = manifest(&topic, &unique(krate), "nothing", "");
             handlers.handler(krate, guest(krate), &manifest)?;
         }
         let start = || {

@@ -56,7 +56,7 @@ impl Subject {
     /// Starts a variant and waits for nothing.
     pub(crate) fn start(variant: Variant, place: &Place<'_>, cache: &Cache) -> Result<Self> {
         match variant.guest() {
-            Some(krate) => host(krate, place, cache),
+            Some(krate) => host((krate, variant.manifest()), place, cache),
             None => native(variant, place),
         }
     }
@@ -106,9 +106,11 @@ pub(crate) fn end_with_stdin() {
     });
 }
 
-/// The manifest of a handler that reads `topic` and writes `output`. All limits are the defaults.
-pub(crate) fn manifest(topic: &str, group: &str, output: &str) -> String {
-    format!("topics = [\"{topic}\"]\ngroup = \"{group}\"\n\n[config]\noutput = \"{output}\"\n")
+/// The manifest of a handler that reads `topic` and writes `output`, with `more` keys. All limits are the defaults.
+pub(crate) fn manifest(topic: &str, group: &str, output: &str, more: &str) -> String {
+    format!(
+        "topics = [\"{topic}\"]\ngroup = \"{group}\"\n{more}\n[config]\noutput = \"{output}\"\n"
+    )
 }
 
 fn native(variant: Variant, place: &Place<'_>) -> Result<Subject> {
@@ -126,9 +128,9 @@ fn native(variant: Variant, place: &Place<'_>) -> Result<Subject> {
     Ok(Subject::Native(child))
 }
 
-fn host(krate: &str, place: &Place<'_>, cache: &Cache) -> Result<Subject> {
+fn host((krate, more): (&str, &str), place: &Place<'_>, cache: &Cache) -> Result<Subject> {
     let handlers = HandlersDir::new()?;
-    let manifest = manifest(&place.input.topic, place.group, place.output);
+    let manifest = manifest(&place.input.topic, place.group, place.output, more);
     handlers.handler("bench", guest(krate), &manifest)?;
     let host = Host::builder(place.brokers)
         .handlers(handlers.path())

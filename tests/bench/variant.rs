@@ -15,6 +15,8 @@ pub(crate) enum Variant {
     Tuned,
     /// Pass-through by a handler in the host.
     Host,
+    /// Pass-through by a handler in the host, in the order of keys.
+    HostKey,
     /// The JSON transform in the native user loop.
     NativeJson,
     /// The JSON transform by a handler in the host.
@@ -27,10 +29,11 @@ pub(crate) enum Variant {
 
 impl Variant {
     /// All, in the order in which they run.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Native,
         Self::Tuned,
         Self::Host,
+        Self::HostKey,
         Self::NativeJson,
         Self::HostJson,
         Self::ConsumeOnly,
@@ -45,15 +48,28 @@ impl Variant {
         }
     }
 
-    /// Returns whether it is half of a path only, measured when asked for.
+    /// Returns whether it is measured only when asked for.
+    pub(crate) fn is_extra(self) -> bool {
+        self.is_floor() || self == Self::HostKey
+    }
+
+    /// Returns whether it is half of a path only.
     pub(crate) fn is_floor(self) -> bool {
         matches!(self, Self::ConsumeOnly | Self::ProduceOnly)
+    }
+
+    /// Returns what its manifest says beside topics and group.
+    pub(crate) fn manifest(self) -> &'static str {
+        match self {
+            Self::HostKey => "ordering = \"key\"\n",
+            _ => "",
+        }
     }
 
     /// Returns the fixture that the host runs, of a variant of the host.
     pub(crate) fn guest(self) -> Option<&'static str> {
         match self {
-            Self::Host => Some("pass"),
+            Self::Host | Self::HostKey => Some("pass"),
             Self::HostJson => Some("json"),
             _ => None,
         }
@@ -65,6 +81,7 @@ impl Variant {
             Self::Native => "native",
             Self::Tuned => "tuned",
             Self::Host => "host",
+            Self::HostKey => "host-key",
             Self::NativeJson => "native-json",
             Self::HostJson => "host-json",
             Self::ConsumeOnly => "consume-only",
@@ -79,6 +96,7 @@ impl fmt::Display for Variant {
             Self::Native => "pass-through, native user loop",
             Self::Tuned => "pass-through, native tuned loop",
             Self::Host => "pass-through, host",
+            Self::HostKey => "pass-through, host, order by key",
             Self::NativeJson => "JSON transform, native user loop",
             Self::HostJson => "JSON transform, host",
             Self::ConsumeOnly => "consume only, native",

@@ -90,6 +90,16 @@ enum Bench {
         )]
         options: Vec<String>,
     },
+    /// What order costs where a handler waits, on a real Kafka
+    Guarantees {
+        /// What the benchmark is told; see its --help
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "OPTIONS"
+        )]
+        options: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -111,7 +121,10 @@ fn run(task: Task) -> Result<()> {
         Task::Demo { brokers, keep } => demo::run(brokers.as_deref(), keep),
         Task::Bench {
             bench: Bench::Path { options },
-        } => test::bench_path(&options),
+        } => test::bench("bench-path", &options),
+        Task::Bench {
+            bench: Bench::Guarantees { options },
+        } => test::bench("bench-guarantees", &options),
         Task::Docs => test::docs(),
     }
 }

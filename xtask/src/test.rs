@@ -56,18 +56,18 @@ fn build(bin: &str) -> Result<()> {
     run(cargo("build").args(["--release", "--workspace", "--bin", bin]))
 }
 
-/// Measures a record's path; the program prints its table itself.
-pub(crate) fn bench_path(options: &[String]) -> Result<()> {
+/// Runs a benchmark; the program prints its table itself.
+pub(crate) fn bench(bin: &str, options: &[String]) -> Result<()> {
     step("setup", || {
         setup::c_toolchain()?;
         kafka::jars()
     })?;
     step("guests", || guests::build(&guests::ALL))?;
     step("build", || {
-        build("bench-path")?;
+        build(bin)?;
         build_host()
     })?;
-    run(cmd(target("release/bench-path")).args(options))
+    run(cmd(target(&format!("release/{bin}"))).args(options))
 }
 
 /// Writes the generated pages anew: the tests that compare them write them when they are asked to.

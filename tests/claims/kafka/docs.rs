@@ -4,6 +4,7 @@
 //! node, `kafka:9093` for one that does not answer.
 
 use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 use harness::{Kafka, guest, wait_until};
@@ -51,4 +52,32 @@ fn the_commands_for_a_real_kafka_work_as_written() {
         }
     }
     terminal.stop();
+}
+
+#[test]
+fn the_benchmarks_measure_every_row() {
+    let path = [
+        env!("CARGO_BIN_EXE_bench-path"),
+        "--records=2000",
+        "--runs=1",
+        "--size=200",
+    ];
+    let guarantees = [
+        env!("CARGO_BIN_EXE_bench-guarantees"),
+        "--records=200",
+        "--pause-ms=1",
+        "--concurrency=20",
+    ];
+    for (command, rows) in [(path.as_slice(), 5), (&guarantees, 4)] {
+        let output = Command::new(command[0])
+            .args(&command[1..])
+            .output()
+            .unwrap();
+        let page = String::from_utf8_lossy(&output.stdout);
+        let log = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{page}\n{log}");
+        let lines = page.lines().filter(|line| line.starts_with("| "));
+        // The head of the table is one more.
+        assert_eq!(lines.count(), rows + 1, "{page}");
+    }
 }
