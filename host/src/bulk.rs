@@ -1,8 +1,10 @@
 //! The story of a batch: as that of a record, with an answer for each record where the handler gives one.
 //!
 //! Handed a batch by its partition's task. Records that the hook names as failed are decided about one by one; those
-//! that shall be tried again make up the next batch, in their order.
-//! **Invariant:** a record of a batch is settled once, and one that is tried again is not sent on its way before.
+//! that shall be tried again make up the next batch, in their order. A batch that goes on failing as a whole is halved
+//! until the records that make it fail are alone.
+//! **Invariant:** a record of a batch is settled once, in its order, and one that is tried again is not sent on its way
+//! before.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,25 +16,40 @@ use crate::dead_letter::Reason;
 use crate::deliver::{Delivered, halt};
 use crate::flight::{Cargo, Started};
 use crate::guest::BulkOutcome;
-use crate::lane::{Attempt, Lane, Stopped};
+use crate::lane::{Attempt, BatchSettlement, Lane, Stopped};
 use crate::outcome::{Ending, Failure, Settlement};
 
-/// What is left of a batch after an attempt.
+/// Records that are handed over together, with what earlier attempts left.
+struct Part {
+    cargo: Cargo,
+    /// The attempt that failed last.
+    failed: Option<Attempt>,
+}
+
+/// What is left of a part after an attempt.
 enum Left {
     /// Nothing: every record is settled.
     Nothing,
     /// These records are to be tried again after a wait.
     Again(Cargo, Duration),
+    /// One of these records makes the others fail.
+    Halves(Cargo),
     /// The delivery ends here.
     End(Delivered),
 }
 
 /// Carries a batch from its queue to the settlement of each of its records.
-pub(crate) async fn deliver_bulk(lane: &mut Lane, mut cargo: Cargo) -> Delivered {
+pub(crate) async fn deliver_bulk(lane: &mut Lane, cargo: Cargo) -> Delivered {
     let Some(handler) = lane.route() else {
         return Delivered::Unrouted(cargo);
     };
-    for attempt in Attempt::all() {
+    // The last one is the next.
+    let mut parts = vec![Part {
+        cargo,
+        failed: None,
+    }];
+    while let Some(Part { cargo, failed }) = parts.pop() {
+        let attempt = Attempt::after(failed, Instant::now());
         let left = match attempt_bulk(lane, &handler, &cargo).await {
             Err(Stopped) => return Delivered::Stopped,
             Ok(BulkOutcome::Handled { filtered, failed }) => {
@@ -42,19 +59,32 @@ pub(crate) async fn deliver_bulk(lane: &mut Lane, mut cargo: Cargo) -> Delivered
                 settle_whole(lane, &handler, cargo, &failure, attempt).await
             }
         };
+        let failed = Some(attempt);
         match left {
-            Ok(Left::Nothing) => return Delivered::Settled,
-            Ok(Left::End(delivered)) => return delivered,
-            Ok(Left::Again(again, after)) => {
+            Ok(Left::Nothing) => {}
+            Ok(Left::Again(cargo, after)) => {
                 if lane.wait(after).await.is_err() {
                     return Delivered::Stopped;
                 }
-                cargo = again;
+                parts.push(Part { cargo, failed });
             }
+            Ok(Left::Halves(mut first)) => {
+                let cargo = first.drain(first.len() / 2..).collect();
+                parts.push(Part { cargo, failed });
+                parts.push(Part {
+                    cargo: first,
+                    failed,
+                });
+            }
+            Ok(Left::End(Delivered::Halted(mut halted))) => {
+                halted.extend(parts.into_iter().rev().flat_map(|part| part.cargo));
+                return Delivered::Halted(halted);
+            }
+            Ok(Left::End(delivered)) => return delivered,
             Err(Stopped) => return Delivered::Stopped,
         }
     }
-    Delivered::Stopped
+    Delivered::Settled
 }
 
 async fn attempt_bulk(
@@ -79,7 +109,7 @@ async fn attempt_bulk(
     Ok(outcome)
 }
 
-/// The whole batch failed: one decision for all of its records.
+/// The whole batch failed: one decision for all of its records, or a look at its halves.
 async fn settle_whole(
     lane: &mut Lane,
     handler: &Deployed,
@@ -99,6 +129,10 @@ async fn settle_whole(
     let reason = Reason {
         failure,
         attempts: attempt.number,
+    };
+    let settlement = match settlement {
+        BatchSettlement::Halve => return Ok(Left::Halves(cargo)),
+        BatchSettlement::All(settlement) => settlement,
     };
     Ok(match settlement {
         Settlement::Retry { after } => Left::Again(cargo, after),

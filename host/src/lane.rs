@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::{SemaphorePermit, mpsc};
 use tokio::time::Instant;
 
-pub(crate) use self::decide::Attempt;
+pub(crate) use self::decide::{Attempt, BatchSettlement};
 use crate::catalog::{CatalogReader, Deployed, GroupKey};
 use crate::flight::Ledger;
 use crate::guest::{GuestLog, Instance};

@@ -1,6 +1,7 @@
 //! What is proven on a real Apache Kafka. `--fast` skips this module and all that is below it.
 
 mod backpressure;
+mod batches;
 mod delivery;
 mod deploy;
 mod docs;

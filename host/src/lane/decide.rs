@@ -20,15 +20,6 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
-    /// Returns the attempts of a delivery that begins now, one after the other.
-    pub(crate) fn all() -> impl Iterator<Item = Self> {
-        let first_begun = Instant::now();
-        (1..).map(move |number| Self {
-            number,
-            first_begun,
-        })
-    }
-
     /// Returns the attempt that begins at `begun`, after the one that failed last, if any did.
     pub(crate) fn after(last: Option<Self>, begun: Instant) -> Self {
         Self {
@@ -36,6 +27,15 @@ impl Attempt {
             first_begun: last.map_or(begun, |last| last.first_begun),
         }
     }
+}
+
+/// What is done about a batch that failed as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BatchSettlement {
+    /// The same with all of its records.
+    All(Settlement),
+    /// Its halves are handed over one after the other.
+    Halve,
 }
 
 impl Lane {
@@ -62,13 +62,16 @@ impl Lane {
     }
 
     /// Decides about a failed attempt of a batch, by its error hook where there is one.
+    ///
+    /// Unless the hook has said what shall become of all, a batch of several records is not given up: perhaps it is one
+    /// of them.
     pub(crate) async fn decide_bulk(
         &mut self,
         handler: &Deployed,
         failure: &Failure,
         attempt: Attempt,
         records: &[RecordView<'_>],
-    ) -> Result<Settlement, Stopped> {
+    ) -> Result<BatchSettlement, Stopped> {
         self.note_failure(
             handler,
             failure,
@@ -85,7 +88,14 @@ impl Lane {
                 .await;
             verdict = answer.and_then(|answer| log_hook_failure(handler, "on-bulk-error", answer));
         }
-        Ok(self.settlement(handler, failure, attempt, verdict))
+        let settlement = self.settlement(handler, failure, attempt, verdict);
+        let is_open = verdict.is_none_or(|verdict| verdict == Verdict::Retry);
+        let is_last = !matches!(settlement, Settlement::Retry { .. });
+        Ok(if is_open && is_last && records.len() > 1 {
+            BatchSettlement::Halve
+        } else {
+            BatchSettlement::All(settlement)
+        })
     }
 
     fn settlement(

@@ -6,6 +6,7 @@
 use harness::{Host, TestRecord, clients, guest};
 use serde_json::{Value, json};
 
+use super::batches::BATCHES;
 use super::stage::{Stage, TWICE, count_lines, field, json, said, texts, value_on, wait_lines};
 
 /// The name of the hook and the offset of its first record, of each trace.
@@ -197,77 +198,6 @@ fn without_a_tombstone_hook_tombstones_come_as_messages() {
     assert_eq!(field(&outputs[1], "value"), "ok");
 }
 
-/// A batch of all that waits when the host starts.
-const BATCHES: &str = "retry.max-attempts = 2\nretry.initial-ms = 10\nbulk.max-records = 5\nbulk.max-wait-ms = 1000\n";
-
-#[test]
-fn a_batch_fails_record_by_record() {
-    let stage = Stage::new("bulk", 1);
-    stage.produce(&["a", "bad", "b", "again", "c"]);
-    let host = stage.run("bulk", BATCHES);
-    let letters = stage.letters(&host, 2);
-    assert_eq!(texts(&letters), ["bad", "again"]);
-    let told: Vec<_> = letters
-        .iter()
-        .map(|letter| (said(letter, "error-kind"), said(letter, "attempts")))
-        .collect();
-    assert_eq!(
-        told,
-        [("reject".into(), "1".into()), ("other".into(), "2".into())]
-    );
-    assert_eq!(said(&letters[0], "error"), "bad on purpose");
-    stage.committed(&host, &[(0, 5)]);
-    // The record that was tried again was a batch of its own.
-    let sizes: Vec<_> = stage
-        .outputs(&host, 2)
-        .iter()
-        .map(|summary| {
-            [
-                field(summary, "count"),
-                field(summary, "first"),
-                field(summary, "last"),
-            ]
-        })
-        .collect();
-    assert_eq!(sizes, [["5", "0", "4"], ["1", "3", "3"]]);
-}
-
-#[test]
-fn a_batch_fails_as_a_whole() {
-    let stage = Stage::new("bulk-whole", 1);
-    stage.produce(&["a", "fail-all", "b"]);
-    let host = stage.run("bulk", BATCHES);
-    let letters = stage.letters(&host, 3);
-    assert_eq!(texts(&letters), ["a", "fail-all", "b"]);
-    for letter in &letters {
-        assert_eq!(
-            (
-                said(letter, "error-kind").as_str(),
-                said(letter, "attempts").as_str()
-            ),
-            ("other", "2")
-        );
-        assert_eq!(said(letter, "error"), "the whole batch fails on purpose");
-    }
-    stage.committed(&host, &[(0, 3)]);
-    // A failed batch emits nothing.
-    assert_eq!(stage.read(&stage.output), []);
-}
-
-#[test]
-fn a_handler_of_batches_needs_no_bulk_table() {
-    let stage = Stage::new("bulk-default", 1);
-    stage.produce(&["a", "b"]);
-    let host = stage.run("bulk", "");
-    stage.committed(&host, &[(0, 2)]);
-    let summaries = stage.read(&stage.output);
-    let records: u64 = summaries
-        .iter()
-        .map(|summary| json(summary)["count"].as_u64().unwrap())
-        .sum();
-    assert_eq!(records, 2);
-}
-
 #[test]
 fn the_hooks_of_a_batch_run_in_their_order() {
     let stage = Stage::new("bulk-order", 1);
@@ -312,14 +242,12 @@ fn the_verdict_of_on_bulk_error_decides() {
     for (verdict, ending, letters, position) in [
         ("resume", "skipped", 0, 2),
         ("dead-letter", "dead-lettered", 2, 2),
-        ("retry", "dead-lettered", 2, 2),
         ("halt", "halted", 0, 0),
     ] {
         let stage = Stage::new("bulk-verdict", 1);
         stage.produce_records([broken(verdict), value_on(0, "plain")]);
         let host = stage.run("hooks", BATCHES);
-        let asked = usize::from(verdict != "retry");
-        let traces = stage.outputs(&host, 1 + asked);
+        let traces = stage.outputs(&host, 2);
         assert_eq!(endings(&traces), owned(&[(ending, vec![0, 1])]));
         assert_eq!(stage.letters(&host, letters).len(), letters, "{verdict}");
         if verdict == "halt" {
@@ -329,13 +257,23 @@ fn the_verdict_of_on_bulk_error_decides() {
         } else {
             stage.committed(&host, &[(0, position)]);
         }
-        let attempts = if verdict == "retry" { 2 } else { 1 };
-        assert_eq!(
-            count_lines(&host, &["attempt failed"]),
-            attempts,
-            "{verdict}"
-        );
+        assert_eq!(count_lines(&host, &["attempt failed"]), 1, "{verdict}");
     }
+}
+
+#[test]
+fn a_batch_is_halved_where_on_bulk_error_asks_for_more_attempts_than_there_are() {
+    let stage = Stage::new("bulk-retry", 1);
+    let mut broken = failing("", "retry");
+    broken.value = Some(b"fail \xff".to_vec());
+    stage.produce_records([broken, value_on(0, "plain")]);
+    let host = stage.run("hooks", BATCHES);
+    stage.letter(&host);
+    stage.committed(&host, &[(0, 2)]);
+    assert_eq!(count_lines(&host, &["attempt failed"]), 3);
+    let traces = stage.read(&stage.output);
+    let expected = [("dead-lettered", vec![0]), ("handled", vec![1])];
+    assert_eq!(endings(&traces), owned(&expected));
 }
 
 #[test]

@@ -1,0 +1,89 @@
+//! Batches: what fails in them record by record, and what fails with all of them.
+//!
+//! It is handed one stage for each test; the fixture `bulk` emits a summary of each batch that it was handed.
+//! **Invariant:** the summaries say which records were handled together, so none is handled twice unseen.
+
+use super::stage::{Stage, count_lines, field, json, said, texts};
+
+/// A batch of all that waits when the host starts.
+pub(super) const BATCHES: &str = "retry.max-attempts = 2\nretry.initial-ms = 10\nbulk.max-records = 5\nbulk.max-wait-ms = 1000\n";
+
+#[test]
+fn a_batch_fails_record_by_record() {
+    let stage = Stage::new("bulk", 1);
+    stage.produce(&["a", "bad", "b", "again", "c"]);
+    let host = stage.run("bulk", BATCHES);
+    let letters = stage.letters(&host, 2);
+    assert_eq!(texts(&letters), ["bad", "again"]);
+    let told: Vec<_> = letters
+        .iter()
+        .map(|letter| (said(letter, "error-kind"), said(letter, "attempts")))
+        .collect();
+    assert_eq!(
+        told,
+        [("reject".into(), "1".into()), ("other".into(), "2".into())]
+    );
+    assert_eq!(said(&letters[0], "error"), "bad on purpose");
+    stage.committed(&host, &[(0, 5)]);
+    // The record that was tried again was a batch of its own.
+    let sizes: Vec<_> = stage
+        .outputs(&host, 2)
+        .iter()
+        .map(|summary| {
+            [
+                field(summary, "count"),
+                field(summary, "first"),
+                field(summary, "last"),
+            ]
+        })
+        .collect();
+    assert_eq!(sizes, [["5", "0", "4"], ["1", "3", "3"]]);
+}
+
+#[test]
+fn a_failing_batch_is_halved_until_the_poison_record_is_alone() {
+    let stage = Stage::new("bulk-halves", 1);
+    let values: Vec<String> = (0..16)
+        .map(|n| {
+            if n == 5 {
+                "fail-all".into()
+            } else {
+                format!("v{n}")
+            }
+        })
+        .collect();
+    stage.produce(&values.iter().map(String::as_str).collect::<Vec<_>>());
+    let whole = BATCHES.replace("max-records = 5", "max-records = 16");
+    let host = stage.run("bulk", &whole);
+    let letter = stage.letter(&host);
+    assert_eq!(letter.text(), "fail-all");
+    assert_eq!(said(&letter, "error"), "the whole batch fails on purpose");
+    stage.committed(&host, &[(0, 16)]);
+    // Twice with all 16, then once with each half that holds it.
+    assert_eq!(count_lines(&host, &["attempt failed"]), 2 + 4);
+    let parts: Vec<_> = stage
+        .outputs(&host, 4)
+        .iter()
+        .map(|part| (field(part, "first"), field(part, "last")))
+        .collect();
+    // A failed part emits nothing, and the others are handled once, in their order.
+    let expected = [("0", "3"), ("4", "4"), ("6", "7"), ("8", "15")];
+    assert_eq!(
+        parts,
+        expected.map(|(first, last)| (first.to_owned(), last.to_owned()))
+    );
+}
+
+#[test]
+fn a_handler_of_batches_needs_no_bulk_table() {
+    let stage = Stage::new("bulk-default", 1);
+    stage.produce(&["a", "b"]);
+    let host = stage.run("bulk", "");
+    stage.committed(&host, &[(0, 2)]);
+    let summaries = stage.read(&stage.output);
+    let records: u64 = summaries
+        .iter()
+        .map(|summary| json(summary)["count"].as_u64().unwrap())
+        .sum();
+    assert_eq!(records, 2);
+}
