@@ -159,27 +159,18 @@ impl Host {
                 }
             });
         }
-        let mut watch = FolderWatch::start(&self.config.handlers);
-        let problems = self.deployer.look().await;
-        if self.config.strict && !problems.is_empty() {
-            self.drain().await;
-            return Err(Error::Strict { problems });
-        }
-        if self.view.catalog.borrow().handlers().next().is_none() {
-            tracing::warn!(folder = %self.config.handlers.display(), "no handlers serve yet; waiting for some");
-        }
         tokio::pin!(stop);
-        loop {
-            tokio::select! {
-                biased;
-                () = &mut stop => break,
-                () = watch.changed() => {}
-            }
-            self.deployer.look().await;
+        // A look may take long: it waits for trial runs.
+        let served = tokio::select! {
+            biased;
+            () = stop => Ok(()),
+            refused = serve(&self.config, &mut self.deployer, &self.view) => Err(refused),
+        };
+        if served.is_ok() {
+            self.drain().await;
         }
-        self.drain().await;
         let _ = quit.send(true);
-        Ok(())
+        served
     }
 
     /// Lets partitions finish, commit and leave; then flushes the producers.
@@ -211,6 +202,24 @@ impl Host {
             );
         }
         tracing::info!(took_ms = began.elapsed().as_millis(), "stopped");
+    }
+}
+
+/// Looks for changes of the handlers folder until it is dropped; returns only where `strict` refuses to start.
+async fn serve(config: &ServeConfig, deployer: &mut Deployer, view: &View) -> Error {
+    let mut watch = FolderWatch::start(&config.handlers);
+    let first = deployer.load().await;
+    if config.strict && !first.is_fine() {
+        let problems = first.problems();
+        return Error::Strict { problems };
+    }
+    deployer.take_up(first);
+    if view.catalog.borrow().handlers().next().is_none() {
+        tracing::warn!(folder = %config.handlers.display(), "no handlers serve yet; waiting for some");
+    }
+    loop {
+        watch.changed().await;
+        deployer.look().await;
     }
 }
 

@@ -8,5 +8,6 @@ mod docs;
 mod embedded;
 mod kafka;
 mod simulation;
+mod start;
 mod tidy;
 mod wit;

@@ -14,7 +14,7 @@ pub(super) struct Facts {
     pub(super) draining: bool,
     pub(super) handlers: Vec<HandlerFacts>,
     pub(super) groups: Vec<GroupFacts>,
-    /// What the deployer refused, by file or folder.
+    /// What the deployer refused, with the handler, file or folder in question.
     pub(super) problems: Vec<(String, String)>,
     /// Why producers failed for good.
     pub(super) dead_producers: Vec<String>,

@@ -1,6 +1,5 @@
 //! What deployments came to, for readiness and metrics.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
@@ -10,8 +9,8 @@ use crate::stats::{Counter, Histogram};
 /// What the deployer tells the outside.
 #[derive(Debug, Default)]
 pub(crate) struct Board {
-    /// What is wrong, by file or folder, as of the last look at the handlers folder.
-    problems: Mutex<BTreeMap<String, String>>,
+    /// What is wrong, with the handler, file or folder in question, as of the last look at the handlers folder.
+    problems: Mutex<Vec<(String, String)>>,
     looked: AtomicBool,
     /// Revisions that were published.
     pub(crate) published: Counter,
@@ -23,25 +22,21 @@ pub(crate) struct Board {
 
 impl Board {
     /// Replaces what is wrong; returns what is newly wrong.
-    pub(super) fn set_problems(&self, found: BTreeMap<String, String>) -> Vec<(String, String)> {
+    pub(super) fn set_problems(&self, found: Vec<(String, String)>) -> Vec<(String, String)> {
         let mut problems = self.problems.lock();
         let new = found
             .iter()
-            .filter(|(place, what)| problems.get(*place) != Some(what))
-            .map(|(place, what)| (place.clone(), what.clone()))
+            .filter(|problem| !problems.contains(problem))
+            .cloned()
             .collect();
         *problems = found;
         self.looked.store(true, Ordering::Release);
         new
     }
 
-    /// Lists what is wrong, by file or folder.
+    /// Lists what is wrong, with the handler, file or folder in question.
     pub(crate) fn problems(&self) -> Vec<(String, String)> {
-        self.problems
-            .lock()
-            .iter()
-            .map(|(place, what)| (place.clone(), what.clone()))
-            .collect()
+        self.problems.lock().clone()
     }
 
     /// Returns whether the handlers folder was looked at and what was good in it serves.

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
@@ -43,11 +44,40 @@ pub(crate) struct Known {
     /// What is wrong with the files as they are now.
     problems: Vec<String>,
     serving: Option<Arc<Deployed>>,
+    /// How long loading took, until what was loaded is published.
+    took: Option<Duration>,
+}
+
+/// What a look at the handlers folder came to, before any of it is taken up.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// Something else has to serve than before.
+    changed: bool,
+    /// What is wrong, with the handler, file or folder in question.
+    problems: Vec<(String, String)>,
+}
+
+impl Found {
+    /// Lists what is wrong, a line each.
+    pub(crate) fn problems(self) -> Vec<String> {
+        self.problems.into_iter().map(|(_, what)| what).collect()
+    }
+
+    /// Returns whether nothing is wrong.
+    pub(crate) fn is_fine(&self) -> bool {
+        self.problems.is_empty()
+    }
 }
 
 impl Deployer {
-    /// Looks at the folder once and publishes what changed; returns what is wrong, a line each.
-    pub(crate) async fn look(&mut self) -> Vec<String> {
+    /// Looks at the folder once and takes up what changed.
+    pub(crate) async fn look(&mut self) {
+        let found = self.load().await;
+        self.take_up(found);
+    }
+
+    /// Looks at the folder once and loads what changed. Nothing is published, and nothing logged of what is wrong.
+    pub(crate) async fn load(&mut self) -> Found {
         let folder = self.folder.clone();
         let found = tokio::task::spawn_blocking(move || scan(&folder)).await;
         let mut scan = match found.map_err(std::io::Error::other) {
@@ -57,7 +87,10 @@ impl Deployer {
                     "{}: the handlers folder cannot be read: {error}",
                     self.folder.display()
                 );
-                return self.report(BTreeMap::from([(self.folder.display().to_string(), what)]));
+                return Found {
+                    changed: false,
+                    problems: vec![(self.folder.display().to_string(), what)],
+                };
             }
         };
         if !self.only.is_empty() {
@@ -72,27 +105,24 @@ impl Deployer {
             for candidate in scan.candidates.values() {
                 self.consider_again(candidate).await;
             }
+        }
+        let mut problems: Vec<(String, String)> = scan.problems.into_iter().collect();
+        for (id, known) in &self.known {
+            let told = known.problems.iter();
+            problems.extend(told.map(|what| (format!("handler {id}"), what.clone())));
+        }
+        Found { changed, problems }
+    }
+
+    /// Publishes what was loaded, and tells what is newly wrong.
+    pub(crate) fn take_up(&mut self, found: Found) {
+        if found.changed {
             self.publish();
         }
         self.sinks.close_unused();
-        let mut problems = scan.problems;
-        for (id, known) in &self.known {
-            for (number, problem) in known.problems.iter().enumerate() {
-                problems.insert(format!("{id} {number}"), problem.clone());
-            }
-        }
-        self.report(problems)
-    }
-
-    fn report(&self, problems: BTreeMap<String, String>) -> Vec<String> {
-        for (_, what) in self.board.set_problems(problems) {
+        for (_, what) in self.board.set_problems(found.problems) {
             tracing::error!("{what}");
         }
-        self.board
-            .problems()
-            .into_iter()
-            .map(|(_, what)| what)
-            .collect()
     }
 
     /// Drops handlers whose files are gone.
@@ -117,45 +147,59 @@ impl Deployer {
         {
             return false;
         }
+        let (changed, is_refused) = self.reload(candidate).await;
+        if is_refused {
+            self.board.refused.increment();
+            let known = self.known.get(&candidate.id);
+            if let Some(old) = known.and_then(|known| known.serving.as_ref()) {
+                tracing::warn!(
+                    tenant = %candidate.id.tenant,
+                    handler = %candidate.id.name,
+                    revision = %old.revision,
+                    "a new revision was refused; the old one goes on serving"
+                );
+            }
+        }
+        changed
+    }
+
+    /// Loads a handler once more that was refused. A second refusal of the same files is not counted.
+    async fn consider_again(&mut self, candidate: &Candidate) {
+        let known = self.known.get(&candidate.id);
+        if known.is_some_and(|known| !known.problems.is_empty()) {
+            self.reload(candidate).await;
+        }
+    }
+
+    /// Loads a handler, whatever is known of it; returns whether the catalog changes, and whether it was refused.
+    async fn reload(&mut self, candidate: &Candidate) -> (bool, bool) {
         let serving = self
             .known
             .remove(&candidate.id)
             .and_then(|known| known.serving);
+        let began = Instant::now();
         let prepared = self.prepare(candidate, serving.as_deref()).await;
-        let (serving, problems, changed) = match prepared {
-            Ok(Some(deployed)) => (Some(Arc::new(deployed)), Vec::new(), true),
+        let mut known = Known {
+            facts: candidate.facts.clone(),
+            problems: Vec::new(),
+            serving,
+            took: None,
+        };
+        let done = match prepared {
+            Ok(Some(deployed)) => {
+                known.serving = Some(Arc::new(deployed));
+                known.took = Some(began.elapsed());
+                (true, false)
+            }
             // The same content again.
-            Ok(None) => (serving, Vec::new(), false),
+            Ok(None) => (false, false),
             Err(problems) => {
-                self.board.refused.increment();
-                if let Some(old) = &serving {
-                    tracing::warn!(
-                        tenant = %candidate.id.tenant,
-                        handler = %candidate.id.name,
-                        revision = %old.revision,
-                        "a new revision was refused; the old one goes on serving"
-                    );
-                }
-                (serving, problems, false)
+                known.problems = problems;
+                (false, true)
             }
         };
-        let known = Known {
-            facts: candidate.facts.clone(),
-            problems,
-            serving,
-        };
         self.known.insert(candidate.id.clone(), known);
-        changed
-    }
-
-    /// Loads a handler once more that was refused.
-    async fn consider_again(&mut self, candidate: &Candidate) {
-        if let Some(known) = self.known.get_mut(&candidate.id)
-            && !known.problems.is_empty()
-        {
-            known.facts = Facts::default();
-            self.consider(candidate).await;
-        }
+        done
     }
 
     /// Loads and tries out; `None` when the files say what serves already.
@@ -182,15 +226,6 @@ impl Deployer {
             .deployable(candidate, loaded)
             .await
             .map_err(|problem| vec![problem])?;
-        self.board.published.increment();
-        tracing::info!(
-            tenant = %deployed.id.tenant,
-            handler = %deployed.id.name,
-            revision = %deployed.revision,
-            hooks = ?deployed.component.hooks(),
-            took_ms = began.elapsed().as_millis(),
-            "deployed"
-        );
         Ok(Some(deployed))
     }
 
@@ -234,7 +269,20 @@ impl Deployer {
     }
 
     /// Lets lanes see what serves now, then makes the consumers match.
-    fn publish(&self) {
+    fn publish(&mut self) {
+        for known in self.known.values_mut() {
+            if let (Some(took), Some(deployed)) = (known.took.take(), &known.serving) {
+                self.board.published.increment();
+                tracing::info!(
+                    tenant = %deployed.id.tenant,
+                    handler = %deployed.id.name,
+                    revision = %deployed.revision,
+                    hooks = ?deployed.component.hooks(),
+                    took_ms = took.as_millis(),
+                    "deployed"
+                );
+            }
+        }
         let catalog = Arc::new(Catalog::new(
             self.known
                 .values()

@@ -1,0 +1,65 @@
+//! How a host starts, refuses to, and takes up what lies in its folder, where no Kafka is needed to see it.
+
+use std::fs;
+use std::time::Duration;
+
+use harness::{HandlersDir, Host, guest};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The exit code for wrong usage and wrong configuration.
+const EX_USAGE: i32 = 64;
+const GOOD: &str = "topics = [\"orders\"]\n";
+const SPINS: &str = "topics = [\"bills\"]\nlimits.deadline-ms = 3600000\n[config]\nspin = \"\"\n";
+
+/// A folder with a good handler `good` and a handler `bad` of this component.
+fn with_a_good_one(component: &str, manifest: &str) -> HandlersDir {
+    let folder = HandlersDir::new().unwrap();
+    folder.handler("good", guest("act"), GOOD).unwrap();
+    folder.handler("bad", guest(component), manifest).unwrap();
+    folder
+}
+
+#[test]
+fn a_strict_start_that_is_refused_touches_no_group_and_tells_each_problem_once() {
+    let folder = with_a_good_one("no-context", "topics = [\"bills\"]\n");
+    fs::write(folder.path().join("lonely.wasm"), b"").unwrap();
+    let mut host = Host::dev()
+        .handlers(folder.path())
+        .args(["--strict"])
+        .env("RUST_LOG", "debug")
+        .spawn()
+        .unwrap();
+    let status = host.wait(PATIENCE).unwrap();
+    assert_eq!(status.code(), Some(EX_USAGE));
+    host.wait_for_line("--strict is given", PATIENCE).unwrap();
+    host.wait_for_line("lonely.toml", PATIENCE).unwrap();
+    let lines = host.lines();
+    let told = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
+    for text in ["subscribed", "deployed", "partitions assigned"] {
+        assert_eq!(told(text), 0, "{text}: {lines:#?}");
+    }
+    for text in ["refused on purpose", "lonely.toml"] {
+        assert_eq!(told(text), 1, "{text}: {lines:#?}");
+    }
+}
+
+#[test]
+fn a_refusal_counts_once_however_often_other_handlers_change() {
+    let folder = with_a_good_one("no-context", "topics = [\"bills\"]\n");
+    let host = Host::dev().handlers(folder.path()).start_ready().unwrap();
+    let count = |result| {
+        host.metric("kafka_wasm_deploys_total", &[("result", result)])
+            .unwrap()
+    };
+    assert_eq!((count("published"), count("refused")), (1.0, 1.0));
+    let other = format!("{GOOD}start = \"latest\"\n");
+    folder.swap_manifest("good", &other).unwrap();
+    harness::wait_until("the second revision", PATIENCE, || {
+        count("published") >= 2.0
+    })
+    .unwrap();
+    assert_eq!((count("published"), count("refused")), (2.0, 1.0));
+    let (_, said) = host.get("/readyz").unwrap();
+    assert!(said.contains(r#""what": "handler default/bad""#), "{said}");
+    host.stop().unwrap();
+}
