@@ -1,7 +1,7 @@
 //! How a host starts, refuses to, and takes up what lies in its folder, where no Kafka is needed to see it.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use harness::{HandlersDir, Host, guest};
 
@@ -62,4 +62,33 @@ fn a_refusal_counts_once_however_often_other_handlers_change() {
     let (_, said) = host.get("/readyz").unwrap();
     assert!(said.contains(r#""what": "handler default/bad""#), "{said}");
     host.stop().unwrap();
+}
+
+#[test]
+fn a_trial_that_never_ends_is_given_up_long_before_a_long_deadline() {
+    let folder = with_a_good_one("no-context", SPINS);
+    let mut host = Host::dev().handlers(folder.path()).start().unwrap();
+    let told = host.wait_for_line("did not return within", PATIENCE);
+    let told = told.unwrap();
+    assert!(
+        told.contains("the trial before a deployment has 5 s"),
+        "{told}"
+    );
+    let deployed = host.wait_for_line(" deployed ", PATIENCE).unwrap();
+    assert!(deployed.contains("handler=good"), "{deployed}");
+    host.stop().unwrap();
+}
+
+#[test]
+fn a_host_stops_while_a_trial_runs() {
+    let folder = HandlersDir::new().unwrap();
+    folder.handler("bad", guest("no-context"), SPINS).unwrap();
+    let mut host = Host::dev().handlers(folder.path()).start().unwrap();
+    let began = Instant::now();
+    host.term().unwrap();
+    let status = host.wait(PATIENCE).unwrap();
+    assert!(status.success(), "{status}");
+    // The trial alone would take five.
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(4), "{took:?}");
 }

@@ -6,8 +6,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
 
 use super::scan::Candidate;
 use crate::guest::{GuestLog, Handler as Component, Instance, Runtime, Setup};
@@ -15,6 +17,9 @@ use crate::ids::Revision;
 use crate::manifest::Manifest;
 use crate::sink;
 use crate::source::ConsumerSettings;
+
+/// How long a trial may take.
+const TRIAL_MAX: Duration = Duration::from_secs(5);
 
 /// A handler's files, read and understood.
 #[derive(Debug)]
@@ -119,15 +124,28 @@ pub(super) fn check_clients(candidate: &Candidate, manifest: &Manifest) -> Resul
         .map_err(|what| format!("{}: {what}", candidate.manifest.display()))
 }
 
-/// Lets one instance begin and go, as a lane would.
+/// Lets one instance begin and go, as a lane would. All deployments wait for it, so a handler's own deadline does not
+/// hold in full.
 pub(super) async fn try_out(
     candidate: &Candidate,
     loaded: &Loaded,
     setup: &Setup,
 ) -> Result<(), String> {
     let log = GuestLog::new(candidate.id.clone(), Arc::from("(trial)"), 0);
-    Instance::start(&loaded.component, setup, log, None)
+    let mut setup = setup.clone();
+    setup.limits.deadline = setup.limits.deadline.min(TRIAL_MAX);
+    let began = Instant::now();
+    Instance::start(&loaded.component, &setup, log, None)
         .await
         .map(drop)
-        .map_err(|error| format!("{}: {error}", candidate.manifest.display()))
+        .map_err(|error| {
+            let manifest = candidate.manifest.display();
+            if began.elapsed() < TRIAL_MAX {
+                return format!("{manifest}: {error}");
+            }
+            format!(
+                "{manifest}: {error} (the trial before a deployment has {} s, or limits.deadline-ms where that is less)",
+                TRIAL_MAX.as_secs()
+            )
+        })
 }

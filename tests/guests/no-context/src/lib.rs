@@ -1,4 +1,4 @@
-//! Refuses to be deployed: its `define-context` fails.
+//! Refuses to be deployed: its `define-context` fails, or never ends where config has a `spin`.
 
 use kafka_wasm_guest::{Config, Message, Result, handler, other};
 
@@ -6,8 +6,11 @@ fn on_message(_message: Message) -> Result {
     Ok(())
 }
 
-fn define_context(_config: Config) -> Result {
+fn define_context(config: Config) -> Result {
+    while config.get("spin").is_some() {
+        std::hint::spin_loop();
+    }
     Err(other("refused on purpose"))
 }
 
-handler! { on_message, define_context }
+handler! { define_context, on_message }
