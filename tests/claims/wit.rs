@@ -1,6 +1,6 @@
 //! The WIT package, as the tools of the component model see it.
 
-use wit_parser::Resolve;
+use wit_parser::{Docs, Resolve, TypeDefKind};
 
 /// Parsed and resolved with the parser that `wasm-tools`, `wkg` and `wit-bindgen` use.
 fn package() -> (Resolve, wit_parser::PackageId) {
@@ -37,13 +37,40 @@ fn every_item_of_the_wit_package_is_documented() {
         for (kind, &id) in &interface.types {
             let found = &resolve.types[id];
             // `use` brings in types that are documented where they are defined.
-            let defined_here = !matches!(found.kind, wit_parser::TypeDefKind::Type(_));
+            let defined_here = !matches!(found.kind, TypeDefKind::Type(_));
             if defined_here && found.docs.contents.is_none() {
                 missing.push(format!("{name}.{kind}"));
             }
+            let parts = parts(&found.kind).into_iter();
+            let bare = parts.filter(|(_, docs)| docs.contents.is_none());
+            missing.extend(bare.map(|(part, _)| format!("{name}.{kind}.{part}")));
+        }
+    }
+    for (name, &world) in &resolve.packages[package].worlds {
+        if resolve.worlds[world].docs.contents.is_none() {
+            missing.push(format!("world {name}"));
         }
     }
     assert!(missing.is_empty(), "without documentation: {missing:?}");
+}
+
+/// The fields of a record, the cases of a variant or an enum.
+fn parts(kind: &TypeDefKind) -> Vec<(&str, &Docs)> {
+    match kind {
+        TypeDefKind::Record(record) => {
+            let fields = record.fields.iter();
+            fields.map(|field| (&*field.name, &field.docs)).collect()
+        }
+        TypeDefKind::Variant(variant) => {
+            let cases = variant.cases.iter();
+            cases.map(|case| (&*case.name, &case.docs)).collect()
+        }
+        TypeDefKind::Enum(words) => {
+            let cases = words.cases.iter();
+            cases.map(|case| (&*case.name, &case.docs)).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 #[test]
