@@ -24,6 +24,10 @@ const SHOWN: usize = 5;
 const ALERTS: &str = "alerts";
 const SUMMARIES: &str = "summaries";
 
+/// An earthquake to send by hand, of those that alert.
+const QUAKE: &str =
+    r#"{"id":"me1","network":"me","time_ms":1735689600000,"magnitude":7.2,"place":"my desk"}"#;
+
 /// The names that the manifests give, as the host gets them in this run.
 struct Topics {
     /// Appended to every name, so that runs against one Kafka do not meet.
@@ -96,7 +100,7 @@ pub(crate) fn run(brokers: Option<&str>, keep: bool) -> Result<()> {
         println!("  WRONG: {problem}");
     }
     if keep {
-        what_to_try(&topics, &brokers, &http);
+        println!("{}", what_to_try(&topics, &brokers, &http));
         return host.wait();
     }
     host.stop()?;
@@ -262,15 +266,15 @@ fn report(topics: &Topics, feed: &Feed, outputs: &Outputs) {
     }
 }
 
-fn what_to_try(topics: &Topics, brokers: &str, http: &str) {
+fn what_to_try(topics: &Topics, brokers: &str, http: &str) -> String {
     let input = &topics.input;
-    println!(
-        r#"
+    format!(
+        r"
 ── still up; try this in another terminal, end with Ctrl-C
   see every alert as it comes:
     target/release/kafka-wasm-host consume {ALERTS} --brokers {brokers} --from beginning
   send an earthquake, then a broken line:
-    echo '{{"network":"me","magnitude":7.2,"place":"my desk"}}' | target/release/kafka-wasm-host produce {input} --brokers {brokers}
+    echo '{QUAKE}' | target/release/kafka-wasm-host produce {input} --brokers {brokers}
     echo 'not an earthquake' | target/release/kafka-wasm-host produce {input} --brokers {brokers}
   read what was refused, and why:
     target/release/kafka-wasm-host consume {dead_letters} --brokers {brokers} --from beginning
@@ -280,10 +284,10 @@ fn what_to_try(topics: &Topics, brokers: &str, http: &str) {
   change examples/earthquakes, then replace it while it runs:
     cargo xtask guests && cp target/handlers/earthquakes/earthquakes.wasm target/demo/handlers/earthquakes/
   look inside:
-    http://{http}/readyz   http://{http}/metrics   target/demo/host.log"#,
+    http://{http}/readyz   http://{http}/metrics   target/demo/host.log",
         dead_letters = topics.dead_letters,
         suffix = topics.suffix,
-    );
+    )
 }
 
 /// Returns a name that no earlier run on the same Kafka has used.
@@ -298,7 +302,43 @@ fn run_id() -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::rename;
+    use std::fs;
+
+    use super::{Feed, QUAKE, Topics, json, rename, what_to_try};
+    use crate::sh::root;
+
+    /// The fields of the struct `Quake` that an example reads values as, with their types.
+    fn fields(example: &str) -> Vec<(String, String)> {
+        let source = root().join("examples").join(example).join("src/lib.rs");
+        let source = fs::read_to_string(source).unwrap();
+        let (_, rest) = source.split_once("struct Quake {").unwrap();
+        let (fields, _) = rest.split_once('}').unwrap();
+        fields
+            .lines()
+            .filter_map(|line| line.trim().trim_end_matches(',').split_once(": "))
+            .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn the_earthquake_to_try_is_one_for_both_handlers_and_alerts() {
+        for example in ["earthquakes", "summaries"] {
+            let fields = fields(example);
+            assert!(!fields.is_empty());
+            for (name, kind) in fields {
+                let found = json::field(QUAKE, &name);
+                assert!(found.is_some(), "{example} needs {name}");
+                let is_number = json::number(QUAKE, &name).is_some();
+                assert_eq!(is_number, kind != "String", "{example}: {name} is a {kind}");
+            }
+        }
+        let magnitude = json::number(QUAKE, "magnitude").unwrap();
+        assert!(magnitude >= Feed::read().unwrap().threshold);
+        let told = what_to_try(&Topics::new("-7".to_owned()), "kafka:9092", "here:80");
+        let line =
+            format!("echo '{QUAKE}' | target/release/kafka-wasm-host produce earthquakes-7 ");
+        assert!(told.contains(&line), "{told}");
+    }
 
     #[test]
     fn only_topics_and_groups_are_renamed() {
