@@ -18,6 +18,14 @@ use crate::policy::Subscription;
 use crate::sink::Sink;
 use crate::source::SourceStatus;
 
+/// The lanes of one handler.
+#[derive(Debug, Clone, Default)]
+struct Lanes {
+    all: usize,
+    /// Halted ones, by topic.
+    halted: Vec<(String, usize)>,
+}
+
 impl View {
     /// Returns why producers failed for good.
     pub(super) fn dead_producers(&self) -> Vec<String> {
@@ -58,12 +66,14 @@ impl View {
     }
 
     /// Counts the lanes of each handler, all and halted ones.
-    fn lanes(&self) -> BTreeMap<HandlerId, (usize, usize)> {
-        let mut lanes = BTreeMap::new();
-        for (handler, _, reading) in self.registry.read() {
-            let (all, halted) = lanes.entry(handler).or_insert((0, 0));
-            *all += reading.lanes;
-            *halted += reading.halted;
+    fn lanes(&self) -> BTreeMap<HandlerId, Lanes> {
+        let mut lanes: BTreeMap<HandlerId, Lanes> = BTreeMap::new();
+        for (handler, topic, reading) in self.registry.read() {
+            let lanes = lanes.entry(handler).or_default();
+            lanes.all += reading.lanes;
+            if reading.halted > 0 {
+                lanes.halted.push((topic.to_string(), reading.halted));
+            }
         }
         lanes
     }
@@ -127,8 +137,8 @@ fn source(status: Option<&Arc<SourceStatus>>) -> Source {
     }
 }
 
-fn handler_facts(handler: &Deployed, lanes: &BTreeMap<HandlerId, (usize, usize)>) -> HandlerFacts {
-    let (partitions, halted) = lanes.get(&handler.id).copied().unwrap_or_default();
+fn handler_facts(handler: &Deployed, lanes: &BTreeMap<HandlerId, Lanes>) -> HandlerFacts {
+    let lanes = lanes.get(&handler.id).cloned().unwrap_or_default();
     HandlerFacts {
         tenant: handler.id.tenant.to_string(),
         handler: handler.id.name.to_string(),
@@ -138,8 +148,9 @@ fn handler_facts(handler: &Deployed, lanes: &BTreeMap<HandlerId, (usize, usize)>
             Subscription::Topics(topics) => topics.iter().map(ToString::to_string).collect(),
             Subscription::Pattern(pattern) => vec![pattern.source().to_owned()],
         },
-        partitions,
-        halted,
+        partitions: lanes.all,
+        halted: lanes.halted.iter().map(|(_, halted)| halted).sum(),
+        halted_topics: lanes.halted,
     }
 }
 

@@ -33,6 +33,9 @@ pub(super) struct HandlerFacts {
     pub(super) partitions: usize,
     /// Those that stopped at a record.
     pub(super) halted: usize,
+    /// The topics of those, with how many.
+    #[serde(skip)]
+    pub(super) halted_topics: Vec<(String, usize)>,
 }
 
 /// A consumer group that handlers need.
@@ -167,14 +170,24 @@ fn reasons(facts: &Facts) -> Vec<NotReady> {
         reasons.push(NotReady::new(
             format!("handler {}/{}", handler.tenant, handler.handler),
             format!(
-                "{} of its {} partitions here are halted; the log says at which record and why",
-                handler.halted, handler.partitions
+                "{} of its {} partitions here are halted ({}); the log says at which record and why",
+                handler.halted,
+                handler.partitions,
+                handler.halted_where()
             ),
         ));
     }
     let problems = facts.problems.iter();
     reasons.extend(problems.map(|(place, problem)| NotReady::new(place, problem)));
     reasons
+}
+
+impl HandlerFacts {
+    fn halted_where(&self) -> String {
+        let topics = self.halted_topics.iter();
+        let named = topics.map(|(topic, partitions)| format!("{partitions} of topic {topic}"));
+        named.collect::<Vec<_>>().join(", ")
+    }
 }
 
 impl GroupFacts {
@@ -330,7 +343,13 @@ mod tests {
         let named = &["handler default/a"];
         let mut facts = well();
         facts.handlers[0].halted = 1;
+        facts.handlers[0].halted_topics = vec![("orders".to_owned(), 1)];
         assert_judged(facts.clone(), State::Degraded, true, named);
+        assert!(
+            judge(facts.clone()).not_ready[0]
+                .why
+                .starts_with("1 of its 2 partitions here are halted (1 of topic orders); the log")
+        );
         facts.handlers[0].halted = 2;
         assert_judged(facts, State::Degraded, false, named);
     }
