@@ -34,6 +34,8 @@ use crate::policy::{
 
 /// What the name of the default dead-letter topic ends with.
 const DEAD_LETTER_SUFFIX: &str = ".dead-letter";
+/// What the names of Kafka's own topics begin with.
+const INTERNAL_PREFIX: &str = "__";
 /// What the name of a component's file ends with.
 const COMPONENT_SUFFIX: &str = ".wasm";
 
@@ -179,14 +181,31 @@ fn component(reader: &mut Reader<'_>) -> Option<String> {
 /// Returns the dead-letter topic; none where a problem was noted.
 fn dead_letter_topic(reader: &mut Reader<'_>, group: &GroupId) -> Option<TopicName> {
     let key = &keys::DEAD_LETTER_TOPIC;
-    if reader.offset(key).is_some() {
-        return reader.parsed(key);
-    }
-    match TopicName::with_suffix(group, DEAD_LETTER_SUFFIX) {
-        Ok(topic) => Some(topic),
-        Err(error) => {
+    if let Some(offset) = reader.offset(key) {
+        let topic: TopicName = reader.parsed(key)?;
+        if topic.as_str().starts_with(INTERNAL_PREFIX) {
             let what = format!(
-                "missing, and the default {:?} is no topic: {error}",
+                "{topic:?} has the name of one of Kafka's internal topics, which begin with {INTERNAL_PREFIX} \
+                 (name one of your own, or leave the key out for {:?})",
+                format!("{group}{DEAD_LETTER_SUFFIX}"),
+                topic = topic.as_str(),
+            );
+            reader.problem(key, Some(offset), &what);
+        }
+        return Some(topic);
+    }
+    let topic = match TopicName::with_suffix(group, DEAD_LETTER_SUFFIX) {
+        Ok(topic) if topic.as_str().starts_with(INTERNAL_PREFIX) => Err(format!(
+            "is one of Kafka's internal topics, which begin with {INTERNAL_PREFIX}"
+        )),
+        Ok(topic) => Ok(topic),
+        Err(error) => Err(format!("is no topic: {error}")),
+    };
+    match topic {
+        Ok(topic) => Some(topic),
+        Err(fault) => {
+            let what = format!(
+                "missing, and the default {:?} {fault}",
                 format!("{group}{DEAD_LETTER_SUFFIX}")
             );
             // The group's name made it so, that is the line to look at.

@@ -321,6 +321,20 @@ fn names_that_kafka_refuses_are_problems() {
         "c"
     );
     assert_eq!(
+        problems_of("dead-letter-topic = \"__consumer_offsets\"\ngroup = \"g\""),
+        [
+            "2: dead-letter-topic: \"__consumer_offsets\" has the name of one of Kafka's internal topics, which begin with __ \
+             (name one of your own, or leave the key out for \"g.dead-letter\")"
+        ]
+    );
+    assert_eq!(
+        problems_of("group = \"__g\""),
+        [
+            "2: dead-letter-topic: missing, and the default \"__g.dead-letter\" is one of Kafka's internal topics, \
+             which begin with __"
+        ]
+    );
+    assert_eq!(
         problems_of("dead-letter-topic = \"..\""),
         ["2: dead-letter-topic: \".\" and \"..\" are not names"]
     );
