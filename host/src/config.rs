@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::ids::HandlerId;
 use crate::manifest::kafka::{Clients, check};
+use crate::setting::check_value;
 use crate::settings::{DRAIN_TIMEOUT, INSTANCES_MAX, LogFormat as FileLogFormat, Settings};
 use crate::telemetry::LogFormat;
 
@@ -83,15 +84,21 @@ impl ServeConfig {
             .config
             .as_deref()
             .map_or_else(|| Ok(Settings::default()), read_settings);
+        // What a file that could not be read says is not missing.
+        let is_read = settings.is_ok();
         let settings = settings.unwrap_or_else(|found| {
             problems.extend(found);
             Settings::default()
         });
-        let brokers = brokers(&given, &settings)
-            .map_err(|problem| problems.push(problem))
-            .ok();
+        let brokers = brokers(&given, &settings);
+        if brokers.is_none() && is_read {
+            problems.push(
+                "--brokers: missing (host:port,… of a Kafka cluster, or --dev for an embedded broker)"
+                    .to_owned(),
+            );
+        }
         let handlers = given.handlers.or(settings.handlers);
-        if handlers.is_none() {
+        if handlers.is_none() && is_read {
             problems.push(
                 "--handlers: missing (name the folder of the handlers, or set `handlers` in host.toml)".to_owned(),
             );
@@ -103,7 +110,8 @@ impl ServeConfig {
         });
         let mut kafka = settings.kafka;
         for (name, value) in given.kafka {
-            match check(Clients::All, &name, &value) {
+            let checked = check(Clients::All, &name, &value);
+            match checked.and_then(|()| check_value(&name, &value)) {
                 Ok(()) => {
                     kafka.insert(name, value);
                 }
@@ -154,23 +162,17 @@ impl From<FileLogFormat> for LogFormat {
 fn read_settings(path: &Path) -> Result<Settings, Vec<String>> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| vec![format!("{}: cannot be read: {error}", path.display())])?;
-    Settings::parse(&text)
+    Settings::parse_with(&text, check_value)
         .map_err(|problems| problems.iter().map(|problem| problem.at(path)).collect())
 }
 
-fn brokers(given: &Given, settings: &Settings) -> Result<Brokers, String> {
-    match (
-        given.dev,
-        given.brokers.as_ref().or(settings.brokers.as_ref()),
-    ) {
-        // The environment or host.toml may name a cluster; `--dev` on the command line is the nearer wish.
-        (true, _) => Ok(Brokers::Embedded),
-        (false, Some(list)) => Ok(Brokers::Cluster(list.clone())),
-        (false, None) => Err(
-            "--brokers: missing (host:port,… of a Kafka cluster, or --dev for an embedded broker)"
-                .to_owned(),
-        ),
+fn brokers(given: &Given, settings: &Settings) -> Option<Brokers> {
+    // The environment or host.toml may name a cluster; `--dev` on the command line is the nearer wish.
+    if given.dev {
+        return Some(Brokers::Embedded);
     }
+    let list = given.brokers.as_ref().or(settings.brokers.as_ref());
+    list.cloned().map(Brokers::Cluster)
 }
 
 fn socket_addr(text: &str) -> Result<SocketAddr, String> {
@@ -199,7 +201,9 @@ mod tests {
     fn everything_that_is_wrong_is_said_at_once() {
         let given = Given {
             http: Some("nowhere".to_owned()),
-            kafka: vec![("group.id".to_owned(), "x".to_owned())],
+            kafka: ["group.id", "fetch.min.bytes", "linger.ms"]
+                .map(|name| (name.to_owned(), "x".to_owned()))
+                .into(),
             ..Given::default()
         };
         let problems = ServeConfig::resolve(given).unwrap_err();
@@ -208,9 +212,34 @@ mod tests {
             "--handlers: missing",
             "--http: nowhere",
             "--kafka-setting group.id",
+            "--kafka-setting fetch.min.bytes: librdkafka refuses the value: ",
+            "--kafka-setting linger.ms: librdkafka refuses the value: ",
         ];
         assert_eq!(problems.len(), starts.len(), "{problems:?}");
         for (problem, start) in problems.iter().zip(starts) {
+            assert!(problem.starts_with(start), "{problem}");
+        }
+    }
+
+    #[test]
+    fn what_a_broken_host_toml_says_is_not_called_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("host.toml");
+        std::fs::write(&file, "brokers = 5\n[kafka]\nfetch.min.bytes = \"x\"\n").unwrap();
+        let given = Given {
+            config: Some(file.clone()),
+            ..Given::default()
+        };
+        let problems = ServeConfig::resolve(given).unwrap_err();
+        let starts = [
+            format!("{}:1: brokers: expected", file.display()),
+            format!(
+                "{}:3: kafka.\"fetch.min.bytes\": librdkafka",
+                file.display()
+            ),
+        ];
+        assert_eq!(problems.len(), starts.len(), "{problems:?}");
+        for (problem, start) in problems.iter().zip(&starts) {
             assert!(problem.starts_with(start), "{problem}");
         }
     }

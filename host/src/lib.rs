@@ -36,6 +36,7 @@ pub mod watermark;
 pub mod dev_broker;
 mod flight;
 mod guest;
+mod setting;
 mod sink;
 mod sinks;
 mod source;

@@ -79,7 +79,16 @@ impl Manifest {
     ///
     /// The error holds everything that is wrong, in the order of the file; it is never empty.
     pub fn parse(text: &str, id: &HandlerId) -> Result<Self, Vec<Problem>> {
-        let mut reader = Reader::new(text, keys::KEYS)?;
+        Self::parse_with(text, id, kafka::any_value)
+    }
+
+    /// Reads a manifest, and has the values of librdkafka's settings checked as well.
+    pub fn parse_with(
+        text: &str,
+        id: &HandlerId,
+        check_value: kafka::ValueCheck,
+    ) -> Result<Self, Vec<Problem>> {
+        let mut reader = Reader::new(text, keys::KEYS, check_value)?;
         let component = component(&mut reader);
         let group = reader
             .parsed(&keys::GROUP)

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::ids::HandlerId;
-use crate::manifest::kafka::Clients;
+use crate::manifest::kafka::{Clients, ValueCheck, any_value};
 use crate::manifest::{Key, Kind, Masked, Problem, Reader, Text};
 
 /// Instances of components that may live at once where nothing else is said.
@@ -152,7 +152,12 @@ impl Settings {
     ///
     /// The error holds everything that is wrong, in the order of the file; it is never empty.
     pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
-        let mut reader = Reader::new(text, KEYS)?;
+        Self::parse_with(text, any_value)
+    }
+
+    /// Reads host.toml, and has the values of librdkafka's settings checked as well.
+    pub fn parse_with(text: &str, check_value: ValueCheck) -> Result<Self, Vec<Problem>> {
+        let mut reader = Reader::new(text, KEYS, check_value)?;
         let settings = Self {
             brokers: brokers(&mut reader),
             handlers: folder(&mut reader, &HANDLERS),

@@ -190,7 +190,7 @@ fn a_value_that_librdkafka_refuses_is_told_before_any_connection() {
     let place = folder.folder("bad").join("handler.toml");
     told_and_survived(
         &folder,
-        &format!("{}: ", place.display()),
+        &format!("{}:3: ", place.display()),
         "fetch.min.bytes",
     );
 }
@@ -198,7 +198,7 @@ fn a_value_that_librdkafka_refuses_is_told_before_any_connection() {
 #[test]
 fn everything_that_is_wrong_is_told_at_once() {
     let folder = HandlersDir::new().unwrap();
-    let manifest = "topics = \"orders\"\nstrat = \"latest\"\nlimits.memory-mib = 0\n[kafka.consumer]\n\"group.id\" = \"g\"\n";
+    let manifest = "topics = \"orders\"\nstrat = \"latest\"\nlimits.memory-mib = 0\n[kafka.consumer]\n\"group.id\" = \"g\"\nfetch.min.bytes = \"x\"\n[kafka.producer]\nlinger.ms = \"abc\"\ncompression.type = \"foo\"\n";
     folder
         .handler("acme/first", guest("act"), manifest)
         .unwrap();
@@ -229,6 +229,18 @@ fn everything_that_is_wrong_is_told_at_once() {
         ),
         format!(
             "{}:5: kafka.consumer.\"group.id\": cannot be set",
+            first.join("handler.toml").display()
+        ),
+        format!(
+            "{}:6: kafka.consumer.\"fetch.min.bytes\": librdkafka refuses the value: ",
+            first.join("handler.toml").display()
+        ),
+        format!(
+            "{}:8: kafka.producer.\"linger.ms\": librdkafka refuses the value: ",
+            first.join("handler.toml").display()
+        ),
+        format!(
+            "{}:9: kafka.producer.\"compression.type\": librdkafka refuses the value: ",
             first.join("handler.toml").display()
         ),
         format!(

@@ -15,6 +15,7 @@ use super::scan::Candidate;
 use crate::guest::{GuestLog, Handler as Component, Instance, Runtime, Setup};
 use crate::ids::Revision;
 use crate::manifest::Manifest;
+use crate::setting::check_value;
 use crate::sink;
 use crate::source::ConsumerSettings;
 
@@ -32,7 +33,7 @@ pub(crate) struct Loaded {
 /// Reads, validates and compiles. The error holds everything that is wrong, a line each with the file's name.
 pub(super) fn load(candidate: &Candidate, runtime: &Runtime) -> Result<Loaded, Vec<String>> {
     let text = read_text(&candidate.manifest).map_err(|problem| vec![problem])?;
-    let manifest = Manifest::parse(&text, &candidate.id).map_err(|problems| {
+    let manifest = Manifest::parse_with(&text, &candidate.id, check_value).map_err(|problems| {
         problems
             .iter()
             .map(|problem| problem.at(&candidate.manifest))

@@ -38,6 +38,14 @@ const BROKER_DECIDES: &[&str] = &["session.timeout.ms", "heartbeat.interval.ms"]
 /// In-flight requests with which an idempotent producer keeps order.
 const IN_FLIGHT_MAX: u64 = 5;
 
+/// Says why the value of a setting, by its name, is none that the client takes.
+pub type ValueCheck = fn(&str, &str) -> Result<(), String>;
+
+/// Takes every value: for those who have no client to ask.
+pub fn any_value(_name: &str, _value: &str) -> Result<(), String> {
+    Ok(())
+}
+
 /// Returns which clients a setting works in, or none where librdkafka does not know it.
 pub fn side(name: &str) -> Option<Side> {
     let lists = [

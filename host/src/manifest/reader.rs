@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::manifest::found::{Flat, found};
-use crate::manifest::kafka;
+use crate::manifest::kafka::{self, ValueCheck};
 use crate::manifest::key::{Key, Kind};
 use crate::manifest::problem::{Problem, Problems, closest, line_of};
 
@@ -19,6 +19,7 @@ pub(crate) struct Reader<'t> {
     text: &'t str,
     root: DeTable<'t>,
     keys: &'static [&'static Key],
+    check_value: ValueCheck,
     problems: Problems,
 }
 
@@ -32,7 +33,11 @@ pub(crate) struct Text {
 
 impl<'t> Reader<'t> {
     /// Parses `text`; where it is no TOML, the errors of the syntax are the only problems.
-    pub(crate) fn new(text: &'t str, keys: &'static [&'static Key]) -> Result<Self, Vec<Problem>> {
+    pub(crate) fn new(
+        text: &'t str,
+        keys: &'static [&'static Key],
+        check_value: ValueCheck,
+    ) -> Result<Self, Vec<Problem>> {
         let (root, errors) = DeTable::parse_recoverable(text);
         let mut problems = Problems::default();
         let mut last_line = 0;
@@ -52,6 +57,7 @@ impl<'t> Reader<'t> {
             text,
             root: DeTable::new(),
             keys,
+            check_value,
             problems,
         };
         let root = root.into_inner();
@@ -269,8 +275,10 @@ impl<'t> Reader<'t> {
             let what = match value {
                 Ok(_) if texts.contains_key(&name) => Err("is given twice".to_owned()),
                 Ok(text) => {
-                    let fine =
-                        clients.map_or(Ok(()), |clients| kafka::check(clients, &name, &text));
+                    let fine = clients.map_or(Ok(()), |clients| {
+                        kafka::check(clients, &name, &text)
+                            .and_then(|()| (self.check_value)(&name, &text))
+                    });
                     texts.insert(name.clone(), text);
                     offsets.insert(name.clone(), offset);
                     fine
