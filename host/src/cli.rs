@@ -8,6 +8,7 @@ pub mod produce;
 pub mod reader;
 pub mod records;
 pub mod sender;
+mod usage;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::{Given, ServeConfig};
 use crate::duration::parse_duration;
@@ -123,7 +124,8 @@ struct CheckArgs {
 
 /// Does what the command line asks for.
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let mut command = Cli::command();
+    let cli = match usage::parse(&mut command) {
         Ok(cli) => cli,
         Err(usage) => {
             // Help and version are no errors and go to stdout.
@@ -136,8 +138,14 @@ pub fn run() -> ExitCode {
             return code;
         }
     };
+    let warnings = usage::unknown_variables(&command);
+    if !matches!(cli.command, Command::Serve(_)) {
+        for warning in &warnings {
+            complain(&format!("warning: {warning}"));
+        }
+    }
     let result = match cli.command {
-        Command::Serve(args) => serve(*args),
+        Command::Serve(args) => serve(*args, &warnings),
         Command::Check(args) => check(&args),
         Command::Produce(args) => produce::run(&args),
         Command::Consume(args) => consume::run(&args),
@@ -149,17 +157,21 @@ pub fn run() -> ExitCode {
     })
 }
 
-fn serve(args: ServeArgs) -> anyhow::Result<ExitCode> {
+fn serve(args: ServeArgs, warnings: &[String]) -> anyhow::Result<ExitCode> {
     let config = match ServeConfig::resolve(args.into()) {
         Ok(config) => config,
         Err(problems) => {
-            for problem in &problems {
+            // A mistyped variable is often why something else is missing.
+            for problem in problems.iter().chain(warnings) {
                 complain(problem);
             }
             return Ok(ExitCode::from(EX_USAGE));
         }
     };
     telemetry::init(config.log_format);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     let runtime = async_runtime()?;
     let result = runtime.block_on(async {
         let stop = stop_signal().context("signals cannot be handled")?;

@@ -22,6 +22,11 @@ pub enum DurationError {
     TooLong,
 }
 
+/// Returns a duration in whole milliseconds, as a number that a log line keeps as a number.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Parses a whole number with one of the units `ms`, `s`, `m` and `h`; spaces around either are ignored.
 pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
     let text = text.trim();

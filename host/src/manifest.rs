@@ -25,6 +25,7 @@ use std::time::Duration;
 pub(crate) use self::key::{Key, Kind};
 pub(crate) use self::masked::Masked;
 pub use self::problem::Problem;
+pub(crate) use self::problem::closest;
 pub(crate) use self::reader::{Reader, Text};
 use crate::ids::{GroupId, HandlerId, TopicName};
 use crate::policy::{

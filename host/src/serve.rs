@@ -21,6 +21,7 @@ use crate::catalog::Catalog;
 use crate::config::{Brokers, ServeConfig};
 use crate::deploy::{Board, Deployer, FolderWatch};
 use crate::dev_broker::DevBroker;
+use crate::duration::millis;
 use crate::guest::{AotCache, Runtime};
 use crate::layers::Layers;
 use crate::manifest::kafka::{Side, side};
@@ -176,7 +177,7 @@ impl Host {
     /// Lets partitions finish, commit and leave; then flushes the producers.
     async fn drain(&mut self) {
         tracing::info!(
-            drain_timeout_ms = self.config.drain_timeout.as_millis(),
+            drain_timeout_ms = millis(self.config.drain_timeout),
             "stopping"
         );
         self.view.draining.store(true, Ordering::Relaxed);
@@ -201,7 +202,7 @@ impl Host {
                 "some outputs were not acknowledged in time; their records will be handled again"
             );
         }
-        tracing::info!(took_ms = began.elapsed().as_millis(), "stopped");
+        tracing::info!(took_ms = millis(began.elapsed()), "stopped");
     }
 }
 

@@ -83,6 +83,39 @@ fn a_value_that_librdkafka_refuses_ends_the_start_before_any_connection() {
 }
 
 #[test]
+fn the_embedded_broker_and_a_cluster_contradict_each_other_on_the_command_line_only() {
+    let folder = with_a_good_one("act", "topics = [\"bills\"]\n");
+    let mut host = Host::dev()
+        .handlers(folder.path())
+        .args(["--brokers", "127.0.0.1:1"])
+        .spawn()
+        .unwrap();
+    let status = host.wait(PATIENCE).unwrap();
+    assert_eq!(status.code(), Some(EX_USAGE));
+    host.wait_for_line("'--dev' cannot be used with '--brokers", PATIENCE)
+        .unwrap();
+
+    let mut host = Host::dev()
+        .handlers(folder.path())
+        .env("KAFKA_WASM_BROKERS", "127.0.0.1:1")
+        .env("KAFKA_WASM_BROKER", "127.0.0.1:1")
+        .args(["--log-format", "json"])
+        .start_ready()
+        .unwrap();
+    host.wait_for_line("(did you mean KAFKA_WASM_BROKERS?)", PATIENCE)
+        .unwrap();
+    let deployed = host
+        .wait_for_line("\"message\":\"deployed\"", PATIENCE)
+        .unwrap();
+    let number = deployed.split("\"took_ms\":").nth(1).unwrap();
+    assert!(
+        number.starts_with(|c: char| c.is_ascii_digit()),
+        "{deployed}"
+    );
+    host.stop().unwrap();
+}
+
+#[test]
 fn a_trial_that_never_ends_is_given_up_long_before_a_long_deadline() {
     let folder = with_a_good_one("no-context", SPINS);
     let mut host = Host::dev().handlers(folder.path()).start().unwrap();

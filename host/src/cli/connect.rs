@@ -31,6 +31,11 @@ pub fn parse_pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// Parses `name=value` of a header.
+pub fn parse_header(text: &str) -> Result<(String, String), String> {
+    parse_pair(text).map_err(|_| "expected NAME=VALUE".to_owned())
+}
+
 impl ConnectArgs {
     /// Builds a client's configuration: `defaults`, then the user's settings, then `fixed`, which the user may not name.
     pub fn config(
@@ -185,6 +190,7 @@ mod tests {
         assert_eq!(parse_pair("a=b=c"), Ok(("a".to_owned(), "b=c".to_owned())));
         assert_eq!(parse_pair("a="), Ok(("a".to_owned(), String::new())));
         assert!(parse_pair("a").is_err());
+        assert_eq!(parse_header("bad"), Err("expected NAME=VALUE".to_owned()));
         assert!(parse_pair("=a").is_err());
     }
 

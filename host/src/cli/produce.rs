@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 
-use super::connect::{ConnectArgs, parse_pair};
+use super::connect::{ConnectArgs, parse_header};
 use super::console::Console;
 use super::records;
 use super::sender::{Sender, Tally};
@@ -64,7 +64,7 @@ pub struct ProduceArgs {
     pub key_separator: Option<String>,
 
     /// A header of every record; may be repeated
-    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = parse_pair)]
+    #[arg(long = "header", value_name = "NAME=VALUE", value_parser = parse_header)]
     pub headers: Vec<(String, String)>,
 
     /// The partition of every record that has none of its own; by default the key decides, as with Java's clients

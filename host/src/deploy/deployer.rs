@@ -18,6 +18,7 @@ use super::conflict::obstacle;
 use super::load::{Loaded, check_clients, load, try_out};
 use super::scan::{Candidate, Facts, scan};
 use crate::catalog::{Catalog, Deployed};
+use crate::duration::millis;
 use crate::guest::{Runtime, Setup};
 use crate::ids::HandlerId;
 use crate::sinks::Sinks;
@@ -278,7 +279,7 @@ impl Deployer {
                     handler = %deployed.id.name,
                     revision = %deployed.revision,
                     hooks = ?deployed.component.hooks(),
-                    took_ms = took.as_millis(),
+                    took_ms = millis(took),
                     "deployed"
                 );
             }
