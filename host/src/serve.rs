@@ -19,7 +19,7 @@ use crate::admin::{Admin, View};
 use crate::assignment::Flow;
 use crate::catalog::Catalog;
 use crate::config::{Brokers, ServeConfig};
-use crate::deploy::{Board, Deployer, FolderWatch};
+use crate::deploy::{Board, Deployer, EXPECTED, FolderWatch};
 use crate::dev_broker::DevBroker;
 use crate::duration::millis;
 use crate::guest::{AotCache, Runtime};
@@ -216,7 +216,7 @@ async fn serve(config: &ServeConfig, deployer: &mut Deployer, view: &View) -> Er
     }
     deployer.take_up(first);
     if view.catalog.borrow().handlers().next().is_none() {
-        tracing::warn!(folder = %config.handlers.display(), "no handlers serve yet; waiting for some");
+        tracing::warn!(folder = %config.handlers.display(), "no handlers serve yet; waiting for some ({EXPECTED})");
     }
     loop {
         watch.changed().await;

@@ -136,7 +136,11 @@ fn an_import_that_the_host_does_not_offer_is_told_by_name() {
     for at in places {
         component[at..at + to.len()].copy_from_slice(to);
     }
-    is_refused(&component, "acme:secret/store");
+    is_refused(
+        &component,
+        "the component imports acme:secret/store@0.2.0-rc.1, which this host does not offer (it offers \
+         kafka:handler/producer@0.1.0, wasi:logging/logging@0.1.0-draft, wasi:config/store@0.2.0-rc.1, and of WASI 0.2",
+    );
 }
 
 #[test]
@@ -340,7 +344,10 @@ fn a_folder_without_handlers_is_told_and_waited_for() {
 
     let mut host = Host::dev().handlers(folder.path()).start().unwrap();
     let line = host
-        .wait_for_line("no handlers serve yet; waiting for some", PATIENCE)
+        .wait_for_line(
+            "no handlers serve yet; waiting for some (expected <handler>/handler.toml",
+            PATIENCE,
+        )
         .unwrap();
     assert!(
         line.contains(&folder.path().display().to_string()),

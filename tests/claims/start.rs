@@ -65,6 +65,19 @@ fn a_refusal_counts_once_however_often_other_handlers_change() {
 }
 
 #[test]
+fn a_handler_that_is_asked_for_and_not_there_is_told_with_those_that_are() {
+    let folder = with_a_good_one("act", "topics = [\"bills\"]\n");
+    let mut host = Host::dev()
+        .handlers(folder.path())
+        .args(["--only", "default/goood"])
+        .start()
+        .unwrap();
+    let told = "--only default/goood: there is no such handler in the folder (it holds default/bad, default/good)";
+    host.wait_for_line(told, PATIENCE).unwrap();
+    host.stop().unwrap();
+}
+
+#[test]
 fn a_value_that_librdkafka_refuses_ends_the_start_before_any_connection() {
     let folder = with_a_good_one("act", "topics = [\"bills\"]\n");
     let mut host = Host::dev()

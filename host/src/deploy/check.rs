@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::conflict::obstacle;
 use super::load::{Loaded, check_clients, load, try_out};
-use super::scan::scan;
+use super::scan::{EXPECTED, scan, unreadable};
 use crate::guest::{Runtime, Setup};
 use crate::ids::HandlerId;
 use crate::manifest::Manifest;
@@ -27,10 +27,7 @@ pub(crate) async fn check(folder: &Path, runtime: &Runtime) -> Report {
     let scan = match scan(folder) {
         Ok(scan) => scan,
         Err(error) => {
-            report.problems.push(format!(
-                "{}: the handlers folder cannot be read: {error}",
-                folder.display()
-            ));
+            report.problems.push(unreadable(folder, &error));
             return report;
         }
     };
@@ -66,7 +63,7 @@ pub(crate) async fn check(folder: &Path, runtime: &Runtime) -> Report {
     }
     if scan.candidates.is_empty() && report.problems.is_empty() {
         report.problems.push(format!(
-            "{}: there are no handlers (expected <handler>/handler.toml with a .wasm file beside it)",
+            "{}: there are no handlers ({EXPECTED})",
             folder.display()
         ));
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::ids::HandlerId;
 use crate::manifest::Manifest;
-use crate::policy::Subscription;
+use crate::policy::{Start, Subscription};
 
 /// A handler by its name and what its manifest says.
 pub(super) type Named<'a> = (&'a HandlerId, &'a Manifest);
@@ -26,7 +26,9 @@ fn conflict(new: &Manifest, old: &Manifest) -> Option<String> {
     }
     if new.start != old.start {
         return Some(format!(
-            "they name different values of start for group {}",
+            "start is \"{}\" here and \"{}\" there, and group {} can only begin at one place",
+            word(new.start),
+            word(old.start),
             new.group
         ));
     }
@@ -36,6 +38,13 @@ fn conflict(new: &Manifest, old: &Manifest) -> Option<String> {
             new.group
         )
     })
+}
+
+fn word(start: Start) -> &'static str {
+    match start {
+        Start::Earliest => "earliest",
+        Start::Latest => "latest",
+    }
 }
 
 /// Two patterns may always share a topic that does not exist yet.
@@ -83,10 +92,9 @@ mod tests {
                 .contains("orders")
         );
         assert!(conflict(&manifest("pattern = \"a*\""), &manifest("pattern = \"b*\"")).is_some());
-        assert!(
-            conflict(&manifest("topics = [\"x\"]\nstart = \"latest\""), &orders)
-                .unwrap()
-                .contains("start")
+        assert_eq!(
+            conflict(&manifest("topics = [\"x\"]\nstart = \"latest\""), &orders).unwrap(),
+            "start is \"latest\" here and \"earliest\" there, and group g can only begin at one place"
         );
         let tuned = manifest("topics = [\"x\"]\n[kafka.consumer]\n\"fetch.min.bytes\" = 5");
         assert!(

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::board::Board;
 use super::conflict::obstacle;
 use super::load::{Loaded, check_clients, load, try_out};
-use super::scan::{Candidate, Facts, scan};
+use super::scan::{Candidate, Facts, scan, unreadable};
 use crate::catalog::{Catalog, Deployed};
 use crate::duration::millis;
 use crate::guest::{Runtime, Setup};
@@ -84,17 +84,16 @@ impl Deployer {
         let mut scan = match found.map_err(std::io::Error::other) {
             Ok(Ok(scan)) => scan,
             Ok(Err(error)) | Err(error) => {
-                let what = format!(
-                    "{}: the handlers folder cannot be read: {error}",
-                    self.folder.display()
-                );
+                let what = unreadable(&self.folder, &error);
                 return Found {
                     changed: false,
                     problems: vec![(self.folder.display().to_string(), what)],
                 };
             }
         };
+        let mut problems = Vec::new();
         if !self.only.is_empty() {
+            problems.extend(scan.not_found(&self.only));
             scan.candidates.retain(|id, _| self.only.contains(id));
         }
         let mut changed = self.forget(&scan.candidates);
@@ -107,7 +106,7 @@ impl Deployer {
                 self.consider_again(candidate).await;
             }
         }
-        let mut problems: Vec<(String, String)> = scan.problems.into_iter().collect();
+        problems.extend(scan.problems);
         for (id, known) in &self.known {
             let told = known.problems.iter();
             problems.extend(told.map(|what| (format!("handler {id}"), what.clone())));

@@ -11,4 +11,5 @@ mod watch;
 pub(crate) use board::Board;
 pub(crate) use check::check;
 pub(crate) use deployer::Deployer;
+pub(crate) use scan::EXPECTED;
 pub(crate) use watch::FolderWatch;

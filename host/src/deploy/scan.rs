@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +14,20 @@ use crate::ids::{HandlerId, HandlerName, TenantId};
 
 /// The manifest's name in a handler's folder.
 pub(super) const MANIFEST: &str = "handler.toml";
+
+/// Where handlers are looked for, for messages.
+pub(crate) const EXPECTED: &str = "expected <handler>/handler.toml with a .wasm file beside it";
+
+/// Says that the handlers folder cannot be read, and what to do about it.
+pub(super) fn unreadable(folder: &Path, error: &std::io::Error) -> String {
+    let remedy = match error.kind() {
+        ErrorKind::NotFound => "create it, or name the folder that holds the handlers",
+        ErrorKind::NotADirectory => "name the folder that holds the handlers, not a file",
+        _ => "the user that the host runs as must be able to list it",
+    };
+    let folder = folder.display();
+    format!("{folder}: the handlers folder cannot be read: {error} ({remedy})")
+}
 
 /// What is known of a file without reading it; it changes whenever the file is replaced or written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +115,23 @@ pub(super) fn scan(folder: &Path) -> std::io::Result<Scan> {
 }
 
 impl Scan {
+    /// Says which of these handlers are not there, and which are.
+    pub(super) fn not_found(&self, only: &[HandlerId]) -> Vec<(String, String)> {
+        let there: Vec<String> = self.candidates.keys().map(ToString::to_string).collect();
+        let there = if there.is_empty() {
+            format!("it holds none; {EXPECTED}")
+        } else {
+            format!("it holds {}", there.join(", "))
+        };
+        only.iter()
+            .filter(|id| !self.candidates.contains_key(id))
+            .map(|id| {
+                let what = format!("--only {id}: there is no such handler in the folder ({there})");
+                (format!("handler {id}"), what)
+            })
+            .collect()
+    }
+
     /// A folder in the handlers folder: a handler of the tenant `default`, or a tenant.
     fn folder(&mut self, folder: &Path) {
         let inside = match entries(folder) {
@@ -301,6 +333,45 @@ mod tests {
         let scan = scan(folder.path()).unwrap();
         assert_eq!(ids(&scan), ["default/a"]);
         assert_eq!(scan.problems.len(), 1);
+    }
+
+    #[test]
+    fn a_handler_that_is_asked_for_and_not_there_is_told_with_those_that_are() {
+        let only = [
+            "default/helo".parse().unwrap(),
+            "default/hello".parse().unwrap(),
+        ];
+        let told = |files| {
+            let problems = scan(folder(files).path()).unwrap().not_found(&only);
+            problems
+                .into_iter()
+                .map(|(_, what)| what)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            told(&["acme/x/handler.toml", "hello/handler.toml"]),
+            [
+                "--only default/helo: there is no such handler in the folder (it holds acme/x, default/hello)"
+            ]
+        );
+        let none = told(&[]);
+        assert_eq!(none.len(), 2);
+        assert!(none[0].ends_with(
+            "(it holds none; expected <handler>/handler.toml with a .wasm file beside it)"
+        ));
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_read_is_told_with_the_remedy() {
+        let folder = folder(&["file"]);
+        for (name, remedy) in [("none", "(create it, or"), ("file", "not a file)")] {
+            let path = folder.path().join(name);
+            let told = unreadable(&path, &scan(&path).unwrap_err());
+            assert!(
+                told.starts_with(&path.display().to_string()) && told.contains(remedy),
+                "{told}"
+            );
+        }
     }
 
     #[test]

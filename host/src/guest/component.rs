@@ -16,6 +16,24 @@ pub(crate) const PACKAGE: &str = "kafka:handler";
 /// The version of [`PACKAGE`].
 pub(crate) const VERSION: &str = "0.1.0";
 
+/// The interfaces of its own that the host offers.
+const OFFERED: [&str; 3] = [
+    "kafka:handler/producer@0.1.0",
+    "wasi:logging/logging@0.1.0-draft",
+    "wasi:config/store@0.2.0-rc.1",
+];
+/// The words of the interfaces: it has no functions, so there is nothing to offer.
+const TYPES: &str = "kafka:handler/types@0.1.0";
+/// What the names of the interfaces of WASI 0.2 begin with. The last digit is compatible.
+const WASI: [&str; 6] = [
+    "wasi:cli/",
+    "wasi:clocks/",
+    "wasi:filesystem/",
+    "wasi:io/",
+    "wasi:random/",
+    "wasi:sockets/",
+];
+
 /// Why a file is not a handler.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -31,8 +49,16 @@ pub(crate) enum Error {
     /// The file is damaged, incomplete, or asks for features that the host does not have.
     #[error("the component cannot be compiled (is the file complete?): {0}")]
     Compile(String),
-    /// An import is missing or has another type.
-    #[error("the component asks for what this host does not offer: {0}")]
+    /// Imports are missing.
+    #[error(
+        "the component imports {}, which this host does not offer (it offers {}, and of WASI 0.2 cli, clocks, \
+         filesystem, io, random and sockets): {cause}",
+        missing.join(", "),
+        OFFERED.join(", ")
+    )]
+    Missing { missing: Vec<String>, cause: String },
+    /// An import has another type than the host's.
+    #[error("an import of the component has another type than this host offers: {0}")]
     Imports(String),
     /// The hooks are of another version of the WIT package.
     #[error(
@@ -41,7 +67,9 @@ pub(crate) enum Error {
     OtherVersion { found: String },
     /// There is nothing to call.
     #[error(
-        "the component exports neither {PACKAGE}/message-handler@{VERSION} nor {PACKAGE}/bulk-handler@{VERSION}"
+        "the component exports neither {PACKAGE}/message-handler@{VERSION} nor {PACKAGE}/bulk-handler@{VERSION} \
+         (it has to handle records or batches: include world handler or bulk-only, or name on_message or on_bulk in \
+         the SDK's handler!)"
     )]
     NoHandler,
 }
@@ -138,7 +166,7 @@ impl Handler {
         };
         let hooks = Hooks::find(&component);
         check_exports(runtime, &component, &hooks)?;
-        let imports = component
+        let imports: Vec<String> = component
             .component_type()
             .imports(engine)
             .map(|(name, _)| name.to_owned())
@@ -146,7 +174,7 @@ impl Handler {
         let pre = runtime
             .linker
             .instantiate_pre(&component)
-            .map_err(|error| Error::Imports(chain(&error)))?;
+            .map_err(|error| not_linked(&imports, chain(&error)))?;
         Ok(Self {
             pre,
             hooks,
@@ -199,6 +227,23 @@ impl Handler {
 pub(crate) struct Takes {
     pub(crate) batches: bool,
     pub(crate) singles: bool,
+}
+
+fn not_linked(imports: &[String], cause: String) -> Error {
+    let is_offered = |import: &&String| {
+        let wasi = WASI.iter().any(|package| import.starts_with(package));
+        (wasi && import.contains("@0.2.")) || *import == TYPES || OFFERED.contains(&import.as_str())
+    };
+    let missing: Vec<String> = imports
+        .iter()
+        .filter(|import| !is_offered(import))
+        .cloned()
+        .collect();
+    if missing.is_empty() {
+        Error::Imports(cause)
+    } else {
+        Error::Missing { missing, cause }
+    }
 }
 
 /// The first eight bytes tell a component from a core module (the second half of the version field is the layer).
