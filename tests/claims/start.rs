@@ -1,13 +1,21 @@
 //! How a host starts, refuses to, and takes up what lies in its folder, where no Kafka is needed to see it.
 
 use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
+use harness::host::{binary, command};
 use harness::{HandlersDir, Host, guest};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The exit code for wrong usage and wrong configuration.
 const EX_USAGE: i32 = 64;
+/// The user and the group that own nothing.
+const NOBODY: u32 = 65_534;
 const GOOD: &str = "topics = [\"orders\"]\n";
 const SPINS: &str = "topics = [\"bills\"]\nlimits.deadline-ms = 3600000\n[config]\nspin = \"\"\n";
 
@@ -62,6 +70,47 @@ fn a_refusal_counts_once_however_often_other_handlers_change() {
     let (_, said) = host.get("/readyz").unwrap();
     assert!(said.contains(r#""what": "handler default/bad""#), "{said}");
     host.stop().unwrap();
+}
+
+#[test]
+fn a_folder_without_permission_is_told() {
+    let outer = HandlersDir::new().unwrap();
+    outer.handler("good", guest("act"), GOOD).unwrap();
+    outer
+        .handler("locked/inner", guest("act"), "topics = [\"bills\"]\n")
+        .unwrap();
+    let mode = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let locked = outer.folder("locked");
+    mode(outer.path(), 0o755);
+    mode(&locked, 0o000);
+    let mut check = command("check").unwrap();
+    // Root may read everything: then the host runs as nobody, from a place where nobody may look.
+    let place = tempfile::tempdir().unwrap();
+    if fs::read_dir(&locked).is_ok() {
+        let program = place.path().join("kafka-wasm-host");
+        fs::copy(binary().unwrap(), &program).unwrap();
+        mode(place.path(), 0o755);
+        mode(&program, 0o755);
+        check = Command::new(program);
+        check.arg("check").uid(NOBODY).gid(NOBODY);
+    }
+    let answer = check.arg(outer.path()).output();
+    mode(&locked, 0o700);
+    let answer = match answer {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            println!("skipped: root, but not allowed to run a program as another user: {error}");
+            return;
+        }
+        answer => answer.unwrap(),
+    };
+    let told = String::from_utf8(answer.stderr).unwrap();
+    let line = format!("{}: cannot be read: ", locked.display());
+    assert!(told.starts_with(&line), "{told}");
+    assert_eq!(answer.status.code(), Some(EX_USAGE));
+    let good = String::from_utf8(answer.stdout).unwrap();
+    assert!(good.contains("default/good"), "{good}");
 }
 
 #[test]
