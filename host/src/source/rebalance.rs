@@ -18,6 +18,7 @@ use rdkafka::{Offset, Statistics, TopicPartitionList};
 use super::committed::completed;
 use super::consumer::SourceStatus;
 use super::queue::{Client, PartitionQueue};
+use crate::duration::millis;
 use crate::offset_map::CommitPoint;
 
 /// What is to be committed of one partition.
@@ -111,7 +112,7 @@ impl Callbacks {
         let started = tokio::time::Instant::now();
         let positions = self.listener.revoked(&gone, lost);
         self.status.revoked(gone.len());
-        let drained_ms = started.elapsed().as_millis();
+        let drained_ms = millis(started.elapsed());
         tracing::info!(
             group = self.group,
             partitions = gone.len(),
