@@ -49,6 +49,9 @@ pub(crate) async fn deliver_bulk(lane: &mut Lane, cargo: Cargo) -> Delivered {
         failed: None,
     }];
     while let Some(Part { cargo, failed }) = parts.pop() {
+        let Ok(permit) = lane.admit(&handler).await else {
+            return Delivered::Stopped;
+        };
         let attempt = Attempt::after(failed, Instant::now());
         let left = match attempt_bulk(lane, &handler, &cargo).await {
             Err(Stopped) => return Delivered::Stopped,
@@ -59,6 +62,8 @@ pub(crate) async fn deliver_bulk(lane: &mut Lane, cargo: Cargo) -> Delivered {
                 settle_whole(lane, &handler, cargo, &failure, attempt).await
             }
         };
+        // Nothing is held while records wait.
+        drop(permit);
         let failed = Some(attempt);
         match left {
             Ok(Left::Nothing) => {}

@@ -139,9 +139,10 @@ impl Lane {
                 stats: route.stats,
             }),
             (Some(handler), _) => {
+                let partition = self.is_first.then_some(self.place.partition);
                 let stats = self
                     .registry
-                    .open(&handler.id, &self.place.topic, self.is_first);
+                    .open(&handler.id, &self.place.topic, partition);
                 Some(Route { handler, stats })
             }
         };

@@ -116,8 +116,8 @@ impl PartitionTask {
             return self.serve_parallel(manifest).await;
         }
         if !self.parallel.is_empty() {
-            // The ordering was another one until now; what was begun under it ends under it.
-            return self.wait_for_lanes(manifest).await;
+            // The ordering was another one until now; what is inside a lane ends there.
+            return self.wait_for_lanes().await;
         }
         if let Some((_, at)) = &self.retry
             && *at > Instant::now()
@@ -241,15 +241,20 @@ impl PartitionTask {
         }
     }
 
-    /// Waits while lanes still have records.
-    async fn wait_for_lanes(&mut self, manifest: &Manifest) {
-        self.parallel
-            .tend(&self.lane, manifest.concurrency.unwrap_or(1));
+    /// Takes back what no lane has begun, and waits for the others.
+    async fn wait_for_lanes(&mut self) {
+        let held = self.parallel.take_held();
+        self.waiting.extend(held.into_iter().map(|job| job.started));
+        self.waiting
+            .make_contiguous()
+            .sort_by_key(|started| started.record.offset());
+        if self.parallel.is_empty() {
+            return;
+        }
         tokio::select! {
             biased;
             () = self.lane.stop.set() => {}
             () = self.parallel.news() => {}
-            () = self.ledger.changed() => {}
             () = sleep_until(self.store_due) => {}
         }
     }

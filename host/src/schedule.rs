@@ -118,12 +118,17 @@ impl<T, At: Copy + Ord> Schedule<T, At> {
         self.held == 0 && self.out == 0
     }
 
-    /// Lets go of all records that are held.
-    pub fn clear(&mut self) {
-        self.ready.clear();
-        self.behind.clear();
-        self.timed.clear();
+    /// Gives up all records that are held, in no order. Those that are out are handed back as ever.
+    pub fn take_held(&mut self) -> Vec<T> {
         self.held = 0;
+        let ready = std::mem::take(&mut self.ready).into_iter();
+        let timed = std::mem::take(&mut self.timed).into_values();
+        let behind = std::mem::take(&mut self.behind).into_values();
+        ready
+            .chain(timed)
+            .map(|turn| turn.item)
+            .chain(behind.flatten())
+            .collect()
     }
 }
 
@@ -155,6 +160,22 @@ mod tests {
         schedule.end(Some(1));
         assert_eq!(schedule.next(100).unwrap().item, "a2");
         schedule.end(Some(1));
+        assert!(schedule.is_empty());
+    }
+
+    #[test]
+    fn what_is_held_can_be_taken_back_while_records_are_out() {
+        let mut schedule = Schedule::default();
+        for (key, item) in [(1, "a1"), (2, "b1"), (1, "a2"), (3, "c1")] {
+            schedule.add(Some(key), item);
+        }
+        let (first, second) = (schedule.next(0).unwrap(), schedule.next(0).unwrap());
+        schedule.again(second, 100);
+        let mut held = schedule.take_held();
+        held.sort_unstable();
+        assert_eq!(held, ["a2", "b1", "c1"]);
+        assert!(schedule.next(100).is_none() && !schedule.is_empty());
+        schedule.end(first.key);
         assert!(schedule.is_empty());
     }
 

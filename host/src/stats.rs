@@ -134,10 +134,10 @@ pub(crate) struct LaneStats {
     pub(crate) last_timestamp_ms: Gauge,
     /// Bytes of the instance's linear memory.
     pub(crate) memory_bytes: Gauge,
-    /// Whether the lane stands for its partition; those that work beside it do not.
-    is_partition: bool,
-    /// 1 while the lane is halted.
-    pub(crate) halted: Gauge,
+    /// The partition that the lane stands for; none for those that work beside it.
+    partition: Option<i32>,
+    /// The offset of the record at which the lane halted; -1 while it is not halted.
+    pub(crate) halted_at: Gauge,
 }
 
 impl LaneStats {
@@ -171,7 +171,8 @@ pub(crate) struct Reading {
     pub(crate) invoke: HistogramReading,
     /// Partitions that are served now; the fields below are of their lanes.
     pub(crate) lanes: usize,
-    pub(crate) halted: usize,
+    /// Halted partitions, each with the offset of its record.
+    pub(crate) halted: Vec<(i32, i64)>,
     pub(crate) in_flight: i64,
     /// `None` when no lane knows its partition's end yet.
     pub(crate) lag_records: Option<i64>,
@@ -197,8 +198,9 @@ impl Reading {
     }
 
     fn add_state(&mut self, lane: &LaneStats) {
-        self.lanes += usize::from(lane.is_partition);
-        self.halted += usize::from(lane.halted.get() != 0);
+        self.lanes += usize::from(lane.partition.is_some());
+        let halted_at = Some(lane.halted_at.get()).filter(|offset| *offset >= 0);
+        self.halted.extend(lane.partition.zip(halted_at));
         self.in_flight += lane.in_flight.get();
         self.memory_bytes += lane.memory_bytes.get();
         let lag = lane.lag_records.get();
@@ -226,18 +228,19 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// Opens the counters of a lane of `handler` on `topic`, the first one of its partition or one more.
+    /// Opens the counters of a lane of `handler` on `topic`; `partition` is told of the first lane of each.
     pub(crate) fn open(
         self: &Arc<Self>,
         handler: &HandlerId,
         topic: &Arc<str>,
-        is_partition: bool,
+        partition: Option<i32>,
     ) -> OpenLane {
         let stats = Arc::new(LaneStats {
-            is_partition,
+            partition,
             ..LaneStats::default()
         });
         stats.lag_records.set(-1);
+        stats.halted_at.set(-1);
         let key = (handler.clone(), Arc::clone(topic));
         self.series
             .lock()
@@ -311,7 +314,7 @@ mod tests {
         let registry = Arc::new(Registry::default());
         let handler: HandlerId = "a/b".parse().unwrap();
         let topic: Arc<str> = Arc::from("t");
-        let lane = registry.open(&handler, &topic, true);
+        let lane = registry.open(&handler, &topic, Some(0));
         lane.ended(Ending::Handled, 3);
         lane.failed(FailureKind::Trap);
         lane.invoke.observe(Duration::from_micros(60));

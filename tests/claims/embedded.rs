@@ -48,3 +48,52 @@ fn on_finished_is_told_after_a_trap() {
     assert_eq!(told, ["fine handled", "trap dead-lettered"]);
     host.stop().unwrap();
 }
+
+#[test]
+fn a_second_signal_ends_the_host_at_once() {
+    let folder = HandlersDir::new().unwrap();
+    let manifest = "topics = [\"in\"]\nlimits.deadline-ms = 60000\n";
+    folder.handler("slow", guest("act"), manifest).unwrap();
+    let mut host = Host::dev().handlers(folder.path()).start().unwrap();
+    let broker = host.embedded_broker().unwrap();
+    clients::produce(
+        &broker,
+        "in",
+        [("k", "log begun"), ("k", "sleep 50000")].map(|(key, value)| (Some(key), Some(value))),
+    )
+    .unwrap();
+    host.wait_for_line("begun", PATIENCE).unwrap();
+    host.term().unwrap();
+    host.wait_for_line("stopping", PATIENCE).unwrap();
+    host.interrupt().unwrap();
+    // Well below the drain deadline of 25 s, and below what the record takes.
+    let status = host.wait(Duration::from_secs(10)).unwrap();
+    assert_eq!(status.code(), Some(130), "{}", host.tail());
+}
+
+#[test]
+fn log_lines_are_objects_where_json_is_asked_for() {
+    let folder = HandlersDir::new().unwrap();
+    folder
+        .handler("act", guest("act"), "topics = [\"in\"]\n")
+        .unwrap();
+    let mut host = Host::dev()
+        .handlers(folder.path())
+        .args(["--log-format", "json"])
+        .start()
+        .unwrap();
+    let broker = host.embedded_broker().unwrap();
+    clients::produce(&broker, "in", [(Some("k"), Some("reject no"))]).unwrap();
+    let line = host.wait_for_line("attempt failed", PATIENCE).unwrap();
+    let said: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let expected = serde_json::json!(["in", 0, "act", "reject", 1]);
+    let found = [
+        &said["topic"],
+        &said["offset"],
+        &said["handler"],
+        &said["kind"],
+        &said["attempt"],
+    ];
+    assert_eq!(serde_json::json!(found), expected, "{line}");
+    host.stop().unwrap();
+}

@@ -22,8 +22,8 @@ use crate::source::SourceStatus;
 #[derive(Debug, Clone, Default)]
 struct Lanes {
     all: usize,
-    /// Halted ones, by topic.
-    halted: Vec<(String, usize)>,
+    /// Where the halted ones stand.
+    halted: Vec<String>,
 }
 
 impl View {
@@ -71,9 +71,11 @@ impl View {
         for (handler, topic, reading) in self.registry.read() {
             let lanes = lanes.entry(handler).or_default();
             lanes.all += reading.lanes;
-            if reading.halted > 0 {
-                lanes.halted.push((topic.to_string(), reading.halted));
-            }
+            let halted = reading.halted.iter();
+            lanes.halted.extend(
+                halted
+                    .map(|(partition, offset)| format!("{topic}[{partition}] at offset {offset}")),
+            );
         }
         lanes
     }
@@ -149,8 +151,8 @@ fn handler_facts(handler: &Deployed, lanes: &BTreeMap<HandlerId, Lanes>) -> Hand
             Subscription::Pattern(pattern) => vec![pattern.source().to_owned()],
         },
         partitions: lanes.all,
-        halted: lanes.halted.iter().map(|(_, halted)| halted).sum(),
-        halted_topics: lanes.halted,
+        halted: lanes.halted.len(),
+        halted_at: lanes.halted,
     }
 }
 

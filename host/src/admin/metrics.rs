@@ -135,7 +135,7 @@ impl Scrape {
         let halted = self
             .series
             .iter()
-            .map(|series| (labels(series), series.2.halted));
+            .map(|series| (labels(series), series.2.halted.len()));
         writer.gauges(&names::HALTED_PARTITIONS, halted)?;
         writer.gauges(
             &names::GUEST_MEMORY_BYTES,

@@ -33,9 +33,9 @@ pub(super) struct HandlerFacts {
     pub(super) partitions: usize,
     /// Those that stopped at a record.
     pub(super) halted: usize,
-    /// The topics of those, with how many.
+    /// Where those stand: topic, partition and offset.
     #[serde(skip)]
-    pub(super) halted_topics: Vec<(String, usize)>,
+    pub(super) halted_at: Vec<String>,
 }
 
 /// A consumer group that handlers need.
@@ -170,7 +170,7 @@ fn reasons(facts: &Facts) -> Vec<NotReady> {
         reasons.push(NotReady::new(
             format!("handler {}/{}", handler.tenant, handler.handler),
             format!(
-                "{} of its {} partitions here are halted ({}); the log says at which record and why",
+                "{} of its {} partitions here are halted ({}); the log says why",
                 handler.halted,
                 handler.partitions,
                 handler.halted_where()
@@ -182,11 +182,15 @@ fn reasons(facts: &Facts) -> Vec<NotReady> {
     reasons
 }
 
+/// Places that are named one by one; of more only the number is told.
+const NAMED_MAX: usize = 10;
+
 impl HandlerFacts {
     fn halted_where(&self) -> String {
-        let topics = self.halted_topics.iter();
-        let named = topics.map(|(topic, partitions)| format!("{partitions} of topic {topic}"));
-        named.collect::<Vec<_>>().join(", ")
+        let named = self.halted_at.iter().take(NAMED_MAX).cloned();
+        let more = self.halted_at.len().saturating_sub(NAMED_MAX);
+        let more = (more > 0).then(|| format!("{more} more"));
+        named.chain(more).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -343,13 +347,11 @@ mod tests {
         let named = &["handler default/a"];
         let mut facts = well();
         facts.handlers[0].halted = 1;
-        facts.handlers[0].halted_topics = vec![("orders".to_owned(), 1)];
+        facts.handlers[0].halted_at = vec!["orders[3] at offset 17".to_owned()];
         assert_judged(facts.clone(), State::Degraded, true, named);
-        assert!(
-            judge(facts.clone()).not_ready[0]
-                .why
-                .starts_with("1 of its 2 partitions here are halted (1 of topic orders); the log")
-        );
+        assert!(judge(facts.clone()).not_ready[0].why.starts_with(
+            "1 of its 2 partitions here are halted (orders[3] at offset 17); the log"
+        ));
         facts.handlers[0].halted = 2;
         assert_judged(facts, State::Degraded, false, named);
     }

@@ -77,9 +77,11 @@ async fn each_path_answers_until_the_host_stops() {
     let ready = get(addr, "/readyz").await;
     assert!(ready.contains("\"state\": \"draining\""), "{ready}");
 
-    let lane = view
-        .registry
-        .open(&"acme/bills".parse().unwrap(), &Arc::from("orders"), true);
+    let lane = view.registry.open(
+        &"acme/bills".parse().unwrap(),
+        &Arc::from("orders"),
+        Some(0),
+    );
     lane.retries.add(3);
     let page = get(addr, "/metrics").await;
     assert!(page.contains("content-type: application/openmetrics-text; version=1.0.0"));

@@ -25,10 +25,11 @@ const OFFERED: [&str; 3] = [
 /// The words of the interfaces: it has no functions, so there is nothing to offer.
 const TYPES: &str = "kafka:handler/types@0.1.0";
 /// What the names of the interfaces of WASI 0.2 begin with. The last digit is compatible.
-const WASI: [&str; 6] = [
+const WASI: [&str; 7] = [
     "wasi:cli/",
     "wasi:clocks/",
     "wasi:filesystem/",
+    "wasi:http/",
     "wasi:io/",
     "wasi:random/",
     "wasi:sockets/",
@@ -52,7 +53,7 @@ pub(crate) enum Error {
     /// Imports are missing.
     #[error(
         "the component imports {}, which this host does not offer (it offers {}, and of WASI 0.2 cli, clocks, \
-         filesystem, io, random and sockets): {cause}",
+         filesystem, http, io, random and sockets): {cause}",
         missing.join(", "),
         OFFERED.join(", ")
     )]

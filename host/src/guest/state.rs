@@ -4,12 +4,17 @@
 //! imports.
 
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{
+    Error as HttpError, RequestOptions, Result as HttpResult, WasiBody, WasiHttpCtx,
+    WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
+};
 
 use super::log::{GuestLog, GuestStream, StreamKind};
 use crate::outbox::Outbox;
@@ -28,9 +33,30 @@ pub(super) struct MemoryExceeded {
     limit_mib: usize,
 }
 
+type Sent = (
+    http::Response<WasiBody>,
+    Box<dyn Future<Output = HttpResult<()>> + Send>,
+);
+
+/// Denies every HTTP request.
+struct NoHttp;
+
+impl WasiHttpHooks for NoHttp {
+    fn send_request(
+        &mut self,
+        _request: http::Request<WasiBody>,
+        _options: Option<RequestOptions>,
+        _processed: Box<dyn Future<Output = HttpResult<()>> + Send>,
+    ) -> Box<dyn Future<Output = HttpResult<Sent>> + Send> {
+        Box::new(ready(Err(HttpError::HttpRequestDenied)))
+    }
+}
+
 /// The data of one instance's store.
 pub(super) struct GuestState {
     wasi: WasiCtx,
+    http: WasiHttpCtx,
+    no_http: NoHttp,
     table: ResourceTable,
     memory_max_bytes: usize,
     /// Bytes of linear memory now.
@@ -62,6 +88,8 @@ impl GuestState {
             .build();
         Self {
             wasi,
+            http: WasiHttpCtx::new(),
+            no_http: NoHttp,
             table: ResourceTable::new(),
             memory_max_bytes: limits.memory_bytes,
             memory_bytes: 0,
@@ -80,6 +108,16 @@ impl WasiView for GuestState {
         WasiCtxView {
             ctx: &mut self.wasi,
             table: &mut self.table,
+        }
+    }
+}
+
+impl WasiHttpView for GuestState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            hooks: &mut self.no_http,
+            table: &mut self.table,
+            ctx: &mut self.http,
         }
     }
 }

@@ -10,29 +10,28 @@ impl PartitionTask {
     /// Notes that the lane goes no further than these records under the handler that served it last.
     pub(super) fn hold(&mut self, cargo: Cargo) {
         self.halted_by = self.lane.revision().cloned();
-        self.set_halted(1);
         self.halted.push(cargo);
         // A refused output is told late, so records that came first may be held last.
-        self.halted
-            .sort_by_key(|cargo| cargo.first().map(|first| first.record.offset()));
+        self.halted.sort_by_key(first_offset);
+        self.show_halt(self.halted.first().and_then(first_offset));
     }
 
-    fn set_halted(&self, halted: i64) {
+    fn show_halt(&self, offset: Option<i64>) {
         if let Some(stats) = self.lane.stats() {
-            stats.halted.set(halted);
+            stats.halted_at.set(offset.unwrap_or(-1));
         }
     }
 
     /// Takes note of a lane that halted by itself.
     pub(super) fn note_halt(&mut self) {
-        if self.parallel.is_halted() {
+        if let Some(offset) = self.parallel.halted_at() {
             self.halted_by = self.parallel.halted_by();
-            self.set_halted(1);
+            self.show_halt(Some(offset));
         }
     }
 
     pub(super) fn is_halted(&self) -> bool {
-        !self.halted.is_empty() || self.parallel.is_halted()
+        !self.halted.is_empty() || self.parallel.halted_at().is_some()
     }
 
     /// Lets the halted records be delivered again once another revision serves; waits until then.
@@ -44,7 +43,7 @@ impl PartitionTask {
         let Some(handler) = handler else {
             return self.wait_for_change().await;
         };
-        self.set_halted(0);
+        self.show_halt(None);
         let mut left = std::mem::take(&mut self.halted).into_iter();
         if handler.is_bulk() {
             for cargo in left.by_ref() {
@@ -61,4 +60,8 @@ impl PartitionTask {
         }
         self.parallel.go_on();
     }
+}
+
+fn first_offset(cargo: &Cargo) -> Option<i64> {
+    cargo.first().map(|first| first.record.offset())
 }

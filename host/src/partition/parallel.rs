@@ -173,9 +173,16 @@ impl Parallel {
         state.schedule.is_empty() && state.halts.is_empty()
     }
 
-    /// Returns whether a lane halted; then no lane takes another record.
-    pub(super) fn is_halted(&self) -> bool {
-        !self.shared.state.lock().halts.is_empty()
+    /// Returns the first offset at which a lane halted, if one did; then no lane takes another record.
+    pub(super) fn halted_at(&self) -> Option<i64> {
+        let state = self.shared.state.lock();
+        let halts = state.halts.iter();
+        halts.map(|halt| halt.job.started.record.offset()).min()
+    }
+
+    /// Takes back all records that wait for their turn, in no order.
+    pub(super) fn take_held(&self) -> Vec<Job> {
+        self.shared.state.lock().schedule.take_held()
     }
 
     /// Returns at which revision a lane halted last; none where no handler served the topic.

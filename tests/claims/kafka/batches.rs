@@ -87,3 +87,28 @@ fn a_handler_of_batches_needs_no_bulk_table() {
         .sum();
     assert_eq!(records, 2);
 }
+
+#[test]
+fn a_batch_is_bounded_by_records_by_bytes_and_by_time() {
+    let sizes = |values: &[&str], bounds: &str, batches: usize| -> Vec<String> {
+        let stage = Stage::new("bulk-bounds", 1);
+        stage.produce(values);
+        let host = stage.run("bulk", bounds);
+        let summaries = stage.outputs(&host, batches);
+        host.stop().unwrap();
+        summaries
+            .iter()
+            .map(|summary| field(summary, "count"))
+            .collect()
+    };
+    let long_wait = "bulk.max-wait-ms = 2000\n";
+    let by_records = format!("bulk.max-records = 3\n{long_wait}");
+    assert_eq!(sizes(&["v"; 7], &by_records, 3), ["3", "3", "1"]);
+    // Ten bytes hold two values of four; one that is larger than all is a batch of its own.
+    let by_bytes = format!("bulk.max-bytes = 10\n{long_wait}");
+    let values = ["four", "four", "four", "more than ten", "four"];
+    assert_eq!(sizes(&values, &by_bytes, 4), ["2", "1", "1", "1"]);
+    // Far from full, it is handed over when its first record has waited for so long.
+    let by_time = "bulk.max-records = 1000\nbulk.max-wait-ms = 300\n";
+    assert_eq!(sizes(&["v", "v"], by_time, 1), ["2"]);
+}

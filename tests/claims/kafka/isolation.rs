@@ -363,8 +363,9 @@ fn nothing_is_granted_to_a_guest() {
     let result = json(&output)["result"].as_str().unwrap().to_owned();
     println!("{result}");
     let parts: Vec<&str> = result.split("; ").collect();
-    assert_eq!(parts.len(), 3, "{result}");
+    assert_eq!(parts.len(), 4, "{result}");
     assert!(parts[0].starts_with("file denied ("), "{result}");
     assert_eq!(parts[1], "environment 0 variables");
     assert!(parts[2].starts_with("socket denied ("), "{result}");
+    assert_eq!(parts[3], "web denied (ErrorCode::HttpRequestDenied)");
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use harness::{Host, TestRecord, clients, guest, wait_until};
+use harness::{TestRecord, clients, guest, wait_until};
 
 use super::stage::{
     PATIENCE, Stage, count_lines, field, never, texts, value_on, verdict, wait_lines,
@@ -42,13 +42,6 @@ fn in_order_by_key(outputs: &[TestRecord]) -> Vec<i64> {
     outputs.iter().map(offset_of).collect()
 }
 
-fn metric(host: &Host, name: &str) -> u64 {
-    let (_, page) = host.get("/metrics").unwrap();
-    let samples = page.lines().filter(|line| line.starts_with(name));
-    let values = samples.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok());
-    values.sum()
-}
-
 #[test]
 fn equal_keys_keep_their_order_while_others_go_on() {
     let stage = Stage::new("by-key", 1);
@@ -79,6 +72,8 @@ fn order_by_key_holds_while_hosts_join_and_leave() {
     let mut two = stage.serve(&[]);
     two.wait_for_line("partitions assigned", PATIENCE).unwrap();
     write(2000..4000);
+    // The group has settled when both have gone on for a while.
+    clients::consume_until(&stage.bootstrap, &stage.output, 3500, PATIENCE).unwrap();
     one.stop().unwrap();
     write(4000..5000);
     let outputs = stage.outputs(&two, 5000);
@@ -128,7 +123,8 @@ fn what_completed_above_the_watermark_is_not_repeated_after_a_kill() {
     stage.produce_records([keyed("new", "ok")]);
     stage.outputs(&host, 501);
     wait_lines(&host, &["attempt failed", "offset=0"], 1);
-    assert_eq!(metric(&host, "kafka_wasm_completed_before_total"), 500);
+    let before = host.metric("kafka_wasm_completed_before_total", &[]);
+    assert_eq!(before.unwrap(), 500.0);
     stage.committed(&host, &[(0, 0)]);
     host.stop().unwrap();
 
@@ -194,6 +190,11 @@ fn a_halt_stops_all_lanes_until_the_handler_is_replaced() {
     let host = stage.run("act", &halting);
     stage.produce_records([keyed("failing", "other no"), keyed("failing", "ok 1")]);
     wait_lines(&host, &["the partition is halted"], 1);
+    let (_, ready) = host.get("/readyz").unwrap();
+    assert!(
+        ready.contains(&format!("{}[0] at offset 0", stage.input)),
+        "{ready}"
+    );
     stage.produce_records(others(20));
     never(
         "an output of a halted partition",
@@ -215,6 +216,27 @@ fn a_halt_stops_all_lanes_until_the_handler_is_replaced() {
 }
 
 #[test]
+fn a_change_of_ordering_takes_the_records_along_that_wait() {
+    let stage = Stage::new("reordered", 1);
+    let host = stage.run("act", BY_KEY);
+    stage.produce_records([keyed("failing", IN_AN_HOUR), keyed("failing", "ok")]);
+    stage.produce_records(others(20));
+    stage.outputs(&host, 20);
+    let in_order = stage.manifest("retry.max-attempts = 1\n");
+    stage.folder.swap_manifest(&stage.name, &in_order).unwrap();
+    // The one that waited is tried at once, and those of its key follow.
+    stage.letter(&host);
+    stage.outputs(&host, 21);
+    let back = stage.manifest(BY_KEY);
+    stage.folder.swap_manifest(&stage.name, &back).unwrap();
+    wait_lines(&host, &["deployed"], 3);
+    stage.produce_records(others(20));
+    stage.outputs(&host, 41);
+    stage.committed(&host, &[(0, 42)]);
+    host.stop().unwrap();
+}
+
+#[test]
 fn a_long_wait_does_not_hold_an_instance() {
     let stage = Stage::new("resting", 2);
     // Partition order: the record waits, and nothing of its lane stays in memory.
@@ -222,7 +244,7 @@ fn a_long_wait_does_not_hold_an_instance() {
     stage.produce(&[IN_AN_HOUR]);
     wait_lines(&host, &["attempt failed"], 1);
     let gone = wait_until("the instance is gone", PATIENCE, || {
-        metric(&host, "kafka_wasm_guest_memory_bytes") == 0
+        host.metric("kafka_wasm_guest_memory_bytes", &[]).unwrap() == 0.0
     });
     gone.unwrap_or_else(|error| panic!("{error}\n{}", host.tail()));
     // The wait ends with the host, at once.
@@ -247,7 +269,8 @@ fn partitions_share_the_instances_that_the_host_may_run() {
         &["all instances that the host may run are in use"],
         1,
     );
-    assert_eq!(metric(&host, "kafka_wasm_instances_max"), 2);
+    let max = host.metric("kafka_wasm_instances_max", &[]);
+    assert_eq!(max.unwrap(), 2.0);
     // A trial needs no place among them.
     let label = stage.manifest("limits.deadline-ms = 10000\nconfig.label = \"new\"\n");
     stage.folder.swap_manifest(&stage.name, &label).unwrap();
@@ -268,7 +291,8 @@ fn a_slow_handler_commits_as_it_goes() {
             .any(|(_, position)| (10..90).contains(position))
     });
     early.unwrap_or_else(|error| panic!("{error}\n{}", host.tail()));
-    assert!(metric(&host, "kafka_wasm_in_flight_records") > 0);
-    assert!(metric(&host, "kafka_wasm_lag_records") > 0);
+    for shown in ["kafka_wasm_in_flight_records", "kafka_wasm_lag_records"] {
+        assert!(host.metric(shown, &[]).unwrap() > 0.0, "{shown}");
+    }
     host.stop().unwrap();
 }

@@ -14,8 +14,8 @@ fn scrape() -> Scrape {
     let bills: HandlerId = "acme/bills".parse().unwrap();
     let orders: Arc<str> = Arc::from("orders");
     let lanes = [
-        registry.open(&bills, &orders, true),
-        registry.open(&bills, &orders, true),
+        registry.open(&bills, &orders, Some(0)),
+        registry.open(&bills, &orders, Some(1)),
     ];
     for (lane, behind_ms) in lanes.iter().zip([2_500, 1_000]) {
         lane.ended(Ending::Handled, 10);
@@ -31,8 +31,8 @@ fn scrape() -> Scrape {
     lanes[0].ended(Ending::DeadLettered, 1);
     lanes[0].failed(FailureKind::Trap);
     lanes[0].invoke.observe(Duration::from_mins(1));
-    lanes[1].halted.set(1);
-    let _starting = registry.open(&"new".parse().unwrap(), &orders, true);
+    lanes[1].halted_at.set(17);
+    let _starting = registry.open(&"new".parse().unwrap(), &orders, Some(2));
     let group = |tenant: &str, group: &str| (tenant.parse().unwrap(), group.parse().unwrap());
     let reading = |assigned, is_up| GroupReading {
         assigned,

@@ -7,6 +7,8 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use kafka_wasm_guest::{Error, Message, Result, emit, other, retry_after};
+use wasip2::http::outgoing_handler::handle;
+use wasip2::http::types::{Fields, OutgoingRequest, Scheme};
 
 type Told = Option<String>;
 
@@ -69,7 +71,7 @@ pub fn stderr(text: &str) -> Told {
     None
 }
 
-/// Reaches for a file, the environment and the network; tells what each answered.
+/// Reaches for a file, the environment, the network and the web; tells what each answered.
 pub fn escape() -> String {
     let file = std::fs::read("/etc/passwd").map(|bytes| format!("{} bytes", bytes.len()));
     let environment = std::env::vars().count();
@@ -79,10 +81,31 @@ pub fn escape() -> String {
         Err(error) => format!("denied ({error})"),
     };
     format!(
-        "file {}; environment {environment} variables; socket {}",
+        "file {}; environment {environment} variables; socket {}; web {}",
         text(file),
-        text(socket)
+        text(socket),
+        request()
     )
+}
+
+fn request() -> String {
+    let request = OutgoingRequest::new(Fields::new());
+    let set = request
+        .set_scheme(Some(&Scheme::Http))
+        .and_then(|()| request.set_authority(Some("127.0.0.1:9")))
+        .and_then(|()| request.set_path_with_query(Some("/")));
+    let answer = match set {
+        Ok(()) => handle(request, None),
+        Err(()) => return "cannot be asked".to_owned(),
+    };
+    let answer = answer.map(|response| {
+        response.subscribe().block();
+        response.get()
+    });
+    match answer {
+        Err(code) | Ok(Some(Ok(Err(code)))) => format!("denied ({code:?})"),
+        Ok(other) => format!("allowed ({other:?})"),
+    }
 }
 
 /// Fails the first N calls for its record, as this instance counts them.
