@@ -53,6 +53,7 @@ pub(crate) async fn deliver_bulk(lane: &mut Lane, cargo: Cargo) -> Delivered {
             return Delivered::Stopped;
         };
         let attempt = Attempt::after(failed, Instant::now());
+        lane.attempts = attempt.number;
         let left = match attempt_bulk(lane, &handler, &cargo).await {
             Err(Stopped) => return Delivered::Stopped,
             Ok(BulkOutcome::Handled { filtered, failed }) => {
@@ -178,7 +179,8 @@ async fn settle_each(
     }
     // The outputs of the batch go with the records that were handled, or with the dropped ones if there are no other.
     if good.is_empty() && dropped.is_empty() {
-        send_outputs_alone(lane, handler).await;
+        // Nothing was handled, so there is nothing that they would be the outputs of.
+        lane.forget_outputs();
     }
     finish_all(lane, handler, good, Ending::Handled, None).await;
     finish_all(lane, handler, dropped, Ending::Filtered, None).await;
@@ -228,12 +230,6 @@ async fn settle_failed(
     } else {
         Left::Again(again, wait)
     })
-}
-
-/// Sends what a hook emitted although none of its records is settled yet.
-async fn send_outputs_alone(lane: &mut Lane, handler: &Deployed) {
-    lane.send_off(handler, Cargo::new(), Ending::Handled, None)
-        .await;
 }
 
 async fn finish_all(

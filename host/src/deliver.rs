@@ -56,6 +56,7 @@ pub(crate) async fn deliver(lane: &mut Lane, job: Job) -> Delivered {
         return Delivered::Stopped;
     };
     let Job { started, failed } = job;
+    lane.attempts = failed.map_or(0, |failed| failed.number) + 1;
     let (failure, begun) = match attempt_one(lane, &handler, &started).await {
         Err(Stopped) => return Delivered::Stopped,
         Ok((Outcome::Handled, _)) => {

@@ -44,14 +44,22 @@ pub(crate) enum Purpose {
     DeadLetter,
 }
 
+/// What kind of flight it is, and how its records end when it lands well.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FlightKind {
+    pub(crate) purpose: Purpose,
+    pub(crate) ending: Ending,
+    /// Attempts that the records have had.
+    pub(crate) attempts: u32,
+}
+
 /// The outputs of one invocation, under way.
 #[derive(Debug)]
 pub(crate) struct Flight {
     ledger: Arc<Ledger>,
     cargo: Mutex<Cargo>,
     bytes: usize,
-    purpose: Purpose,
-    ending: Ending,
+    kind: FlightKind,
     stats: Arc<LaneStats>,
     /// Outputs not acknowledged, plus one while the sender still adds to them.
     waiting: AtomicU32,
@@ -75,9 +83,9 @@ impl Flight {
         }
     }
 
-    /// Returns what the flight carries.
-    pub(crate) fn purpose(&self) -> Purpose {
-        self.purpose
+    /// Returns what kind of flight it is.
+    pub(crate) fn kind(&self) -> FlightKind {
+        self.kind
     }
 
     /// Returns why an output was refused.
@@ -152,12 +160,12 @@ impl Ledger {
 
     /// Sends records on their way. The sender must call [`Flight::acknowledge`] once when it has added all outputs.
     ///
-    /// The records count under `ending` when the flight lands well.
+    /// The records count under the ending of `kind` when the flight lands well.
     pub(crate) fn take_off(
         self: &Arc<Self>,
         cargo: Cargo,
         bytes: usize,
-        (purpose, ending): (Purpose, Ending),
+        kind: FlightKind,
         stats: &Arc<LaneStats>,
     ) -> Arc<Flight> {
         self.flights.fetch_add(1, Ordering::Relaxed);
@@ -166,8 +174,7 @@ impl Ledger {
             ledger: Arc::clone(self),
             cargo: Mutex::new(cargo),
             bytes,
-            purpose,
-            ending,
+            kind,
             stats: Arc::clone(stats),
             waiting: AtomicU32::new(1),
             refusal: OnceLock::new(),
@@ -180,7 +187,7 @@ impl Ledger {
             self.entries.lock().refused.push(Arc::clone(flight));
         } else {
             let cargo = flight.unload();
-            flight.stats.ended(flight.ending, cargo.len());
+            flight.stats.ended(flight.kind.ending, cargo.len());
             self.complete(&cargo);
         }
         let bytes = self.flight_bytes.fetch_sub(flight.bytes, Ordering::SeqCst) - flight.bytes;

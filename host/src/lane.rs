@@ -60,6 +60,8 @@ pub(crate) struct Lane {
     pub(crate) stop: StopSignal,
     /// Swapped with the instance's, so that its memory is used again.
     outbox: Outbox,
+    /// Attempts of the record or batch at hand, this one included.
+    pub(crate) attempts: u32,
     /// When the last attempt ended.
     pub(crate) clock: Instant,
     /// Whether the lane stands for the partition where lanes are counted.
@@ -89,6 +91,7 @@ impl Lane {
             stop,
             outbox: Outbox::new(usize::MAX, usize::MAX),
             letters: Outbox::new(usize::MAX, usize::MAX),
+            attempts: 1,
             clock: Instant::now(),
             is_first: true,
             alive,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{FULL_WAIT, Lane, Stopped, log_hook_failure};
 use crate::catalog::Deployed;
 use crate::dead_letter::{self, Reason};
-use crate::flight::{Cargo, Flight, Purpose, Started};
+use crate::flight::{Cargo, Flight, FlightKind, Purpose, Started};
 use crate::outbox::Outbox;
 use crate::outcome::Ending;
 use crate::policy::Isolation;
@@ -95,6 +95,13 @@ impl Lane {
         self.recycle(handler);
     }
 
+    /// Forgets what the last hook emitted.
+    pub(crate) fn forget_outputs(&mut self) {
+        if let Some((_, instance)) = &mut self.instance {
+            instance.clear_outbox();
+        }
+    }
+
     fn take_off(&mut self, cargo: Cargo, ending: Ending) -> Option<Arc<Flight>> {
         let stats = self.route.as_ref()?.stats.stats();
         let records: usize = cargo
@@ -108,7 +115,12 @@ impl Lane {
             Purpose::DeadLetter
         };
         stats.emitted.add(self.outbox.len() as u64);
-        Some(self.ledger.take_off(cargo, bytes, (purpose, ending), stats))
+        let kind = FlightKind {
+            purpose,
+            ending,
+            attempts: self.attempts,
+        };
+        Some(self.ledger.take_off(cargo, bytes, kind, stats))
     }
 
     /// Takes the empty outbox back, and gives the instance up where it must not see another record.

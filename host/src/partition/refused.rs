@@ -4,7 +4,7 @@ use super::PartitionTask;
 use crate::catalog::Deployed;
 use crate::dead_letter::Reason;
 use crate::deliver::halt;
-use crate::flight::{Cargo, Flight, Purpose};
+use crate::flight::{Cargo, Flight, FlightKind, Purpose};
 use crate::outcome::{Ending, Failure, FailureKind, Settlement};
 use crate::settle::exhausted;
 
@@ -30,21 +30,18 @@ impl PartitionTask {
         cargo: Cargo,
         failure: &Failure,
     ) {
-        self.lane.note_failure(
-            handler,
-            failure,
-            1,
-            cargo.first().map_or(-1, |first| first.record.offset()),
-        );
-        let settlement = match flight.purpose() {
+        let FlightKind {
+            purpose, attempts, ..
+        } = flight.kind();
+        let offset = cargo.first().map_or(-1, |first| first.record.offset());
+        self.lane.attempts = attempts;
+        self.lane.note_failure(handler, failure, attempts, offset);
+        let settlement = match purpose {
             // The hook has long returned and later records were handled, so there is no attempt after this one.
             Purpose::Outputs => exhausted(handler.manifest.on_exhausted),
             Purpose::DeadLetter => Settlement::Halt,
         };
-        let reason = Reason {
-            failure,
-            attempts: 1,
-        };
+        let reason = Reason { failure, attempts };
         match settlement {
             Settlement::DeadLetter => {
                 self.lane
