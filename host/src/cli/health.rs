@@ -114,9 +114,14 @@ mod tests {
         let address = listener.local_addr().unwrap().to_string();
         thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let mut request = [0; 256];
-            let count = stream.read(&mut request).unwrap();
-            assert!(request[..count].starts_with(b"GET /livez HTTP/1.1\r\n"));
+            let mut request = Vec::new();
+            // To its end: closing earlier would break the pipe under who still writes.
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                request.extend(byte);
+            }
+            assert!(request.starts_with(b"GET /livez HTTP/1.1\r\n"));
             stream.write_all(answer).unwrap();
         });
         address
