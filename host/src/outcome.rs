@@ -3,6 +3,7 @@
 //! **Invariant:** an [`Outcome`] says what happened, a [`Settlement`] says what to do; only `settle` turns one into
 //! the other.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 /// What the hooks of one attempt did with a record.
@@ -58,6 +59,22 @@ impl FailureKind {
             Self::Memory => "memory",
             Self::Emit => "emit",
         }
+    }
+}
+
+/// A text is the name of no kind of failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected one of {}", FailureKind::ALL.map(FailureKind::as_str).join(", "))]
+pub struct UnknownKind;
+
+impl FromStr for FailureKind {
+    type Err = UnknownKind;
+
+    fn from_str(text: &str) -> Result<Self, UnknownKind> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or(UnknownKind)
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// One header of a record. A value of `None` is Kafka's null.
@@ -30,6 +31,31 @@ pub struct RecordId {
 impl fmt::Display for RecordId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}[{}]@{}", self.topic, self.partition, self.offset)
+    }
+}
+
+/// A text is not the place of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected TOPIC[PARTITION]@OFFSET")]
+pub struct PlaceError;
+
+impl FromStr for RecordId {
+    type Err = PlaceError;
+
+    /// Parses what [`Display`](fmt::Display) writes.
+    fn from_str(text: &str) -> Result<Self, PlaceError> {
+        let parts = text.rsplit_once("]@").and_then(|(place, offset)| {
+            let (topic, partition) = place.rsplit_once('[')?;
+            Some((topic, partition.parse().ok()?, offset.parse().ok()?))
+        });
+        match parts {
+            Some((topic, partition @ 0.., offset @ 0..)) if !topic.is_empty() => Ok(Self {
+                topic: topic.into(),
+                partition,
+                offset,
+            }),
+            _ => Err(PlaceError),
+        }
     }
 }
 
