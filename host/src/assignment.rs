@@ -93,6 +93,10 @@ impl Assignment {
         }
     }
 
+    fn all(&self) -> Vec<(String, i32)> {
+        self.running.lock().keys().cloned().collect()
+    }
+
     /// Ends a task, waiting for it until `deadline`, then aborting it.
     async fn end(running: Running, deadline: Instant) -> Option<Position> {
         let Running {
@@ -167,8 +171,11 @@ impl RebalanceListener for Assignment {
         })
     }
 
+    fn leaving(&self) -> Vec<Position> {
+        self.revoked(&self.all(), false)
+    }
+
     fn closed(&self) {
-        let left: Vec<(String, i32)> = self.running.lock().keys().cloned().collect();
-        self.revoked(&left, true);
+        self.revoked(&self.all(), true);
     }
 }

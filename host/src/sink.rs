@@ -128,14 +128,6 @@ fn client_config(kafka: &BTreeMap<String, String>) -> ClientConfig {
     config
 }
 
-/// Returns what librdkafka says against a producer's settings, without making one.
-pub(crate) fn check(kafka: &BTreeMap<String, String>) -> Result<(), Error> {
-    client_config(kafka)
-        .create_native_config()
-        .map(drop)
-        .map_err(Error::Settings)
-}
-
 impl Sink {
     /// Makes a producer with librdkafka's keys in `kafka`, below the host's own.
     pub(crate) fn start(kafka: &BTreeMap<String, String>) -> Result<Self, Error> {

@@ -16,7 +16,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList, TopicPartitionListElem};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::record::TestRecord;
 
@@ -138,8 +138,20 @@ pub fn consume_until(
 
 /// The committed positions of a group, of the partitions that have one, in order.
 pub fn committed(bootstrap: &str, group: &str, topic: &str) -> Result<Vec<(i32, i64)>> {
-    let mut config = client_config(bootstrap);
-    let consumer: BaseConsumer = config.set("group.id", group).create()?;
+    let found = committed_metadata(bootstrap, group, topic)?;
+    Ok(found
+        .into_iter()
+        .map(|(partition, offset, _)| (partition, offset))
+        .collect())
+}
+
+/// The committed positions of a group with the metadata of their commits: partition, offset, metadata.
+pub fn committed_metadata(
+    bootstrap: &str,
+    group: &str,
+    topic: &str,
+) -> Result<Vec<(i32, i64, String)>> {
+    let consumer = member(bootstrap, group)?;
     let mut wanted = TopicPartitionList::new();
     for partition in partitions(bootstrap, topic)? {
         wanted.add_partition(topic, partition);
@@ -149,31 +161,11 @@ pub fn committed(bootstrap: &str, group: &str, topic: &str) -> Result<Vec<(i32, 
     for element in found.elements() {
         element.error()?;
         if let Offset::Offset(offset) = element.offset() {
-            positions.push((element.partition(), offset));
+            positions.push((element.partition(), offset, element.metadata().to_owned()));
         }
     }
     positions.sort_unstable();
     Ok(positions)
-}
-
-/// The committed offsets of a group with the metadata of their commits: partition, offset, metadata.
-pub fn committed_metadata(
-    bootstrap: &str,
-    group: &str,
-    topic: &str,
-) -> Result<Vec<(i32, i64, String)>> {
-    let mut config = client_config(bootstrap);
-    let consumer: BaseConsumer = config.set("group.id", group).create()?;
-    let mut wanted = TopicPartitionList::new();
-    for partition in partitions(bootstrap, topic)? {
-        wanted.add_partition(topic, partition);
-    }
-    let found = consumer.committed_offsets(wanted, TIMEOUT)?;
-    let read = |element: &TopicPartitionListElem<'_>| {
-        let offset = element.offset().to_raw()?;
-        Some((element.partition(), offset, element.metadata().to_owned()))
-    };
-    Ok(found.elements().iter().filter_map(read).collect())
 }
 
 /// Commits an offset with metadata for a group that has no members.
@@ -184,8 +176,7 @@ pub fn commit_metadata(
     offset: i64,
     metadata: &str,
 ) -> Result<()> {
-    let mut config = client_config(bootstrap);
-    let consumer: BaseConsumer = config.set("group.id", group).create()?;
+    let consumer = member(bootstrap, group)?;
     let mut offsets = TopicPartitionList::new();
     let mut element = offsets.add_partition(topic, partition);
     element.set_offset(Offset::Offset(offset))?;
@@ -245,6 +236,12 @@ fn client_config(bootstrap: &str) -> ClientConfig {
         .set("reconnect.backoff.ms", "20")
         .set("reconnect.backoff.max.ms", "200");
     config
+}
+
+/// A client that speaks for a group without joining it.
+fn member(bootstrap: &str, group: &str) -> Result<BaseConsumer> {
+    let mut config = client_config(bootstrap);
+    Ok(config.set("group.id", group).create()?)
 }
 
 fn reader(

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::conflict::obstacle;
-use super::load::{Loaded, check_clients, load, try_out};
+use super::load::{Loaded, load, try_out};
 use super::scan::{EXPECTED, scan, unreadable};
 use crate::guest::{Runtime, Setup};
 use crate::ids::HandlerId;
@@ -46,9 +46,6 @@ pub(crate) async fn check(folder: &Path, runtime: &Runtime) -> Report {
             config: Arc::new(loaded.manifest.config.clone()),
             message_max_bytes: crate::sink::MESSAGE_MAX_BYTES,
         };
-        report
-            .problems
-            .extend(check_clients(candidate, &loaded.manifest).err());
         report
             .problems
             .extend(try_out(candidate, &loaded, &setup).await.err());

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::board::Board;
 use super::conflict::obstacle;
-use super::load::{Loaded, check_clients, load, try_out};
+use super::load::{Loaded, load, try_out};
 use super::scan::{Candidate, Facts, scan, unreadable};
 use crate::catalog::{Catalog, Deployed};
 use crate::duration::millis;
@@ -241,7 +241,6 @@ impl Deployer {
                 return Err(at(what));
             }
         }
-        check_clients(candidate, &loaded.manifest)?;
         let sink = self
             .sinks
             .get(&loaded.manifest.kafka_producer)

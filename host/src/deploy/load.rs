@@ -16,8 +16,6 @@ use crate::guest::{GuestLog, Handler as Component, Instance, Runtime, Setup};
 use crate::ids::Revision;
 use crate::manifest::Manifest;
 use crate::setting::check_value;
-use crate::sink;
-use crate::source::ConsumerSettings;
 
 /// How long a trial may take.
 const TRIAL_MAX: Duration = Duration::from_secs(5);
@@ -109,20 +107,6 @@ fn component_path(candidate: &Candidate, named: Option<&str>) -> Result<PathBuf,
             ))
         }
     }
-}
-
-/// Asks librdkafka about the manifest's settings, without making a client.
-pub(super) fn check_clients(candidate: &Candidate, manifest: &Manifest) -> Result<(), String> {
-    let consumer = ConsumerSettings {
-        group: manifest.group.to_string(),
-        kafka: manifest.kafka_consumer.clone(),
-        start: "earliest",
-    };
-    let consumer = consumer.check().map_err(|error| error.to_string());
-    let producer = sink::check(&manifest.kafka_producer).map_err(|error| error.to_string());
-    consumer
-        .and(producer)
-        .map_err(|what| format!("{}: {what}", candidate.manifest.display()))
 }
 
 /// Lets one instance begin and go, as a lane would. All deployments wait for it, so a handler's own deadline does not

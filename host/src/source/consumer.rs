@@ -26,6 +26,8 @@ use super::rebalance::{Callbacks, RebalanceListener};
 const POLL: Duration = Duration::from_millis(100);
 /// How often topics that do not exist are looked for.
 const TOPIC_CHECK: Duration = Duration::from_secs(2);
+/// How long a stopping consumer waits for the end of a rebalance, so that its last positions are taken.
+const SETTLE_MAX: Duration = Duration::from_secs(10);
 /// How long a stopping consumer waits for its partitions to be given back.
 const LEAVE_MAX: Duration = Duration::from_mins(1);
 
@@ -54,15 +56,6 @@ pub(crate) struct ConsumerSettings {
 }
 
 impl ConsumerSettings {
-    /// Returns what librdkafka says against these settings, without making a client.
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        let group = self.group.clone();
-        let checked = self.client_config().create_native_config();
-        checked
-            .map(drop)
-            .map_err(|source| Error::Settings { group, source })
-    }
-
     fn client_config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         // Lines of this level come only from what the setting `debug` names.
@@ -376,8 +369,21 @@ impl Poller {
         *known = missing;
     }
 
-    /// Gives all partitions back and closes the consumer.
+    /// Ends all work, gives all partitions back and closes the consumer.
     fn leave(self) {
+        // First: a consumer that closes no longer takes part in a rebalance that goes on, and its commits are refused.
+        self.consumer.context().end_work();
+        let settled_by = Instant::now() + SETTLE_MAX;
+        while !self.consumer.context().commit_ended(&self.consumer) {
+            if settled_by < Instant::now() {
+                tracing::warn!(
+                    group = self.group,
+                    "the rebalance goes on; the last positions may not be committed"
+                );
+                break;
+            }
+            self.poll();
+        }
         let deadline = Instant::now() + LEAVE_MAX;
         // Closing revokes, commits and tells the group. Not after `unsubscribe`: a close that overtakes it loses the
         // message to the group (librdkafka 2.12), and the next member waits for the whole session timeout.

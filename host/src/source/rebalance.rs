@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
@@ -38,6 +39,9 @@ pub(crate) trait RebalanceListener: Send + Sync {
     /// group has given them to others already: nothing is waited for.
     fn revoked(&self, partitions: &[(String, i32)], lost: bool) -> Vec<Position>;
 
+    /// Ends all work in good order, because the consumer is about to leave its group. Returns the positions to commit.
+    fn leaving(&self) -> Vec<Position>;
+
     /// The consumer is closed. Ends what still runs: librdkafka does not revoke what it was about to assign when it was
     /// told to close.
     fn closed(&self);
@@ -49,6 +53,8 @@ pub(super) struct Callbacks {
     listener: Arc<dyn RebalanceListener>,
     status: Arc<SourceStatus>,
     alive: Arc<()>,
+    /// Where work ended because the consumer leaves, until that is committed; `None` while it stays.
+    ended: Mutex<Option<Vec<Position>>>,
 }
 
 impl Callbacks {
@@ -63,10 +69,56 @@ impl Callbacks {
             listener,
             status,
             alive,
+            ended: Mutex::new(None),
         }
     }
 
+    /// Ends all work while the consumer is still a member that may commit. What is assigned from now on is not begun.
+    pub(super) fn end_work(&self) {
+        *self.ended.lock() = Some(Vec::new());
+        let positions = self.listener.leaving();
+        *self.ended.lock() = Some(positions);
+    }
+
+    /// Commits where the work ended. Returns whether that is over, for good or ill: the coordinator takes no commits
+    /// between the two halves of a rebalance, and this is to be called again when it went on.
+    pub(super) fn commit_ended(&self, consumer: &BaseConsumer<Self>) -> bool {
+        let positions = self.ended.lock().clone().unwrap_or_default();
+        let result = commit(consumer, &positions);
+        if matches!(
+            result,
+            Err(KafkaError::ConsumerCommit(
+                RDKafkaErrorCode::RebalanceInProgress
+                    | RDKafkaErrorCode::IllegalGeneration
+                    | RDKafkaErrorCode::UnknownMemberId
+            ))
+        ) {
+            return false;
+        }
+        *self.ended.lock() = Some(Vec::new());
+        self.tell(result);
+        true
+    }
+
+    /// Returns the positions of those partitions at which the work ended before they were revoked.
+    fn take_ended(&self, gone: &[(String, i32)]) -> Vec<Position> {
+        let mut ended = self.ended.lock();
+        let Some(positions) = ended.as_mut() else {
+            return Vec::new();
+        };
+        let is_gone = |position: &mut Position| {
+            gone.iter().any(|(topic, partition)| {
+                **topic == *position.topic && *partition == position.partition
+            })
+        };
+        positions.extract_if(.., is_gone).collect()
+    }
+
     fn assign(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) {
+        if self.ended.lock().is_some() {
+            self.status.assigned(partitions.count());
+            return;
+        }
         let client = Client::new(consumer.client().native_ptr(), Arc::clone(&self.alive));
         let mut queues = Vec::new();
         let mut completed =
@@ -110,7 +162,8 @@ impl Callbacks {
         }
         let lost = consumer.assignment_lost();
         let started = tokio::time::Instant::now();
-        let positions = self.listener.revoked(&gone, lost);
+        let mut positions = self.listener.revoked(&gone, lost);
+        positions.extend(self.take_ended(&gone));
         self.status.revoked(gone.len());
         let drained_ms = millis(started.elapsed());
         tracing::info!(
@@ -121,32 +174,38 @@ impl Callbacks {
             "partitions revoked"
         );
         if !lost {
-            self.commit(consumer, &positions);
+            self.tell(commit(consumer, &positions));
         }
     }
 
-    fn commit(&self, consumer: &BaseConsumer<Self>, positions: &[Position]) {
-        let mut offsets = TopicPartitionList::with_capacity(positions.len());
-        for position in positions {
-            let mut element = offsets.add_partition(&position.topic, position.partition);
-            // Fails only for offsets that are no offsets; positions are offsets plus one.
-            let _ = element.set_offset(Offset::Offset(position.point.offset));
-            if !position.point.metadata.is_empty() {
-                element.set_metadata(&position.point.metadata);
-            }
-        }
-        if offsets.count() == 0 {
-            return;
-        }
-        match consumer.commit(&offsets, CommitMode::Sync) {
-            // NoOffset: everything was committed already.
-            Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
-            Err(error) => tracing::warn!(
+    fn tell(&self, committed: KafkaResult<()>) {
+        if let Err(error) = committed {
+            tracing::warn!(
                 group = self.group,
                 %error,
                 "the last positions could not be committed; their records will be handled again"
-            ),
+            );
         }
+    }
+}
+
+fn commit(consumer: &BaseConsumer<Callbacks>, positions: &[Position]) -> KafkaResult<()> {
+    let mut offsets = TopicPartitionList::with_capacity(positions.len());
+    for position in positions {
+        let mut element = offsets.add_partition(&position.topic, position.partition);
+        // Fails only for offsets that are no offsets; positions are offsets plus one.
+        let _ = element.set_offset(Offset::Offset(position.point.offset));
+        if !position.point.metadata.is_empty() {
+            element.set_metadata(&position.point.metadata);
+        }
+    }
+    if offsets.count() == 0 {
+        return Ok(());
+    }
+    match consumer.commit(&offsets, CommitMode::Sync) {
+        // Everything was committed already.
+        Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => Ok(()),
+        result => result,
     }
 }
 

@@ -163,3 +163,26 @@ fn two_hosts_join_and_leave_under_load() {
     assert_eq!((tally.lost, tally.repeated), (0, 0));
     assert!(by.iter().all(|count| *count > 3000));
 }
+
+#[test]
+fn a_stop_in_the_middle_of_a_rebalance_repeats_nothing() {
+    let traffic = Traffic::new(Kafka::shared(), "interrupted", 6);
+    let folder = traffic.handlers("label", "any", "");
+    let mut old = joined(traffic.host(&folder).start().unwrap());
+    let feed = Feed::start(&traffic, 5, number);
+    for round in 0..8 {
+        feed.wait_for_more(500);
+        let mut new = traffic.host(&folder).start().unwrap();
+        new.wait_for_line("subscribed", JOIN_TIMEOUT).unwrap();
+        // Somewhere between the first word of the new member and the last one of the rebalance.
+        std::thread::sleep(Duration::from_millis(round * 40));
+        old.stop().unwrap();
+        old = joined(new);
+    }
+    let fed = feed.stop();
+    traffic.wait_for_outputs(i64::try_from(fed).unwrap());
+    old.stop().unwrap();
+    let tally = Tally::of(&traffic.outputs(), fed);
+    println!("of {fed} records: {tally:?}");
+    assert_eq!((tally.lost, tally.repeated), (0, 0));
+}

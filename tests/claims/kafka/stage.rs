@@ -124,11 +124,12 @@ impl Stage {
             panic!("{error}\n{}", host.tail());
         }
         let all = self.read(topic);
+        let more = texts(all.get(n..).unwrap_or_default());
         assert_eq!(
             all.len(),
             n,
-            "{topic} has more than was waited for: {:?}",
-            texts(&all)
+            "{topic} has more than was waited for: {more:?}\n{}",
+            host.tail()
         );
         all
     }
