@@ -45,8 +45,8 @@ pub(crate) async fn deliver_bulk(lane: &mut Lane, cargo: Cargo) -> Delivered {
     };
     // The last one is the next.
     let mut parts = vec![Part {
+        failed: Attempt::before_all(&cargo),
         cargo,
-        failed: None,
     }];
     while let Some(Part { cargo, failed }) = parts.pop() {
         let Ok(permit) = lane.admit(&handler).await else {
@@ -99,10 +99,7 @@ async fn attempt_bulk(
     cargo: &Cargo,
 ) -> Result<BulkOutcome, Stopped> {
     let topic = Arc::clone(lane.topic());
-    let records: Vec<_> = cargo
-        .iter()
-        .map(|started| started.record.view(&topic))
-        .collect();
+    let records: Vec<_> = cargo.iter().map(|started| started.view(&topic)).collect();
     let instance = match lane.lease(handler).await? {
         Ok(instance) => instance,
         Err(failure) => return Ok(BulkOutcome::Failed(failure)),
@@ -125,17 +122,11 @@ async fn settle_whole(
 ) -> Result<Left, Stopped> {
     let settlement = {
         let topic = Arc::clone(lane.topic());
-        let records: Vec<_> = cargo
-            .iter()
-            .map(|started| started.record.view(&topic))
-            .collect();
+        let records: Vec<_> = cargo.iter().map(|started| started.view(&topic)).collect();
         lane.decide_bulk(handler, failure, attempt, &records)
             .await?
     };
-    let reason = Reason {
-        failure,
-        attempts: attempt.number,
-    };
+    let reason = Reason::last(failure, attempt.number);
     let settlement = match settlement {
         BatchSettlement::Halve => return Ok(Left::Halves(cargo)),
         BatchSettlement::All(settlement) => settlement,
@@ -199,13 +190,10 @@ async fn settle_failed(
     let mut failed = failed.into_iter();
     while let Some((started, failure)) = failed.next() {
         let settlement = {
-            let view = started.record.view(&topic);
+            let view = started.view(&topic);
             lane.decide(handler, &failure, attempt, &view).await?
         };
-        let reason = Reason {
-            failure: &failure,
-            attempts: attempt.number,
-        };
+        let reason = Reason::last(&failure, attempt.number);
         match settlement {
             Settlement::Retry { after } => {
                 wait = wait.max(after);

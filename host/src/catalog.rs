@@ -41,10 +41,13 @@ impl Deployed {
         takes.batches && (self.manifest.bulk.is_some() || !takes.singles)
     }
 
-    /// Returns whether the handler reads `topic`. Its own dead letters never come back to it.
+    /// Returns whether the handler reads `topic` for the records that others write to it. Its own dead letters never
+    /// come back to it so, and what comes back to it otherwise is not one of these.
     pub(crate) fn reads(&self, topic: &str) -> bool {
-        self.manifest.subscription.matches(topic)
-            && self.manifest.dead_letter_topic.as_str() != topic
+        let manifest = &self.manifest;
+        manifest.subscription.matches(topic)
+            && manifest.dead_letter_topic.as_str() != topic
+            && !manifest.return_topics.contains(topic)
     }
 }
 
@@ -70,8 +73,13 @@ impl Catalog {
 
     /// Returns the handler that a group has for `topic`.
     pub(crate) fn route(&self, group: &GroupKey, topic: &str) -> Option<Arc<Deployed>> {
-        self.groups
-            .get(group)?
+        let handlers = self.groups.get(group)?;
+        if let Some(only) = returns_to(handlers)
+            && only.manifest.return_topics.contains(topic)
+        {
+            return Some(Arc::clone(only));
+        }
+        handlers
             .iter()
             .find(|handler| handler.reads(topic))
             .cloned()
@@ -85,6 +93,15 @@ impl Catalog {
     /// Lists all handlers.
     pub(crate) fn handlers(&self) -> impl Iterator<Item = &Arc<Deployed>> {
         self.groups.values().flatten()
+    }
+}
+
+/// Returns the handler of a group to which records come back: the names of the topics are those of the group, so it has
+/// to be the only one.
+pub(crate) fn returns_to(handlers: &[Arc<Deployed>]) -> Option<&Arc<Deployed>> {
+    match handlers {
+        [only] => Some(only),
+        _ => None,
     }
 }
 

@@ -1,16 +1,19 @@
-//! Makes a dead letter: the record as it was, and in headers that a person can read where it came from and why.
+//! Makes a dead letter: the record as it was, and in headers that a person can read where it came from and why. A record
+//! that waits in a topic for its next attempt is written alike.
 //!
-//! The names of the headers, and their reader, are in `letter`.
-//! **Invariant:** key, value, headers and timestamp of the record are kept unchanged; ours come after them.
+//! The names of the headers, and their readers, are in `letter` and `returned`.
+//! **Invariant:** key, value and headers of the record are kept unchanged; ours come after them.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
 
 use crate::catalog::Deployed;
+use crate::ids::TopicName;
 use crate::letter::{Letter, unix_ms};
 use crate::outbox::{Full, Outbox};
 use crate::outcome::Failure;
 use crate::record::{Emit, Header, RecordView};
+use crate::returned::Deferral;
 
 /// Bytes of the error's text that are kept.
 const ERROR_BYTES_MAX: usize = 4 * 1024;
@@ -21,6 +24,19 @@ pub(crate) struct Reason<'a> {
     pub(crate) failure: &'a Failure,
     /// How many attempts were made.
     pub(crate) attempts: u32,
+    /// Where it waits for its next attempt, if there is one.
+    pub(crate) wait: Option<(&'a TopicName, Deferral)>,
+}
+
+impl<'a> Reason<'a> {
+    /// The failure of the last attempt.
+    pub(crate) fn last(failure: &'a Failure, attempts: u32) -> Self {
+        Self {
+            failure,
+            attempts,
+            wait: None,
+        }
+    }
 }
 
 /// Appends the dead letter of a record to `letters`.
@@ -42,19 +58,27 @@ pub(crate) fn write(
         error: cut(&reason.failure.message).to_owned(),
         time_ms: unix_ms(SystemTime::now()).unwrap_or_default(),
     };
-    let ours = letter.block();
+    let mut ours = Vec::from(letter.block());
+    if let Some((_, deferral)) = reason.wait {
+        ours.extend(deferral.headers());
+    }
     let mut headers = record.headers.clone();
     headers.extend(ours.iter().map(|(key, value)| Header {
         key: Cow::Borrowed(*key),
         value: Some(value.as_bytes()),
     }));
+    let (topic, timestamp_ms) = match reason.wait {
+        // The time of writing: a topic must not forget an old record before it has come back.
+        Some((topic, _)) => (topic, None),
+        None => (&handler.manifest.dead_letter_topic, record.timestamp_ms),
+    };
     letters.push(&Emit {
-        topic: handler.manifest.dead_letter_topic.as_str(),
+        topic: topic.as_str(),
         key: record.key,
         value: record.value,
         headers,
         partition: None,
-        timestamp_ms: record.timestamp_ms,
+        timestamp_ms,
     })
 }
 

@@ -25,10 +25,8 @@ pub(crate) struct Job {
 
 impl From<Started> for Job {
     fn from(started: Started) -> Self {
-        Self {
-            started,
-            failed: None,
-        }
+        let failed = started.returned.as_ref().map(|it| Attempt::before(it));
+        Self { started, failed }
     }
 }
 
@@ -72,12 +70,21 @@ pub(crate) async fn deliver(lane: &mut Lane, job: Job) -> Delivered {
     let attempt = Attempt::after(failed, begun);
     let settlement = {
         let topic = Arc::clone(lane.topic());
-        let view = started.record.view(&topic);
+        let view = started.view(&topic);
         lane.decide(&handler, &failure, attempt, &view).await
     };
     match settlement {
         Err(Stopped) => Delivered::Stopped,
         Ok(Settlement::Retry { after }) => {
+            if let Some(topic) = handler.manifest.return_topics.for_wait(after) {
+                let reason = Reason {
+                    failure: &failure,
+                    attempts: attempt.number,
+                    wait: Some((topic, attempt.deferral(after))),
+                };
+                lane.defer(&handler, started, reason).await;
+                return Delivered::Settled;
+            }
             let job = Job {
                 started,
                 failed: Some(attempt),
@@ -89,10 +96,7 @@ pub(crate) async fn deliver(lane: &mut Lane, job: Job) -> Delivered {
             Delivered::Settled
         }
         Ok(Settlement::DeadLetter) => {
-            let reason = Reason {
-                failure: &failure,
-                attempts: attempt.number,
-            };
+            let reason = Reason::last(&failure, attempt.number);
             lane.finish(&handler, started, Ending::DeadLettered, Some(reason))
                 .await;
             Delivered::Settled
@@ -112,7 +116,7 @@ async fn attempt_one(
     started: &Started,
 ) -> Result<(Outcome, Instant), Stopped> {
     let topic = Arc::clone(lane.topic());
-    let view = started.record.view(&topic);
+    let view = started.view(&topic);
     let leased = lane.lease(handler).await?;
     let begun = Instant::now();
     let instance = match leased {

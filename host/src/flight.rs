@@ -14,6 +14,8 @@ use tokio::sync::Notify;
 
 use crate::offset_map::{CommitPoint, OffsetMap};
 use crate::outcome::Ending;
+use crate::record::RecordView;
+use crate::returned::Returned;
 use crate::source::Record;
 use crate::stats::LaneStats;
 use crate::watermark::{Ticket, Watermark};
@@ -23,12 +25,28 @@ use crate::watermark::{Ticket, Watermark};
 pub(crate) struct Started {
     pub(crate) ticket: Ticket,
     pub(crate) record: Record,
+    /// Of a record that came back by a topic of its own: what it was before.
+    pub(crate) returned: Option<Box<Returned>>,
 }
 
 impl Started {
     /// Returns the bytes of key and value.
     pub(crate) fn size_bytes(&self) -> usize {
         self.record.size_bytes()
+    }
+
+    /// Lends the record's parts as the handler is shown them. `topic` is the topic of the queue it came from.
+    pub(crate) fn view<'a>(&'a self, topic: &'a str) -> RecordView<'a> {
+        let mut view = self.record.view(topic);
+        if let Some(returned) = &self.returned {
+            let letter = &returned.letter;
+            view.topic = &letter.topic;
+            view.partition = letter.partition;
+            view.offset = letter.offset;
+            view.timestamp_ms = letter.timestamp_ms;
+            view.headers.truncate(returned.own_headers);
+        }
+        view
     }
 }
 
@@ -138,7 +156,11 @@ impl Ledger {
         records.into_iter().map(move |record| {
             entries.open_bytes += record.size_bytes();
             let ticket = entries.watermark.start(record.offset());
-            Started { ticket, record }
+            Started {
+                ticket,
+                record,
+                returned: None,
+            }
         })
     }
 

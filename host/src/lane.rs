@@ -31,6 +31,8 @@ const FULL_WAIT: Duration = Duration::from_millis(5);
 struct Route {
     handler: Arc<Deployed>,
     stats: OpenLane,
+    /// Whether the topic is one by which records come back.
+    is_return: bool,
 }
 
 /// What a lane belongs to.
@@ -135,20 +137,24 @@ impl Lane {
             .catalog
             .borrow_and_update()
             .route(&self.place.group, &self.place.topic);
-        self.route = match (handler, self.route.take()) {
-            (None, _) => None,
-            (Some(handler), Some(route)) if route.handler.id == handler.id => Some(Route {
-                handler,
-                stats: route.stats,
-            }),
-            (Some(handler), _) => {
+        let Some(handler) = handler else {
+            self.route = None;
+            return;
+        };
+        let stats = match self.route.take() {
+            Some(route) if route.handler.id == handler.id => route.stats,
+            _ => {
                 let partition = self.is_first.then_some(self.place.partition);
-                let stats = self
-                    .registry
-                    .open(&handler.id, &self.place.topic, partition);
-                Some(Route { handler, stats })
+                self.registry
+                    .open(&handler.id, &self.place.topic, partition)
             }
         };
+        let is_return = handler.manifest.return_topics.contains(&self.place.topic);
+        self.route = Some(Route {
+            handler,
+            stats,
+            is_return,
+        });
     }
 
     /// Returns what is told when something was deployed or removed since [`Self::route`].
@@ -159,6 +165,11 @@ impl Lane {
     /// Returns the counters of the handler that serves the lane.
     pub(crate) fn stats(&self) -> Option<&OpenLane> {
         self.route.as_ref().map(|route| &route.stats)
+    }
+
+    /// Returns whether records come back to the handler by the lane's topic.
+    pub(crate) fn is_return(&self) -> bool {
+        self.route.as_ref().is_some_and(|route| route.is_return)
     }
 
     /// Returns the revision that served the lane last.

@@ -142,6 +142,17 @@ pub(crate) fn split<'h, 'r>(
     headers.split_at_checked(begin)
 }
 
+/// Reads a header with a time out of a block and what follows it; `None` where there is no such header.
+pub(crate) fn optional_time(
+    block: &[Header<'_>],
+    name: &'static str,
+) -> Result<Option<i64>, ParseError> {
+    if !block.iter().any(|header| header.key == name) {
+        return Ok(None);
+    }
+    Block(block).time(name).map(Some)
+}
+
 /// Returns the place of the dead letter that a record replays, if it is a replay.
 pub(crate) fn replay_of(headers: &[Header<'_>]) -> Option<RecordId> {
     let header = headers.last().filter(|header| header.key == REPLAY_OF)?;

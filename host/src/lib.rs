@@ -29,6 +29,7 @@ pub mod manifest;
 pub mod offset_map;
 pub mod outbox;
 pub mod retry;
+mod returned;
 pub mod schedule;
 pub mod settings;
 pub mod settle;

@@ -29,8 +29,8 @@ pub(crate) use self::problem::closest;
 pub(crate) use self::reader::{Reader, Text};
 use crate::ids::{GroupId, HandlerId, TopicName};
 use crate::policy::{
-    Bulk, CONCURRENCY, Isolation, Limits, OnExhausted, Ordering, PatternError, RetryPolicy, Start,
-    Subscription, TopicPattern,
+    Bulk, CONCURRENCY, Isolation, Limits, OnExhausted, Ordering, PatternError, RetryPolicy,
+    ReturnTopics, Start, Subscription, TopicPattern,
 };
 
 /// What the name of the default dead-letter topic ends with.
@@ -65,6 +65,8 @@ pub struct Manifest {
     pub on_exhausted: OnExhausted,
     /// Topic of the records that could not be handled, `<group>.dead-letter` unless named.
     pub dead_letter_topic: TopicName,
+    /// Topics by which records come back.
+    pub return_topics: ReturnTopics,
     /// Batches; none where the manifest has no table `[bulk]`.
     pub bulk: Option<Bulk>,
     /// Texts for the component, by name.
@@ -117,6 +119,7 @@ impl Manifest {
         };
         let limits = limits(&mut reader);
         let retry = retry::retry(&mut reader);
+        let return_topics = retry::return_topics(&mut reader, &group, ordering);
         let bulk = bulk(&mut reader, ordering);
         let config = reader.table(&keys::CONFIG);
         let kafka_consumer = reader.table(&keys::KAFKA_CONSUMER);
@@ -136,6 +139,7 @@ impl Manifest {
                     retry,
                     on_exhausted,
                     dead_letter_topic,
+                    return_topics,
                     bulk,
                     config,
                     kafka_consumer,
@@ -160,6 +164,7 @@ impl fmt::Debug for Manifest {
             .field("retry", &self.retry)
             .field("on_exhausted", &self.on_exhausted)
             .field("dead_letter_topic", &self.dead_letter_topic)
+            .field("return_topics", &self.return_topics)
             .field("bulk", &self.bulk)
             .field("config", &Masked(&self.config))
             .field("kafka_consumer", &Masked(&self.kafka_consumer))

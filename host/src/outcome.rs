@@ -142,16 +142,19 @@ pub enum Ending {
     DeadLettered,
     /// The partition stopped at it.
     Halted,
+    /// It waits in a topic for its next attempt, and ends when it has come back.
+    Deferred,
 }
 
 impl Ending {
     /// All endings, in the order of their declaration.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Handled,
         Self::Filtered,
         Self::Skipped,
         Self::DeadLettered,
         Self::Halted,
+        Self::Deferred,
     ];
 
     /// Returns the ending's name in metrics and logs.
@@ -162,6 +165,7 @@ impl Ending {
             Self::Skipped => "skipped",
             Self::DeadLettered => "dead_lettered",
             Self::Halted => "halted",
+            Self::Deferred => "deferred",
         }
     }
 }

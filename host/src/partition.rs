@@ -6,6 +6,7 @@
 mod halted;
 mod parallel;
 mod refused;
+mod returned;
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
@@ -15,6 +16,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use self::parallel::Parallel;
+use self::returned::due;
 use crate::bulk::deliver_bulk;
 use crate::catalog;
 use crate::deliver::{Delivered, Job, deliver};
@@ -162,7 +164,11 @@ impl PartitionTask {
             return;
         };
         let done = self.queue.completed_before(first.offset());
+        let known = self.waiting.len();
         self.waiting.extend(self.ledger.start(self.taken.drain(..)));
+        if self.lane.is_return() {
+            self.read_returned(known);
+        }
         if let Some(done) = done {
             let (done, open) = std::mem::take(&mut self.waiting)
                 .into_iter()
@@ -213,7 +219,7 @@ impl PartitionTask {
         let hasher = &self.hasher;
         self.parallel.add(jobs.map(|job| {
             let key = job.started.record.key().filter(|_| is_key);
-            (key.map(|key| hasher.hash_one(key)), job)
+            (key.map(|key| hasher.hash_one(key)), due(&job.started), job)
         }));
         self.parallel.tend(&self.lane, lanes_max);
         if taken > 0 {

@@ -5,10 +5,12 @@
 //! **Invariant:** plain data: nothing here parses, waits or decides.
 
 mod retry;
+mod returns;
 
 use std::time::Duration;
 
 pub use self::retry::{Backoff, BackoffKind, KindPolicy, RetryPolicy};
+pub use self::returns::ReturnTopics;
 use crate::ids::TopicName;
 pub use crate::pattern::{PatternError, TopicPattern};
 

@@ -62,6 +62,12 @@ impl<T, At: Copy + Ord> Schedule<T, At> {
         self.ready.push_back(Turn { key, item });
     }
 
+    /// Takes up a record without a key that may not go before `at`.
+    pub fn add_at(&mut self, at: At, item: T) {
+        self.held += 1;
+        self.wait(at, Turn { key: None, item });
+    }
+
     /// Gives out the next record, those first whose time has come.
     pub fn next(&mut self, now: At) -> Option<Turn<T>> {
         let due = self
@@ -94,6 +100,10 @@ impl<T, At: Copy + Ord> Schedule<T, At> {
     pub fn again(&mut self, turn: Turn<T>, at: At) {
         self.out = self.out.saturating_sub(1);
         self.held += 1;
+        self.wait(at, turn);
+    }
+
+    fn wait(&mut self, at: At, turn: Turn<T>) {
         self.timed.insert((at, self.timed_count), turn);
         self.timed_count += 1;
     }
@@ -182,6 +192,7 @@ mod tests {
     #[derive(Debug, Clone)]
     enum Step {
         Add(Option<u64>),
+        AddAt(u64),
         Next,
         End(prop::sample::Index),
         Again(prop::sample::Index, u64),
@@ -193,6 +204,7 @@ mod tests {
         proptest::collection::vec(
             prop_oneof![
                 4 => key.prop_map(Step::Add),
+                1 => (0u64..20).prop_map(Step::AddAt),
                 4 => Just(Step::Next),
                 3 => any::<prop::sample::Index>().prop_map(Step::End),
                 1 => (any::<prop::sample::Index>(), 0u64..20).prop_map(|(i, after)| Step::Again(i, after)),
@@ -230,6 +242,10 @@ mod tests {
                     Step::Add(key) => {
                         schedule.add(key, item);
                         list.push(Entry { key, item, is_out: false, not_before: 0 });
+                    }
+                    Step::AddAt(after) => {
+                        schedule.add_at(now + after, item);
+                        list.push(Entry { key: None, item, is_out: false, not_before: now + after });
                     }
                     Step::Next => if let Some(turn) = schedule.next(now) {
                         let place = list.iter().position(|entry| entry.item == turn.item).unwrap();

@@ -8,16 +8,16 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crate::assignment::{Assignment, Flow};
-use crate::catalog::{Catalog, Deployed, GroupKey};
+use crate::catalog::{Catalog, Deployed, GroupKey, returns_to};
 use crate::layers::Layers;
 use crate::policy::Start;
-use crate::source::{Consumer, ConsumerSettings, SourceStatus};
+use crate::source::{Consumer, ConsumerSettings, SourceStatus, Topics};
 
 #[derive(Debug)]
 struct Running {
     consumer: Consumer,
     settings: ConsumerSettings,
-    names: Vec<String>,
+    topics: Topics,
 }
 
 /// See the module.
@@ -53,33 +53,33 @@ impl Subscriptions {
             self.stop(&key);
         }
         for (key, handlers) in catalog.groups() {
-            let (settings, names) = (self.settings(key, handlers), names(handlers));
+            let (settings, topics) = (self.settings(key, handlers), topics(handlers));
             match self.running.get_mut(key) {
                 Some(running) if running.settings == settings => {
-                    if running.names != names {
-                        running.consumer.subscribe(names.clone());
-                        running.names = names;
+                    if running.topics != topics {
+                        running.consumer.subscribe(topics.clone());
+                        running.topics = topics;
                     }
                 }
                 Some(_) => {
                     self.stop(key);
-                    self.start(key, settings, names);
+                    self.start(key, settings, topics);
                 }
-                None => self.start(key, settings, names),
+                None => self.start(key, settings, topics),
             }
         }
     }
 
-    fn start(&mut self, key: &GroupKey, settings: ConsumerSettings, names: Vec<String>) {
+    fn start(&mut self, key: &GroupKey, settings: ConsumerSettings, topics: Topics) {
         let assignment = Arc::new(Assignment::new(self.flow.clone(), key.clone()));
-        match Consumer::start(&settings, names.clone(), assignment) {
+        match Consumer::start(&settings, topics.clone(), assignment) {
             Ok(consumer) => {
                 self.running.insert(
                     key.clone(),
                     Running {
                         consumer,
                         settings,
-                        names,
+                        topics,
                     },
                 );
             }
@@ -134,6 +134,18 @@ impl Subscriptions {
 }
 
 /// What the handlers of a group subscribe to together.
+fn topics(handlers: &[Arc<Deployed>]) -> Topics {
+    let returns = returns_to(handlers).map(|only| only.manifest.return_topics.all());
+    Topics {
+        names: names(handlers),
+        returns: returns
+            .into_iter()
+            .flatten()
+            .map(ToString::to_string)
+            .collect(),
+    }
+}
+
 fn names(handlers: &[Arc<Deployed>]) -> Vec<String> {
     let names: BTreeSet<String> = handlers
         .iter()

@@ -12,5 +12,6 @@ mod limits;
 mod ordering;
 mod rebalance;
 mod retries;
+mod returns;
 mod stage;
 mod traffic;

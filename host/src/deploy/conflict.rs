@@ -24,6 +24,12 @@ fn conflict(new: &Manifest, old: &Manifest) -> Option<String> {
     if let Some(topic) = shared_topic(&new.subscription, &old.subscription) {
         return Some(format!("both read {topic} in group {}", new.group));
     }
+    if new.return_topics.has_retries() || old.return_topics.has_retries() {
+        return Some(format!(
+            "retry.topic-delays-ms needs a group that no other handler reads, and this one shares {}",
+            new.group
+        ));
+    }
     if new.start != old.start {
         return Some(format!(
             "start is \"{}\" here and \"{}\" there, and group {} can only begin at one place",
@@ -96,6 +102,14 @@ mod tests {
             conflict(&manifest("topics = [\"x\"]\nstart = \"latest\""), &orders).unwrap(),
             "start is \"latest\" here and \"earliest\" there, and group g can only begin at one place"
         );
+        let waits = "ordering = \"none\"\nretry.topic-delays-ms = [1000]";
+        let waits = manifest(&format!("topics = [\"x\"]\n{waits}"));
+        let why = conflict(&waits, &orders).unwrap();
+        assert!(
+            why.contains("topic-delays-ms") && why.ends_with("shares g"),
+            "{why}"
+        );
+        assert_eq!(conflict(&orders, &waits), Some(why));
         let tuned = manifest("topics = [\"x\"]\n[kafka.consumer]\n\"fetch.min.bytes\" = 5");
         assert!(
             conflict(&tuned, &orders)

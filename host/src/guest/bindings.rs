@@ -238,7 +238,8 @@ impl From<Ending> for OutcomeParam {
             Ending::Filtered => Self::Filtered,
             Ending::Skipped => Self::Skipped,
             Ending::DeadLettered => Self::DeadLettered,
-            Ending::Halted => Self::Halted,
+            // No hook is told of a record that is not at its end.
+            Ending::Halted | Ending::Deferred => Self::Halted,
         }
     }
 }

@@ -1,13 +1,16 @@
 //! What a lane does about a failed attempt: count it, ask the error hook, decide.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 use super::{Lane, Stopped, log_hook_failure};
 use crate::catalog::Deployed;
+use crate::flight::Started;
+use crate::letter::unix_ms;
 use crate::outcome::{Failure, Settlement, Verdict};
 use crate::record::RecordView;
+use crate::returned::{Deferral, Returned};
 use crate::settle::{Tried, settle};
 
 /// One attempt of a record or a batch.
@@ -20,6 +23,34 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
+    /// Returns the last attempt of a record that came back by a topic of its own.
+    pub(crate) fn before(returned: &Returned) -> Self {
+        let age_ms = returned.begun_ms.map(|begun_ms| now_ms() - begun_ms);
+        let age = Duration::from_millis(age_ms.unwrap_or_default().try_into().unwrap_or_default());
+        let now = Instant::now();
+        Self {
+            number: returned.letter.attempts,
+            first_begun: now.checked_sub(age).unwrap_or(now),
+        }
+    }
+
+    /// Returns the last attempt of the record of a batch that was tried most, if any came back.
+    pub(crate) fn before_all(cargo: &[Started]) -> Option<Self> {
+        let returned = cargo.iter().filter_map(|started| started.returned.as_ref());
+        let most = returned.max_by_key(|returned| returned.letter.attempts)?;
+        Some(Self::before(most))
+    }
+
+    /// Returns what is written down of a record that is tried again after a wait in a topic.
+    pub(crate) fn deferral(&self, after: Duration) -> Deferral {
+        let (now_ms, age) = (now_ms(), self.first_begun.elapsed());
+        let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Deferral {
+            due_ms: now_ms.saturating_add(millis(after)),
+            begun_ms: now_ms.saturating_sub(millis(age)),
+        }
+    }
+
     /// Returns the attempt that begins at `begun`, after the one that failed last, if any did.
     pub(crate) fn after(last: Option<Self>, begun: Instant) -> Self {
         Self {
@@ -47,7 +78,7 @@ impl Lane {
         attempt: Attempt,
         record: &RecordView<'_>,
     ) -> Result<Settlement, Stopped> {
-        self.note_failure(handler, failure, attempt.number, record.offset);
+        self.note_failure(handler, failure, attempt.number, Some(record));
         let mut verdict = None;
         if handler.component.has_error_hook()
             && let Ok(instance) = self.lease(handler).await?
@@ -72,12 +103,7 @@ impl Lane {
         attempt: Attempt,
         records: &[RecordView<'_>],
     ) -> Result<BatchSettlement, Stopped> {
-        self.note_failure(
-            handler,
-            failure,
-            attempt.number,
-            records.first().map_or(-1, |record| record.offset),
-        );
+        self.note_failure(handler, failure, attempt.number, records.first());
         let mut verdict = None;
         if handler.component.has_bulk_error_hook()
             && let Ok(instance) = self.lease(handler).await?
@@ -131,13 +157,13 @@ impl Lane {
         settlement
     }
 
-    /// Counts and logs a failed attempt.
+    /// Counts and logs a failed attempt. `first` is the record, or the first one of a batch.
     pub(crate) fn note_failure(
         &self,
         handler: &Deployed,
         failure: &Failure,
         attempt: u32,
-        offset: i64,
+        first: Option<&RecordView<'_>>,
     ) {
         if let Some(stats) = self.stats() {
             stats.failed(failure.kind);
@@ -146,15 +172,19 @@ impl Lane {
             tenant = %handler.id.tenant,
             handler = %handler.id.name,
             revision = %handler.revision,
-            topic = &*self.place.topic,
-            partition = self.place.partition,
-            offset,
+            topic = first.map_or(&*self.place.topic, |first| first.topic),
+            partition = first.map_or(self.place.partition, |first| first.partition),
+            offset = first.map_or(-1, |first| first.offset),
             attempt,
             kind = failure.kind.as_str(),
             error = failure.message,
             "attempt failed"
         );
     }
+}
+
+fn now_ms() -> i64 {
+    unix_ms(SystemTime::now()).unwrap_or_default()
 }
 
 /// A number from 0 to 1 that differs from call to call; enough to spread retries.

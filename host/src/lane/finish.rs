@@ -27,6 +27,13 @@ impl Lane {
         self.send_off(handler, cargo, ending, reason).await;
     }
 
+    /// Lets a record wait for its next attempt in a topic. It is not at its end, so no hook is told.
+    pub(crate) async fn defer(&mut self, handler: &Deployed, started: Started, reason: Reason<'_>) {
+        let cargo = Cargo::from_iter([started]);
+        self.send_off(handler, cargo, Ending::Deferred, Some(reason))
+            .await;
+    }
+
     /// Tells the finished hook that the lane stops at these records, and sends what the hooks emitted. The records stay
     /// open.
     pub(crate) async fn finish_halted(&mut self, handler: &Deployed, cargo: &[Started]) {
@@ -47,10 +54,7 @@ impl Lane {
             return;
         }
         let topic = Arc::clone(&self.place.topic);
-        let records: Vec<_> = cargo
-            .iter()
-            .map(|started| started.record.view(&topic))
-            .collect();
+        let records: Vec<_> = cargo.iter().map(|started| started.view(&topic)).collect();
         // After a trap this is a fresh instance. The old one holds nothing: a failed hook leaves its outbox empty.
         let told = match self.lease(handler).await {
             Ok(Ok(instance)) => instance.finished(&records, ending).await,
@@ -75,7 +79,7 @@ impl Lane {
         }
         if let Some(reason) = reason {
             for started in &cargo {
-                let view = started.record.view(&self.place.topic);
+                let view = started.view(&self.place.topic);
                 // This outbox has no bounds: a dead letter is never refused here.
                 let _ = dead_letter::write(&mut self.letters, handler, &view, reason);
             }

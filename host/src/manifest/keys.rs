@@ -68,6 +68,7 @@ pub(crate) static KEYS: &[&Key] = list!(
         retry::ON_MEMORY,
     ]
     [
+        RETRY_TOPIC_DELAYS_MS,
         BULK_RECORDS,
         BULK_BYTES,
         BULK_WAIT_MS,
@@ -76,6 +77,8 @@ pub(crate) static KEYS: &[&Key] = list!(
         KAFKA_PRODUCER,
     ]
 );
+
+use retry::TOPIC_DELAYS_MS as RETRY_TOPIC_DELAYS_MS;
 
 pub(crate) const COMPONENT: Key = Key {
     path: "component",

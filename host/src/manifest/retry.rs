@@ -5,9 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::ids::{GroupId, TopicName};
+use crate::letter::replay_topic;
 use crate::manifest::Reader;
-use crate::manifest::keys::retry::{ON, RETRY, RetryKeys};
-use crate::policy::{Backoff, BackoffKind, KindPolicy, RetryPolicy};
+use crate::manifest::keys::retry::{ON, RETRY, RetryKeys, TOPIC_DELAYS_MS};
+use crate::policy::{Backoff, BackoffKind, KindPolicy, Ordering, RetryPolicy, ReturnTopics};
 
 /// Reads the policy of all kinds of failures, and those that differ.
 pub(super) fn retry(reader: &mut Reader<'_>) -> RetryPolicy {
@@ -17,6 +19,38 @@ pub(super) fn retry(reader: &mut Reader<'_>) -> RetryPolicy {
         policy = policy.with(kind, kind_policy(reader, keys, &base));
     }
     policy
+}
+
+/// Reads by which topics records come back.
+pub(super) fn return_topics(
+    reader: &mut Reader<'_>,
+    group: &GroupId,
+    ordering: Ordering,
+) -> ReturnTopics {
+    let key = &TOPIC_DELAYS_MS;
+    let (delays, offset) = (reader.wholes(key).unwrap_or_default(), reader.offset(key));
+    if offset.is_some() && ordering != Ordering::None {
+        let what = "a record that waits in another topic is overtaken by all others, so this needs ordering = \"none\" \
+                    (write that, or leave the key out: waits in memory hold nothing up but the record, its key or its \
+                    partition)";
+        reader.problem(key, offset, what);
+    }
+    let mut topics: Vec<(Duration, TopicName)> = Vec::with_capacity(delays.len());
+    for delay in delays.into_iter().map(Duration::from_millis) {
+        let suffix = format!(".retry.{}", humantime::format_duration(delay)).replace(' ', "");
+        match TopicName::with_suffix(group, &suffix) {
+            Ok(topic) if topics.iter().any(|(_, known)| *known == topic) => {
+                let what = format!("{} is there twice", delay.as_millis());
+                reader.problem(key, offset, &what);
+            }
+            Ok(topic) => topics.push((delay, topic)),
+            Err(error) => {
+                let what = format!("the topic {group}{suffix} cannot be: {error}");
+                reader.problem(key, offset, &what);
+            }
+        }
+    }
+    ReturnTopics::new(replay_topic(group).ok(), topics)
 }
 
 /// Reads one table; what it leaves out is as in `base`.

@@ -96,6 +96,7 @@ fn one_line_is_a_manifest() {
             retry: RetryPolicy::default(),
             on_exhausted: OnExhausted::DeadLetter,
             dead_letter_topic: "acme.orders.dead-letter".parse().unwrap(),
+            return_topics: ReturnTopics::new("acme.orders.replay".parse().ok(), Vec::new()),
             bulk: None,
             config: BTreeMap::new(),
             kafka_consumer: BTreeMap::new(),

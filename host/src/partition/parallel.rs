@@ -124,11 +124,17 @@ pub(super) struct Parallel {
 }
 
 impl Parallel {
-    /// Takes records up, each behind all others of its key.
-    pub(super) fn add(&self, jobs: impl IntoIterator<Item = (Option<KeyHash>, Job)>) {
+    /// Takes records up, each behind all others of its key; one without a key not before its time, if it has one.
+    pub(super) fn add(
+        &self,
+        jobs: impl IntoIterator<Item = (Option<KeyHash>, Option<Instant>, Job)>,
+    ) {
         let mut state = self.shared.state.lock();
-        for (key, job) in jobs {
-            state.schedule.add(key, job);
+        for (key, due, job) in jobs {
+            match (key, due) {
+                (None, Some(due)) => state.schedule.add_at(due, job),
+                (key, _) => state.schedule.add(key, job),
+            }
         }
         self.shared.call_for_lane(&mut state);
     }

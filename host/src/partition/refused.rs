@@ -1,5 +1,7 @@
 //! What a partition's task does about outputs that Kafka refused for good.
 
+use std::sync::Arc;
+
 use super::PartitionTask;
 use crate::catalog::Deployed;
 use crate::dead_letter::Reason;
@@ -33,15 +35,17 @@ impl PartitionTask {
         let FlightKind {
             purpose, attempts, ..
         } = flight.kind();
-        let offset = cargo.first().map_or(-1, |first| first.record.offset());
         self.lane.attempts = attempts;
-        self.lane.note_failure(handler, failure, attempts, offset);
+        let topic = Arc::clone(self.lane.topic());
+        let first = cargo.first().map(|first| first.view(&topic));
+        self.lane
+            .note_failure(handler, failure, attempts, first.as_ref());
         let settlement = match purpose {
             // The hook has long returned and later records were handled, so there is no attempt after this one.
             Purpose::Outputs => exhausted(handler.manifest.on_exhausted),
             Purpose::DeadLetter => Settlement::Halt,
         };
-        let reason = Reason { failure, attempts };
+        let reason = Reason::last(failure, attempts);
         match settlement {
             Settlement::DeadLetter => {
                 self.lane

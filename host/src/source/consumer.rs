@@ -90,6 +90,15 @@ impl ConsumerSettings {
     }
 }
 
+/// What a consumer subscribes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Topics {
+    /// Topics, or patterns that begin with `^`.
+    pub(crate) names: Vec<String>,
+    /// Topics that exist only once something came back.
+    pub(crate) returns: Vec<String>,
+}
+
 /// What is known of a consumer from outside, for readiness and metrics.
 #[derive(Debug, Default)]
 pub(crate) struct SourceStatus {
@@ -176,7 +185,7 @@ impl SourceStatus {
 }
 
 enum Order {
-    Subscribe(Vec<String>),
+    Subscribe(Topics),
     Stop,
 }
 
@@ -189,10 +198,10 @@ pub(crate) struct Consumer {
 }
 
 impl Consumer {
-    /// Makes the consumer, subscribes it to `names` (topics, or patterns that begin with `^`) and starts its thread.
+    /// Makes the consumer, subscribes it and starts its thread.
     pub(crate) fn start(
         settings: &ConsumerSettings,
-        names: Vec<String>,
+        topics: Topics,
         listener: Arc<dyn RebalanceListener>,
     ) -> Result<Self, Error> {
         let group = settings.group.clone();
@@ -215,7 +224,7 @@ impl Consumer {
         let poller = Poller {
             group: group.clone(),
             consumer,
-            names,
+            topics,
             listener,
             status: Arc::clone(&status),
             alive,
@@ -237,9 +246,9 @@ impl Consumer {
     }
 
     /// Replaces the subscription; the group rebalances only where it differs.
-    pub(crate) fn subscribe(&self, names: Vec<String>) {
+    pub(crate) fn subscribe(&self, topics: Topics) {
         // The thread ends only after Stop, which consumes the sender's owner.
-        let _ = self.orders.send(Order::Subscribe(names));
+        let _ = self.orders.send(Order::Subscribe(topics));
     }
 
     /// Begins to leave the group: partitions are drained and revoked, then the consumer is dropped by its thread.
@@ -252,7 +261,7 @@ impl Consumer {
 struct Poller {
     group: String,
     consumer: BaseConsumer<Callbacks>,
-    names: Vec<String>,
+    topics: Topics,
     listener: Arc<dyn RebalanceListener>,
     status: Arc<SourceStatus>,
     alive: Arc<()>,
@@ -264,8 +273,8 @@ impl Poller {
         let mut next_check = Instant::now();
         loop {
             match inbox.try_recv() {
-                Ok(Order::Subscribe(names)) => {
-                    self.names = names;
+                Ok(Order::Subscribe(topics)) => {
+                    self.topics = topics;
                     self.subscribe();
                     next_check = Instant::now();
                 }
@@ -282,7 +291,8 @@ impl Poller {
     }
 
     fn subscribe(&self) {
-        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        let Topics { names, returns } = &self.topics;
+        let names: Vec<&str> = names.iter().chain(returns).map(String::as_str).collect();
         match self.consumer.subscribe(&names) {
             Ok(()) => tracing::info!(group = self.group, topics = ?names, "subscribed"),
             Err(error) => {
@@ -336,6 +346,7 @@ impl Poller {
             .unwrap_or_default();
         let mut missing = BTreeSet::new();
         for name in self
+            .topics
             .names
             .iter()
             .filter(|name| !name.starts_with('^') && !assigned.contains(*name))

@@ -8,7 +8,7 @@ mod queue;
 mod rebalance;
 mod record;
 
-pub(crate) use consumer::{Consumer, ConsumerSettings, SourceStatus};
+pub(crate) use consumer::{Consumer, ConsumerSettings, SourceStatus, Topics};
 pub(crate) use queue::PartitionQueue;
 pub(crate) use rebalance::{Position, RebalanceListener};
 pub(crate) use record::Record;

@@ -103,6 +103,20 @@ pub(crate) static RETRY: RetryKeys = RetryKeys {
     },
 };
 
+/// The shortest waits that are passed in topics.
+pub(crate) const TOPIC_DELAYS_MS: Key = Key {
+    path: "retry.topic-delays-ms",
+    kind: Kind::Wholes {
+        unit: "milliseconds",
+        min: 1000,
+        max: DAY_MS,
+        example: "[60000, 3600000]",
+    },
+    doc: "Waits from which on a record waits in a topic of Kafka, not in memory: `<group>.retry.1m` and `<group>.retry.1h` \
+          here, each for waits from its delay up to the next one. Only for `ordering = \"none\"` and a handler with a \
+          group of its own. The topics must exist, or brokers make them.",
+};
+
 /// Makes the keys of `[retry.on.<kind>]`.
 macro_rules! keys_on {
     ($name:ident, $kind:literal) => {

@@ -216,6 +216,7 @@ impl Naive<'_> {
                 .text("dead-letter-topic", &format!("{group}.dead-letter"))
                 .parse()
                 .unwrap(),
+            return_topics: ReturnTopics::new(format!("{group}.replay").parse().ok(), Vec::new()),
             bulk: self
                 .0
                 .iter()

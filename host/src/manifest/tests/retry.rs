@@ -254,3 +254,44 @@ fn a_table_or_key_with_another_name_gets_a_suggestion() {
         ["2: retry.on.trap: expected a table, [retry.on.trap], found 5"]
     );
 }
+
+#[test]
+fn topics_for_long_waits_bear_the_names_of_their_delays() {
+    let topics = "topics = [\"a\"]\ngroup = \"g\"\nordering = \"none\"\n";
+    let manifest = parse(&format!(
+        "{topics}retry.topic-delays-ms = [3600000, 90000, 1500]"
+    ));
+    let all: Vec<String> = manifest
+        .return_topics
+        .all()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        all,
+        ["g.replay", "g.retry.1s500ms", "g.retry.1m30s", "g.retry.1h"]
+    );
+    let manifest = parse("topics = [\"a\"]");
+    assert!(!manifest.return_topics.has_retries());
+}
+
+#[test]
+fn long_waits_in_topics_need_records_without_order() {
+    let problems = problems_of("ordering = \"key\"\nretry.topic-delays-ms = [1000]");
+    let [problem] = problems.as_slice() else {
+        panic!("{problems:?}")
+    };
+    assert!(
+        problem.starts_with("3: retry.topic-delays-ms: ")
+            && problem.contains("needs ordering = \"none\""),
+        "{problem}"
+    );
+    assert_eq!(
+        problems_of("ordering = \"none\"\nretry.topic-delays-ms = [1000, 1000]"),
+        ["3: retry.topic-delays-ms: 1000 is there twice"]
+    );
+    let problems = problems_of("ordering = \"none\"\nretry.topic-delays-ms = [10]");
+    assert!(
+        problems[0].contains("from 1000 to 86400000"),
+        "{problems:?}"
+    );
+}

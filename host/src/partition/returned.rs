@@ -1,0 +1,37 @@
+//! What a partition's task does about records that come back by a topic of their own.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use super::PartitionTask;
+use crate::flight::Started;
+use crate::letter::unix_ms;
+use crate::returned::Returned;
+
+impl PartitionTask {
+    /// Reads what the records that were taken last were before; `known` is how many waited already.
+    pub(super) fn read_returned(&mut self, known: usize) {
+        let topic = self.lane.topic();
+        for started in self.waiting.iter_mut().skip(known) {
+            match Returned::parse(&started.record.view(topic).headers) {
+                Ok(returned) => started.returned = Some(Box::new(returned)),
+                Err(error) => tracing::warn!(
+                    topic = &**topic,
+                    partition = self.lane.partition(),
+                    offset = started.record.offset(),
+                    %error,
+                    "the record did not come from here; it is handled as one of this topic"
+                ),
+            }
+        }
+    }
+}
+
+/// Returns when a record that came back is due, if that is to be waited for.
+pub(super) fn due(started: &Started) -> Option<Instant> {
+    let due_ms = started.returned.as_ref()?.due_ms?;
+    let wait_ms = due_ms - unix_ms(SystemTime::now())?;
+    let wait = Duration::from_millis(u64::try_from(wait_ms).ok()?);
+    Instant::now().checked_add(wait)
+}
