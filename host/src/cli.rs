@@ -3,6 +3,7 @@
 pub mod connect;
 pub mod console;
 pub mod consume;
+pub mod dead_letter;
 pub mod health;
 pub mod produce;
 pub mod reader;
@@ -45,6 +46,8 @@ enum Command {
     Produce(produce::ProduceArgs),
     /// Read records from a topic
     Consume(consume::ConsumeArgs),
+    /// Show, replay and delete the records that could not be handled
+    DeadLetter(Box<dead_letter::DeadLetterArgs>),
     /// Ask a running host whether it is alive
     Health(health::HealthArgs),
 }
@@ -149,6 +152,7 @@ pub fn run() -> ExitCode {
         Command::Check(args) => check(&args),
         Command::Produce(args) => produce::run(&args),
         Command::Consume(args) => consume::run(&args),
+        Command::DeadLetter(args) => dead_letter::run(&args),
         Command::Health(args) => health::run(&args),
     };
     result.unwrap_or_else(|error| {

@@ -23,7 +23,6 @@ mod stats;
 pub mod telemetry;
 
 // L1 decisions: pure, tested against naive models.
-#[allow(dead_code, reason = "who reads letters comes next")]
 mod letter;
 pub mod manifest;
 pub mod offset_map;

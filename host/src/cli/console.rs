@@ -55,6 +55,16 @@ impl Console {
         let _ = writeln!(state.out, "{start}{line}");
     }
 
+    /// Takes the line of progress away, before something else is written to the terminal.
+    pub fn clear(&self) {
+        let mut state = self.state.lock();
+        if state.in_progress {
+            state.in_progress = false;
+            let _ = write!(state.out, "\r\x1b[2K");
+            let _ = state.out.flush();
+        }
+    }
+
     /// Renews the line of progress when the last one is a second old.
     pub fn progress(&self, line: impl FnOnce() -> String) {
         if !self.shows_progress {
@@ -122,6 +132,11 @@ pub(crate) mod tests {
         console.say("done");
         console.say("bye");
         assert_eq!(said.text(), "\r\x1b[2K1 of 2\r\x1b[2Kdone\nbye\n");
+        console.clear();
+        console.state.lock().progress_at = Instant::now();
+        console.progress(|| "2 of 2".to_owned());
+        console.clear();
+        assert!(said.text().ends_with("bye\n\r\x1b[2K2 of 2\r\x1b[2K"));
     }
 
     #[test]

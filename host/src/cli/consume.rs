@@ -4,6 +4,7 @@
 //! **Invariant:** nothing is committed, so that looking at a topic changes nothing for its handlers.
 
 use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
@@ -113,7 +114,7 @@ pub fn run(args: &ConsumeArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
+pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let io_error = error.root_cause().downcast_ref::<io::Error>();
     io_error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
@@ -128,9 +129,12 @@ pub fn consume(
         bail!("--keys is for --format text; JSON shows the key anyway");
     }
     let mut reader = Reader::connect(args, console)?;
-    let ended = reader.run(|event| match event {
-        Event::Record(message) => print(out, args, message),
-        Event::Idle => out.flush(),
+    let ended = reader.run(|event| {
+        match event {
+            Event::Record(message) => print(out, args, message)?,
+            Event::Idle => out.flush()?,
+        }
+        Ok(ControlFlow::Continue(()))
     })?;
     out.flush()?;
     let within = args.timeout.unwrap_or_default();
@@ -167,16 +171,7 @@ fn print(
     message: &BorrowedMessage<'_>,
 ) -> io::Result<()> {
     if args.format == Format::Json {
-        let record = RecordView {
-            topic: message.topic(),
-            partition: message.partition(),
-            offset: message.offset(),
-            timestamp_ms: message.timestamp().to_millis(),
-            key: message.key(),
-            value: message.payload(),
-            headers: message.headers().map(headers_of).unwrap_or_default(),
-        };
-        return records::print(out, &record);
+        return records::print(out, &view_of(message));
     }
     if args.keys {
         out.write_all(message.key().unwrap_or_default())?;
@@ -184,6 +179,19 @@ fn print(
     }
     out.write_all(message.payload().unwrap_or_default())?;
     out.write_all(b"\n")
+}
+
+/// Lends a message.
+pub(super) fn view_of<'m>(message: &'m BorrowedMessage<'_>) -> RecordView<'m> {
+    RecordView {
+        topic: message.topic(),
+        partition: message.partition(),
+        offset: message.offset(),
+        timestamp_ms: message.timestamp().to_millis(),
+        key: message.key(),
+        value: message.payload(),
+        headers: message.headers().map(headers_of).unwrap_or_default(),
+    }
 }
 
 /// Lends the headers of a message.

@@ -4,7 +4,7 @@
 //! **Invariant:** it joins no group and commits nothing; librdkafka's queue bounds its memory.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::ops::ControlFlow;
 use std::thread;
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ const FIXED: &[(&str, &str)] = &[
 /// Why reading ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// The wanted number of records, or the end of the topic, was reached.
+    /// The wanted number of records, the end of the topic, or what the caller looks for was reached.
     Done,
     /// No record came in time.
     TimedOut,
@@ -100,10 +100,10 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Hands on events until there is a reason to end.
+    /// Hands on events until there is a reason to end, one of which is that `take` has had enough.
     pub(crate) fn run(
         &mut self,
-        mut take: impl FnMut(Event<'_>) -> io::Result<()>,
+        mut take: impl FnMut(Event<'_>) -> anyhow::Result<ControlFlow<()>>,
     ) -> anyhow::Result<Ended> {
         let Some(partitions) = self.await_topic()? else {
             return Ok(Ended::NoTopic);
@@ -116,7 +116,9 @@ impl<'a> Reader<'a> {
         while !self.is_done() {
             let Some(event) = self.consumer.poll(patience) else {
                 // Let what there is be shown before going to sleep.
-                take(Event::Idle)?;
+                if take(Event::Idle)?.is_break() {
+                    return Ok(Ended::Done);
+                }
                 patience = match self.idle_left() {
                     Some(Duration::ZERO) => return Ok(Ended::TimedOut),
                     left => left.map_or(POLL_TIMEOUT, |left| left.min(POLL_TIMEOUT)),
@@ -128,8 +130,8 @@ impl<'a> Reader<'a> {
                 Ok(message) => {
                     let (partition, offset) = (message.partition(), message.offset());
                     let wanted = self.is_wanted(partition, offset);
-                    if wanted {
-                        take(Event::Record(&message))?;
+                    if wanted && take(Event::Record(&message))?.is_break() {
+                        return Ok(Ended::Done);
                     }
                     drop(message);
                     self.advance(partition, offset, wanted);

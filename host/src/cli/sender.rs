@@ -238,8 +238,12 @@ impl Sender {
     }
 }
 
-fn to_base_record<'a>(emit: &Emit<'a>, line: usize) -> BaseRecord<'a, [u8], [u8], usize> {
-    let mut record = BaseRecord::with_opaque_to(emit.topic, line);
+/// Turns an emit into a record for librdkafka; its delivery report will carry the number.
+pub(super) fn to_base_record<'a>(
+    emit: &Emit<'a>,
+    number: usize,
+) -> BaseRecord<'a, [u8], [u8], usize> {
+    let mut record = BaseRecord::with_opaque_to(emit.topic, number);
     record.key = emit.key;
     record.payload = emit.value;
     record.partition = emit.partition;

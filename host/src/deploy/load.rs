@@ -73,7 +73,7 @@ pub(super) fn load(candidate: &Candidate, runtime: &Runtime) -> Result<Loaded, V
     }
 }
 
-fn read_text(path: &Path) -> Result<String, String> {
+pub(super) fn read_text(path: &Path) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| format!("{}: cannot be read: {error}", path.display()))
 }
 

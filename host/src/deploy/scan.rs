@@ -117,12 +117,7 @@ pub(super) fn scan(folder: &Path) -> std::io::Result<Scan> {
 impl Scan {
     /// Says which of these handlers are not there, and which are.
     pub(super) fn not_found(&self, only: &[HandlerId]) -> Vec<(String, String)> {
-        let there: Vec<String> = self.candidates.keys().map(ToString::to_string).collect();
-        let there = if there.is_empty() {
-            format!("it holds none; {EXPECTED}")
-        } else {
-            format!("it holds {}", there.join(", "))
-        };
+        let there = self.inventory();
         only.iter()
             .filter(|id| !self.candidates.contains_key(id))
             .map(|id| {
@@ -130,6 +125,16 @@ impl Scan {
                 (format!("handler {id}"), what)
             })
             .collect()
+    }
+
+    /// Says which handlers are there.
+    pub(super) fn inventory(&self) -> String {
+        let there: Vec<String> = self.candidates.keys().map(ToString::to_string).collect();
+        if there.is_empty() {
+            format!("it holds none; {EXPECTED}")
+        } else {
+            format!("it holds {}", there.join(", "))
+        }
     }
 
     /// A folder in the handlers folder: a handler of the tenant `default`, or a tenant.

@@ -1,0 +1,270 @@
+//! Writes replays, in transactions.
+//!
+//! It is handed letters and a topic. Its transactional id is that of the group's replays, so Kafka lets one writer of a
+//! group live: the newest.
+//! **Invariant:** a replay is in the topic once its transaction is committed, and else it never happened; after the
+//! first error nothing more is written.
+
+use std::borrow::Cow;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use parking_lot::Mutex;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
+use tokio::time::Instant;
+
+use super::ReachArgs;
+use crate::cli::connect::{Troubles, explain_config};
+use crate::cli::sender::to_base_record;
+use crate::ids::TopicName;
+use crate::letter::REPLAY_OF;
+use crate::record::{Emit, Header, RecordId, RecordView};
+
+/// Letters of one transaction.
+const TRANSACTION_RECORDS_MAX: usize = 500;
+/// Bytes after which a transaction ends, whatever its letters; one letter may be larger.
+const TRANSACTION_BYTES_MAX: usize = 8 << 20;
+/// The brokers decide what is too large, so librdkafka shall not be the one to refuse.
+const MESSAGE_BYTES_MAX: &str = "100000000";
+
+/// The first delivery report that was none.
+#[derive(Default)]
+struct Reports {
+    troubles: Troubles,
+    /// The number of the letter in its transaction, and why.
+    refusal: Mutex<Option<(usize, RDKafkaErrorCode)>>,
+}
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.troubles.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.troubles.error(error, reason);
+    }
+}
+
+impl ProducerContext for Reports {
+    /// The number of the letter in its transaction.
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
+        use RDKafkaErrorCode::{PurgeInflight, PurgeQueue};
+        if let Err((error, _)) = result {
+            match error.rdkafka_error_code() {
+                // It goes down with another.
+                Some(PurgeInflight | PurgeQueue) | None => {}
+                Some(code) => {
+                    self.refusal.lock().get_or_insert((number, code));
+                }
+            }
+        }
+    }
+}
+
+/// The one writer of a group's replays.
+pub(super) struct Writer {
+    producer: ThreadedProducer<Reports>,
+    topic: TopicName,
+    timeout: Duration,
+    /// Letters a second at most.
+    rate: Option<u32>,
+    began: Instant,
+    /// The letters of the transaction under way.
+    open: Vec<RecordId>,
+    open_bytes: usize,
+    written: u64,
+}
+
+impl Writer {
+    /// Takes over from any writer before this one: what that one has not committed is aborted, and it can write no more.
+    pub(super) fn begin(
+        reach: &ReachArgs,
+        topic: &TopicName,
+        rate: Option<u32>,
+    ) -> anyhow::Result<Self> {
+        let config = reach.connect.config(
+            &[
+                ("linger.ms", "5"),
+                ("queue.buffering.max.kbytes", "65536"),
+                ("message.max.bytes", MESSAGE_BYTES_MAX),
+            ],
+            &[
+                ("transactional.id", topic.as_str()),
+                ("enable.idempotence", "true"),
+                // A key's letters stay in one partition, the one that the sink would choose.
+                ("partitioner", "murmur2_random"),
+            ],
+        )?;
+        let producer: ThreadedProducer<Reports> = config
+            .create_with_context(Reports::default())
+            .map_err(explain_config)?;
+        let writer = Self {
+            producer,
+            topic: topic.clone(),
+            timeout: reach.timeout,
+            rate,
+            began: Instant::now(),
+            open: Vec::new(),
+            open_bytes: 0,
+            written: 0,
+        };
+        writer.patiently(|| writer.producer.init_transactions(reach.timeout))?;
+        Ok(writer)
+    }
+
+    /// Returns how many letters are committed.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Returns how many letters were taken, committed or not.
+    pub(super) fn taken(&self) -> u64 {
+        self.written + self.open.len() as u64
+    }
+
+    /// Takes a letter; many letters make a transaction.
+    pub(super) fn write(&mut self, letter: &RecordView<'_>) -> anyhow::Result<()> {
+        if self.open.is_empty() {
+            self.producer
+                .begin_transaction()
+                .map_err(|error| self.explain(&error))?;
+        }
+        let place = RecordId {
+            topic: letter.topic.into(),
+            partition: letter.partition,
+            offset: letter.offset,
+        };
+        let of = place.to_string();
+        let mut headers = letter.headers.clone();
+        headers.push(Header {
+            key: Cow::Borrowed(REPLAY_OF),
+            value: Some(of.as_bytes()),
+        });
+        let emit = Emit {
+            topic: self.topic.as_str(),
+            key: letter.key,
+            value: letter.value,
+            headers,
+            partition: None,
+            // The time of writing: by the letter's own, retention might remove it at once.
+            timestamp_ms: None,
+        };
+        let mut record = to_base_record(&emit, self.open.len());
+        self.open.push(place);
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => break,
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), unsent)) => {
+                    thread::sleep(Duration::from_millis(5));
+                    record = unsent;
+                }
+                Err((error, _)) => return Err(self.abort(&error)),
+            }
+        }
+        self.open_bytes += emit.size_bytes();
+        let per_second = self.rate.map_or(usize::MAX, |rate| rate.max(1) as usize);
+        if self.open.len() >= TRANSACTION_RECORDS_MAX.min(per_second)
+            || self.open_bytes >= TRANSACTION_BYTES_MAX
+        {
+            self.commit()?;
+        }
+        Ok(())
+    }
+
+    /// Commits what was taken, and waits as long as the rate asks for.
+    pub(super) fn commit(&mut self) -> anyhow::Result<()> {
+        if self.open.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = self.retried(|| self.producer.commit_transaction(self.timeout)) {
+            return Err(self.abort(&error));
+        }
+        self.written += self.open.len() as u64;
+        self.open.clear();
+        self.open_bytes = 0;
+        if let Some(rate) = self.rate {
+            let due = Duration::from_millis(self.written * 1000 / u64::from(rate.max(1)));
+            thread::sleep(due.saturating_sub(self.began.elapsed()));
+        }
+        Ok(())
+    }
+
+    /// Gives up the transaction under way, and says why.
+    fn abort(&mut self, error: &KafkaError) -> anyhow::Error {
+        let reason = self.explain(error);
+        // A fenced producer's transaction was aborted by Kafka; whatever else stays open, Kafka aborts in time.
+        let _ = self.producer.abort_transaction(self.timeout);
+        self.open.clear();
+        reason
+    }
+
+    fn patiently(&self, call: impl Fn() -> Result<(), KafkaError>) -> anyhow::Result<()> {
+        self.retried(call).map_err(|error| self.explain(&error))
+    }
+
+    /// Repeats what Kafka says may be repeated, until the time is over.
+    fn retried(&self, call: impl Fn() -> Result<(), KafkaError>) -> Result<(), KafkaError> {
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            match call() {
+                Err(KafkaError::Transaction(error))
+                    if error.is_retriable() && Instant::now() < deadline =>
+                {
+                    thread::sleep(Duration::from_millis(50));
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn explain(&self, error: &KafkaError) -> anyhow::Error {
+        use RDKafkaErrorCode as Code;
+        let context = self.producer.context();
+        let topic = &self.topic;
+        let fatal = self.producer.client().fatal_error().map(|(code, _)| code);
+        let refusal = *context.refusal.lock();
+        let code = fatal
+            .or(refusal.map(|(_, code)| code))
+            .or(error.rdkafka_error_code());
+        match code {
+            Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch) => anyhow!(
+                "another replay of the group has begun and taken over; it goes on with what is left, and nothing was \
+                 written twice"
+            ),
+            Some(Code::UnsupportedFeature | Code::UnsupportedVersion | Code::NotImplemented) => {
+                anyhow!(
+                    "these brokers know no transactions, without which a replay could not be repeated safely: {error}"
+                )
+            }
+            Some(code @ Code::TransactionalIdAuthorizationFailed) => anyhow!(
+                "the brokers do not let this user replay ({code}): grant it Write and Describe on the transactional id \
+                 {topic}"
+            ),
+            Some(code @ (Code::TopicAuthorizationFailed | Code::ClusterAuthorizationFailed)) => {
+                anyhow!(
+                    "the brokers do not let this user write to {topic} ({code}): grant it Write and Describe"
+                )
+            }
+            code => {
+                let code = code.map_or_else(|| error.to_string(), |code| code.to_string());
+                let which = refusal.and_then(|(number, _)| self.open.get(number));
+                match which {
+                    Some(place) => anyhow!(
+                        "{topic} does not take the letter {place}: {code}; where it is too large, raise \
+                         max.message.bytes of {topic}, and replay others by --at or other flags"
+                    ),
+                    None => anyhow!(
+                        "Kafka does not take the replay: {code}{}",
+                        context.troubles.suffix()
+                    ),
+                }
+            }
+        }
+    }
+}
