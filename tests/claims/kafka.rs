@@ -8,6 +8,7 @@ mod docs;
 mod harness_holds;
 mod hooks;
 mod isolation;
+mod letters;
 mod limits;
 mod ordering;
 mod rebalance;

@@ -81,6 +81,20 @@ pub fn produce_transaction(
     Ok(sent)
 }
 
+/// Writes records in a transaction of this id, and goes away as a killed process would: Kafka has the records, and
+/// the transaction is neither committed nor aborted.
+pub fn leave_transaction_open(
+    bootstrap: &str,
+    id: &str,
+    topic: &str,
+    records: impl IntoIterator<Item = TestRecord>,
+) -> Result<u64> {
+    let producer = producer(bootstrap, Some(id))?;
+    producer.init_transactions(TIMEOUT)?;
+    producer.begin_transaction()?;
+    send(&producer, topic, records)
+}
+
 /// Reads every partition from its beginning to the end that it has when the reading gets there.
 pub fn consume_all(bootstrap: &str, topic: &str, read_committed: bool) -> Result<Vec<TestRecord>> {
     let partitions = partitions(bootstrap, topic)?;
