@@ -1,12 +1,12 @@
 //! The manifest of one handler, for commands that ask what it says and run nothing.
 //!
-//! **Invariant:** neither its component nor other handlers are read, so nothing that is wrong with them does harm.
+//! **Invariant:** no component is read, and nothing that is wrong with other handlers does harm.
 
 use std::path::Path;
 
 use super::load::read_text;
 use super::scan::{scan, unreadable};
-use crate::ids::HandlerId;
+use crate::ids::{GroupId, HandlerId};
 use crate::manifest::Manifest;
 
 /// Why there is no manifest of a handler.
@@ -48,6 +48,24 @@ pub(crate) fn find_manifest(folder: &Path, id: &HandlerId) -> Result<Manifest, F
     })
 }
 
+/// Returns another handler of the tenant with the same group, if there is one. Manifests that are wrong do not serve, so
+/// they do not count.
+pub(crate) fn find_sharer(
+    folder: &Path,
+    id: &HandlerId,
+    group: &GroupId,
+) -> Result<Option<HandlerId>, FindError> {
+    let scan = scan(folder).map_err(|error| FindError::Folder(unreadable(folder, &error)))?;
+    let others = scan.candidates.iter();
+    let sharer = others
+        .filter(|(other, _)| other.tenant == id.tenant && *other != id)
+        .find(|(other, candidate)| {
+            read_text(&candidate.manifest)
+                .is_ok_and(|text| Manifest::parse(&text, other).is_ok_and(|it| it.group == *group))
+        });
+    Ok(sharer.map(|(other, _)| other.clone()))
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -75,6 +93,14 @@ mod tests {
                 && problem.ends_with(" (it holds acme/good, default/broken)"),
             "{problem}"
         );
+        let share = |id: &str| {
+            let found = find_sharer(folder.path(), &id.parse().unwrap(), &"g".parse().unwrap());
+            found.unwrap().map(|other| other.to_string())
+        };
+        assert_eq!(share("acme/good"), None);
+        write("acme/too", "topics = [\"bills\"]\ngroup = \"g\"\n");
+        assert_eq!(share("acme/good").as_deref(), Some("acme/too"));
+        assert_eq!(share("other/good"), None);
         let missing = folder.path().join("missing");
         let problem = find_manifest(&missing, &"x".parse().unwrap()).unwrap_err();
         assert!(problem.to_string().contains("cannot be read"), "{problem}");

@@ -12,6 +12,6 @@ mod watch;
 pub(crate) use board::Board;
 pub(crate) use check::check;
 pub(crate) use deployer::Deployer;
-pub(crate) use find::{FindError, find_manifest};
+pub(crate) use find::{FindError, find_manifest, find_sharer};
 pub(crate) use scan::EXPECTED;
 pub(crate) use watch::FolderWatch;

@@ -202,6 +202,9 @@ fn commit(consumer: &BaseConsumer<Callbacks>, positions: &[Position]) -> KafkaRe
     if offsets.count() == 0 {
         return Ok(());
     }
+    // When it gives a partition up librdkafka commits what was stored last, if it finds that newer than its own last
+    // commit. It must not find an older map there than the one that is committed here. Refused once the partition is gone.
+    let _ = consumer.store_offsets(&offsets);
     match consumer.commit(&offsets, CommitMode::Sync) {
         // Everything was committed already.
         Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => Ok(()),

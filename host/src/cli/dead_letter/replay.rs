@@ -19,7 +19,7 @@ use super::list::Counts;
 use super::print::{self, Item};
 use super::replayed::Replayed;
 use super::topics::{Session, Topic};
-use super::which::{of_handler, replays};
+use super::which::{of_handler, reads_alone, replays};
 use super::writer::Writer;
 use super::{ReachArgs, counted, letters};
 use crate::cli::async_runtime;
@@ -83,6 +83,7 @@ pub(super) fn run(
     console: &Console,
 ) -> anyhow::Result<ExitCode> {
     let (letter_topic, group) = of_handler(&args.handler, args.handlers.as_deref())?;
+    reads_alone(&args.handler, &group, args.handlers.as_deref())?;
     let replay_topic = replays(&group)?;
     let session = Session::new(&args.reach, console)?;
     let topic = session.letters(&letter_topic)?;

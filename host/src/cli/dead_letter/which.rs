@@ -1,11 +1,11 @@
 //! Whose dead letters: from a handler and the handlers folder, or from a topic, to the names in Kafka.
 //!
-//! **Invariant:** the manifest of the one handler is all that is read of the folder.
+//! **Invariant:** manifests are all that is read of the folder.
 
 use std::path::{Path, PathBuf};
 
 use super::Usage;
-use crate::deploy::{FindError, find_manifest};
+use crate::deploy::{FindError, find_manifest, find_sharer};
 use crate::ids::{GroupId, HandlerId, NameError, TopicName};
 use crate::letter::replay_topic;
 
@@ -83,6 +83,24 @@ pub(super) fn of_handler(
         Err(error @ FindError::Gone { .. }) => Err(Usage(format!(
             "{error}. Letters of a handler that is gone can be listed, shown and purged by --topic, \
              but not replayed: nobody would handle them"
+        ))
+        .into()),
+        Err(error) => Err(Usage(error.to_string()).into()),
+    }
+}
+
+/// Sees to it that records can come back to a handler: the topic is that of its group, which must be its own.
+pub(super) fn reads_alone(
+    handler: &HandlerId,
+    group: &GroupId,
+    folder: Option<&Path>,
+) -> anyhow::Result<()> {
+    let Some(folder) = folder else { return Ok(()) };
+    match find_sharer(folder, handler, group) {
+        Ok(None) => Ok(()),
+        Ok(Some(other)) => Err(Usage(format!(
+            "{handler} shares the group {group} with {other}, so nothing can come back to it (give one of them another \
+             group in its manifest)"
         ))
         .into()),
         Err(error) => Err(Usage(error.to_string()).into()),
