@@ -93,8 +93,10 @@ pub fn run(args: &DeadLetterArgs) -> anyhow::Result<ExitCode> {
             complain(&format!("error: {error}"));
             Ok(ExitCode::from(EX_USAGE))
         }
-        // `| head` has seen enough.
-        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+        // `| head` has seen enough; but a purge that did not get to its end deleted nothing.
+        Err(error) if is_broken_pipe(&error) && !matches!(args.command, Command::Purge(_)) => {
+            Ok(ExitCode::SUCCESS)
+        }
         other => other,
     }
 }

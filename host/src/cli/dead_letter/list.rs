@@ -40,18 +40,19 @@ pub(super) struct ListArgs {
     which: WhichArgs,
 
     #[command(flatten)]
-    filter: FilterArgs,
-
-    #[command(flatten)]
     reach: ReachArgs,
 
     /// Prints each letter as a JSON object in a line of its own, and no counts
-    #[arg(long, help_heading = "Output")]
+    #[arg(long)]
     json: bool,
 
     /// Prints only how many there are; with --json an object for each handler and kind
-    #[arg(long, help_heading = "Output")]
+    #[arg(long)]
     count: bool,
+
+    // Last, since its heading would be that of what follows.
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 pub(super) fn run(

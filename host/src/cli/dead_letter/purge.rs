@@ -63,10 +63,11 @@ pub(super) struct PurgeArgs {
     yes: bool,
 
     #[command(flatten)]
-    filter: FilterArgs,
-
-    #[command(flatten)]
     reach: ReachArgs,
+
+    // Last, since its heading would be that of what follows.
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 pub(super) fn run(

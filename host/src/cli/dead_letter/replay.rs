@@ -59,9 +59,6 @@ pub(super) struct ReplayArgs {
     handlers: Option<PathBuf>,
 
     #[command(flatten)]
-    filter: FilterArgs,
-
-    #[command(flatten)]
     reach: ReachArgs,
 
     /// Replays also what was replayed already
@@ -75,6 +72,10 @@ pub(super) struct ReplayArgs {
     /// Prints the letters that would be replayed, and writes nothing
     #[arg(long)]
     dry_run: bool,
+
+    // Last, since its heading would be that of what follows.
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 pub(super) fn run(
@@ -144,6 +145,9 @@ impl Replay<'_> {
         record: &RecordView<'_>,
         out: &mut dyn Write,
     ) -> anyhow::Result<ControlFlow<()>> {
+        if let Some(writer) = &mut self.writer {
+            writer.keep_up()?;
+        }
         let item = Item::of(record);
         let skipped = &mut self.skipped;
         let letter = match &item.letter {

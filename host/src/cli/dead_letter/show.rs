@@ -38,7 +38,7 @@ pub(super) struct ShowArgs {
     reach: ReachArgs,
 
     /// Prints a JSON object; `headers` are those that the record had of its own
-    #[arg(long, help_heading = "Output")]
+    #[arg(long)]
     json: bool,
 }
 

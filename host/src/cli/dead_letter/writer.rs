@@ -28,6 +28,10 @@ use crate::record::{Emit, Header, RecordId, RecordView};
 const TRANSACTION_RECORDS_MAX: usize = 500;
 /// Bytes after which a transaction ends, whatever its letters; one letter may be larger.
 const TRANSACTION_BYTES_MAX: usize = 8 << 20;
+/// A transaction ends after this time, since it holds back who reads the topic.
+const TRANSACTION_TIME_MAX: Duration = Duration::from_secs(5);
+/// The brokers' own bound of `transaction.timeout.ms`, unless it was changed there.
+const TRANSACTION_TIMEOUT_MS_MAX: u128 = 900_000;
 /// The brokers decide what is too large, so librdkafka shall not be the one to refuse.
 const MESSAGE_BYTES_MAX: &str = "100000000";
 
@@ -78,6 +82,7 @@ pub(super) struct Writer {
     /// The letters of the transaction under way.
     open: Vec<RecordId>,
     open_bytes: usize,
+    opened: Instant,
     written: u64,
 }
 
@@ -88,9 +93,12 @@ impl Writer {
         topic: &TopicName,
         rate: Option<u32>,
     ) -> anyhow::Result<Self> {
+        // One silence while letters are read does not end a transaction.
+        let timeout_ms = (reach.timeout.as_millis() + 30_000).min(TRANSACTION_TIMEOUT_MS_MAX);
         let config = reach.connect.config(
             &[
                 ("linger.ms", "5"),
+                ("transaction.timeout.ms", &timeout_ms.to_string()),
                 ("queue.buffering.max.kbytes", "65536"),
                 ("message.max.bytes", MESSAGE_BYTES_MAX),
             ],
@@ -112,6 +120,7 @@ impl Writer {
             began: Instant::now(),
             open: Vec::new(),
             open_bytes: 0,
+            opened: Instant::now(),
             written: 0,
         };
         writer.patiently(|| writer.producer.init_transactions(reach.timeout))?;
@@ -134,6 +143,7 @@ impl Writer {
             self.producer
                 .begin_transaction()
                 .map_err(|error| self.explain(&error))?;
+            self.opened = Instant::now();
         }
         let place = RecordId {
             topic: letter.topic.into(),
@@ -175,6 +185,14 @@ impl Writer {
             self.commit()?;
         }
         Ok(())
+    }
+
+    /// Commits what was taken some time ago; to be called also while there is nothing to write.
+    pub(super) fn keep_up(&mut self) -> anyhow::Result<()> {
+        if self.opened.elapsed() < TRANSACTION_TIME_MAX {
+            return Ok(());
+        }
+        self.commit()
     }
 
     /// Commits what was taken, and waits as long as the rate asks for.
@@ -234,8 +252,8 @@ impl Writer {
             .or(error.rdkafka_error_code());
         match code {
             Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch) => anyhow!(
-                "another replay of the group has begun and taken over; it goes on with what is left, and nothing was \
-                 written twice"
+                "another replay of the group has begun and taken over, or this one stood still for too long; nothing \
+                 was written twice, and replaying again goes on with what is left"
             ),
             Some(Code::UnsupportedFeature | Code::UnsupportedVersion | Code::NotImplemented) => {
                 anyhow!(
@@ -252,13 +270,15 @@ impl Writer {
                 )
             }
             code => {
+                let too_large = code == Some(Code::MessageSizeTooLarge);
                 let code = code.map_or_else(|| error.to_string(), |code| code.to_string());
                 let which = refusal.and_then(|(number, _)| self.open.get(number));
                 match which {
-                    Some(place) => anyhow!(
-                        "{topic} does not take the letter {place}: {code}; where it is too large, raise \
-                         max.message.bytes of {topic}, and replay others by --at or other flags"
+                    Some(place) if too_large => anyhow!(
+                        "{topic} does not take the letter {place}, or one that was sent along with it: {code}; raise \
+                         max.message.bytes of {topic}, or leave that letter out by --at or other flags"
                     ),
+                    Some(place) => anyhow!("{topic} does not take the letter {place}: {code}"),
                     None => anyhow!(
                         "Kafka does not take the replay: {code}{}",
                         context.troubles.suffix()

@@ -68,16 +68,19 @@ pub(super) struct Post {
 impl Post {
     /// Makes a dead-letter topic with so many partitions, and a handler whose manifest names it.
     pub(super) fn new(name: &str, partitions: i32) -> Self {
+        Self::on(Kafka::shared(), name, partitions)
+    }
+
+    /// As [`Self::new`], on another node.
+    pub(super) fn on(kafka: &Kafka, name: &str, partitions: i32) -> Self {
         let name = unique(name);
         let post = Self {
-            bootstrap: Kafka::shared().bootstrap().to_owned(),
+            bootstrap: kafka.bootstrap().to_owned(),
             topic: format!("{name}.dead"),
             folder: HandlersDir::new().unwrap(),
             name,
         };
-        Kafka::shared()
-            .create_topic(&post.topic, partitions, &[])
-            .unwrap();
+        kafka.create_topic(&post.topic, partitions, &[]).unwrap();
         let manifest = format!(
             "topics = [\"orders\"]\ngroup = \"{}\"\ndead-letter-topic = \"{}\"\n",
             post.name, post.topic

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use harness::{TestRecord, clients};
+use harness::{Kafka, TestRecord, clients};
 
 use super::post::{Post, letter, place};
 
@@ -210,7 +210,7 @@ fn a_dead_letter_topic_that_was_made_anew_begins_anew() {
     let post = Post::new("anew", 1);
     post.write(&letters_of(&post, 2, 1));
     assert_eq!(post.run(&["replay", &post.name]).code, 0);
-    let kafka = harness::Kafka::shared();
+    let kafka = Kafka::shared();
     kafka.delete_topic(&post.topic).unwrap();
     harness::wait_until("the topic is gone", super::super::stage::PATIENCE, || {
         kafka.create_topic(&post.topic, 1, &[]).is_ok()
@@ -233,4 +233,62 @@ fn a_dead_letter_topic_that_was_made_anew_begins_anew() {
         replay.stderr
     );
     assert_eq!(post.replayed_places(), ["0@0", "0@0", "0@1"]);
+}
+
+#[test]
+fn a_letter_that_kafka_refuses_is_named_and_its_transaction_never_happened() {
+    let post = Post::new("too-large", 1);
+    let mut letters = letters_of(&post, 3, 1);
+    letters[1].value = Some(vec![b'x'; 5000]);
+    post.write(&letters);
+    let bound = [("max.message.bytes", "3000")];
+    Kafka::shared()
+        .create_topic(&post.replay_topic(), 1, &bound)
+        .unwrap();
+    let all = post.run(&["replay", &post.name]);
+    assert_eq!(all.code, 1, "{}", all.stderr);
+    assert!(
+        all.stderr.contains("replayed 0 letters of "),
+        "{}",
+        all.stderr
+    );
+    assert_eq!(post.replayed_places(), [] as [&str; 0]);
+    let one = post.run(&["replay", &post.name, "--at", "0@1"]);
+    println!("{}", one.stderr);
+    assert_eq!(one.code, 1);
+    let told = format!("does not take the letter {}[0]@1", post.topic);
+    assert!(one.stderr.contains(&told), "{}", one.stderr);
+    assert!(
+        one.stderr.contains("raise max.message.bytes of "),
+        "{}",
+        one.stderr
+    );
+    let others = post.run(&["replay", &post.name, "--at", "0@0", "--at", "0@2"]);
+    assert_eq!(others.code, 0, "{}", others.stderr);
+    assert_eq!(post.replayed_places(), ["0@0", "0@2"]);
+}
+
+#[test]
+fn a_topic_for_replays_that_the_cluster_refuses_is_told_with_the_remedy() {
+    // One node has no place for three replicas.
+    let kafka = Kafka::builder()
+        .set("default.replication.factor", "3")
+        .start()
+        .unwrap();
+    let post = Post::on(&kafka, "refused-topic", 2);
+    post.write(&letters_of(&post, 3, 3));
+    let refused = post.run(&["replay", &post.name]);
+    println!("{}", refused.stderr);
+    assert_eq!(refused.code, 1);
+    let topic = post.replay_topic();
+    for told in [
+        format!("cannot create topic {topic}; create it, then replay again"),
+        format!("--create --topic {topic} --partitions 2 --config retention.ms=2592000000"),
+    ] {
+        assert!(refused.stderr.contains(&told), "{}", refused.stderr);
+    }
+    kafka.create_topic(&topic, 2, &[]).unwrap();
+    let replayed = post.run(&["replay", &post.name]);
+    assert_eq!(replayed.code, 0, "{}", replayed.stderr);
+    all_replayed_once(&post, 3);
 }
