@@ -141,7 +141,7 @@ impl Topic<'_> {
                 count += 1;
                 self.session.console.progress(|| {
                     format!(
-                        "{count} records of {} read, now partition {}",
+                        "{count} read of {}, now in partition {}",
                         self.name, record.partition
                     )
                 });
