@@ -15,6 +15,8 @@ struct RetryPaths {
     delays_ms: &'static str,
 }
 
+const TOPIC_DELAYS: &str = "retry.topic-delays-ms";
+
 /// All such tables, that of all kinds of failures first.
 const TABLES: [(Option<FailureKind>, RetryPaths); 6] = [
     (None, paths("retry.max-ms", "retry.delays-ms")),
@@ -77,11 +79,26 @@ fn lines() -> impl Strategy<Value = Vec<Line>> {
         .prop_shuffle()
         .prop_flat_map(|keys| keys.into_iter().map(scalar).collect::<Vec<_>>())
         .prop_map(|lines| TABLES.iter().fold(lines, made_valid))
+        .prop_map(without_lone_topics)
         .prop_filter("batches follow the order of a partition", |lines| {
             let is_bulk = lines.iter().any(|(path, _)| path.starts_with("bulk."));
             let ordering = lines.iter().find(|(path, _)| *path == "ordering");
             !is_bulk || ordering.is_none_or(|(_, word)| word == "\"partition\"")
         })
+}
+
+/// Takes the topics of waits out where records must keep an order, and makes each delay's name its own.
+fn without_lone_topics(mut lines: Vec<Line>) -> Vec<Line> {
+    let is_free = Naive(&lines).text("ordering", "") == "none";
+    lines.retain(|(path, _)| is_free || *path != TOPIC_DELAYS);
+    for (_, delays) in lines.iter_mut().filter(|(path, _)| *path == TOPIC_DELAYS) {
+        let mut all: Vec<u64> = serde_json::from_str(delays).unwrap();
+        all.sort_unstable();
+        all.dedup();
+        all.reverse();
+        *delays = format!("{all:?}");
+    }
+    lines
 }
 
 /// Makes the keys of a table of waits fit each other: the longest wait is not below the first, and there is a list of
@@ -162,6 +179,19 @@ impl Naive<'_> {
         }
     }
 
+    fn return_topics(&self, group: &str) -> ReturnTopics {
+        let delays: Vec<u64> = serde_json::from_str(&self.text(TOPIC_DELAYS, "[]")).unwrap();
+        let topic = |delay_ms| {
+            let delay = Duration::from_millis(delay_ms);
+            let name = humantime::format_duration(delay)
+                .to_string()
+                .replace(' ', "");
+            (delay, format!("{group}.retry.{name}").parse().unwrap())
+        };
+        let retries = delays.into_iter().map(topic).collect();
+        ReturnTopics::new(format!("{group}.replay").parse().ok(), retries)
+    }
+
     fn manifest(&self) -> Manifest {
         let group = self.text("group", "acme.orders");
         Manifest {
@@ -216,7 +246,7 @@ impl Naive<'_> {
                 .text("dead-letter-topic", &format!("{group}.dead-letter"))
                 .parse()
                 .unwrap(),
-            return_topics: ReturnTopics::new(format!("{group}.replay").parse().ok(), Vec::new()),
+            return_topics: self.return_topics(&group),
             bulk: self
                 .0
                 .iter()
