@@ -15,6 +15,7 @@
 pub mod duration;
 pub mod ids;
 mod layers;
+pub mod moment;
 pub mod outcome;
 mod pattern;
 pub mod policy;

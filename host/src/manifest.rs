@@ -30,7 +30,7 @@ pub(crate) use self::reader::{Reader, Text};
 use crate::ids::{GroupId, HandlerId, TopicName};
 use crate::policy::{
     Bulk, CONCURRENCY, Isolation, Limits, OnExhausted, Ordering, PatternError, RetryPolicy,
-    ReturnTopics, Start, Subscription, TopicPattern,
+    ReturnTopics, Start, StartError, Subscription, TopicPattern,
 };
 
 /// What the name of the default dead-letter topic ends with.
@@ -98,10 +98,7 @@ impl Manifest {
             .unwrap_or_else(|| id.default_group());
         let dead_letter_topic = dead_letter_topic(&mut reader, &group);
         let subscription = subscription(&mut reader, dead_letter_topic.as_ref());
-        let start = match reader.choice(&keys::START) {
-            Some("latest") => Start::Latest,
-            _ => Start::Earliest,
-        };
+        let start = start(&mut reader);
         let ordering = match reader.choice(&keys::ORDERING) {
             Some("key") => Ordering::Key,
             Some("none") => Ordering::None,
@@ -275,6 +272,22 @@ fn topics(reader: &mut Reader<'_>, dead_letter: Option<&TopicName>) -> Option<Ve
         reader.problem(&keys::TOPICS, offset, &what);
     }
     Some(topics)
+}
+
+fn start(reader: &mut Reader<'_>) -> Start {
+    let Some(Text { text, offset }) = reader.text_or_date(&keys::START) else {
+        return Start::default();
+    };
+    text.parse().unwrap_or_else(|error: StartError| {
+        if error == StartError::Form {
+            let near = closest(&text, ["earliest", "latest"].into_iter());
+            let hint = near.map(|near| format!(" (did you mean \"{near}\"?)"));
+            reader.mismatch(&keys::START, &hint.unwrap_or_default());
+        } else {
+            reader.problem(&keys::START, Some(offset), &error.to_string());
+        }
+        Start::default()
+    })
 }
 
 fn pattern(

@@ -88,6 +88,11 @@ impl PartitionTask {
 
     /// Serves the partition until the stop signal, then waits for what is under way.
     pub(crate) async fn run(mut self) {
+        tokio::select! {
+            biased;
+            () = self.lane.stop.set() => {}
+            () = self.queue.may_begin() => {}
+        }
         while !self.lane.stop.is_set() {
             self.serve().await;
             self.store();

@@ -6,11 +6,13 @@
 
 mod retry;
 mod returns;
+mod start;
 
 use std::time::Duration;
 
 pub use self::retry::{Backoff, BackoffKind, KindPolicy, RetryPolicy};
 pub use self::returns::ReturnTopics;
+pub use self::start::{Start, StartError};
 use crate::ids::TopicName;
 pub use crate::pattern::{PatternError, TopicPattern};
 
@@ -55,16 +57,6 @@ impl Subscription {
             Self::Pattern(pattern) => pattern.kafka_ignored(),
         }
     }
-}
-
-/// Where a group that has no committed position begins (librdkafka's `auto.offset.reset`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Start {
-    /// At the oldest record that the broker still has.
-    #[default]
-    Earliest,
-    /// At the records that arrive from now on.
-    Latest,
 }
 
 /// Which records of a partition wait for each other.

@@ -105,10 +105,6 @@ impl Subscriptions {
         if !ignored.is_empty() {
             kafka.insert("topic.blacklist".to_owned(), ignored.join(","));
         }
-        let start = match start {
-            Start::Earliest => "earliest",
-            Start::Latest => "latest",
-        };
         ConsumerSettings {
             group: key.1.to_string(),
             kafka,

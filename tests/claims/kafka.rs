@@ -11,6 +11,7 @@ mod isolation;
 mod letters;
 mod limits;
 mod ordering;
+mod positions;
 mod rebalance;
 mod retries;
 mod returns;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::ids::HandlerId;
 use crate::manifest::Manifest;
-use crate::policy::{Start, Subscription};
+use crate::policy::Subscription;
 
 /// A handler by its name and what its manifest says.
 pub(super) type Named<'a> = (&'a HandlerId, &'a Manifest);
@@ -33,9 +33,7 @@ fn conflict(new: &Manifest, old: &Manifest) -> Option<String> {
     if new.start != old.start {
         return Some(format!(
             "start is \"{}\" here and \"{}\" there, and group {} can only begin at one place",
-            word(new.start),
-            word(old.start),
-            new.group
+            new.start, old.start, new.group
         ));
     }
     different_key(&new.kafka_consumer, &old.kafka_consumer).map(|key| {
@@ -44,13 +42,6 @@ fn conflict(new: &Manifest, old: &Manifest) -> Option<String> {
             new.group
         )
     })
-}
-
-fn word(start: Start) -> &'static str {
-    match start {
-        Start::Earliest => "earliest",
-        Start::Latest => "latest",
-    }
 }
 
 /// Two patterns may always share a topic that does not exist yet.

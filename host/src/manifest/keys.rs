@@ -123,10 +123,12 @@ pub(crate) const GROUP: Key = Key {
 };
 pub(crate) const START: Key = Key {
     path: "start",
-    kind: Kind::Choice {
-        words: &["earliest", "latest"],
+    kind: Kind::Text {
+        what: "\"earliest\", \"latest\", a time such as \"2026-01-31T00:00:00Z\" or \"-2h\", or \"offset:1200\"",
+        default: "`\"earliest\"`",
     },
-    doc: "Where a group begins that has no committed position.",
+    doc: "Where a group begins in a partition of which it has no committed position: at the oldest record, at what \
+          arrives from now on, at the first record of a time or later, or at an offset.",
 };
 pub(crate) const ORDERING: Key = Key {
     path: "ordering",

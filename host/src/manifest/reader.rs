@@ -109,6 +109,18 @@ impl<'t> Reader<'t> {
         text.map(|text| Text { text, offset })
     }
 
+    /// Reads a text, or a date of TOML as the text that it was written as.
+    pub(crate) fn text_or_date(&mut self, key: &'static Key) -> Option<Text> {
+        let value = self.value(key.path)?;
+        match value.get_ref() {
+            DeValue::Datetime(date) => Some(Text {
+                text: date.to_string(),
+                offset: value.span().start,
+            }),
+            _ => self.text(key),
+        }
+    }
+
     /// Reads a text as `T`, with the reasons of its `FromStr`.
     pub(crate) fn parsed<T>(&mut self, key: &'static Key) -> Option<T>
     where
@@ -320,7 +332,8 @@ impl<'t> Reader<'t> {
         None
     }
 
-    fn mismatch(&mut self, key: &Key, hint: &str) {
+    /// Notes that something else was expected than what the file has.
+    pub(crate) fn mismatch(&mut self, key: &Key, hint: &str) {
         let Some(value) = self.value(key.path) else {
             return;
         };

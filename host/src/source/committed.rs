@@ -1,4 +1,4 @@
-//! What the last commits of a group say beside their offsets.
+//! What a group has committed of the partitions that it is given: positions, and what their metadata says besides.
 
 #![expect(
     unsafe_code,
@@ -16,31 +16,46 @@ use rdkafka::error::KafkaError;
 use crate::offset_map::OffsetMap;
 
 /// How long an assignment may wait for the last commits.
-const TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Reads what earlier owners of these partitions completed beyond the committed offsets.
+/// The last commits of some partitions.
+#[derive(Debug, Default)]
+pub(super) struct Committed {
+    pub(super) positions: HashMap<(String, i32), i64>,
+    /// Partitions of which nothing is committed.
+    pub(super) missing: Vec<(String, i32)>,
+    /// What earlier owners completed beyond the committed offsets.
+    pub(super) completed: HashMap<(String, i32), OffsetMap>,
+}
+
+/// Reads the last commits of these partitions.
 ///
 /// Foreign or damaged metadata is left alone, with a warning: its records are handled again.
-pub(super) fn completed<C: ConsumerContext>(
+pub(super) fn committed<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     group: &str,
     partitions: &TopicPartitionList,
-) -> Result<HashMap<(String, i32), OffsetMap>, KafkaError> {
+    timeout: Duration,
+) -> Result<Committed, KafkaError> {
+    let mut found = Committed::default();
     if partitions.count() == 0 {
-        return Ok(HashMap::new());
+        return Ok(found);
     }
-    let committed = consumer.committed_offsets(partitions.clone(), TIMEOUT)?;
-    let mut completed = HashMap::new();
+    let committed = consumer.committed_offsets(partitions.clone(), timeout)?;
     for element in committed.elements() {
+        element.error()?;
         let (topic, partition) = (element.topic(), element.partition());
+        let name = (topic.to_owned(), partition);
         let Some(offset) = element.offset().to_raw().filter(|offset| *offset >= 0) else {
+            found.missing.push(name);
             continue;
         };
+        found.positions.insert(name.clone(), offset);
         let metadata = metadata(&committed, topic, partition);
         match OffsetMap::decode(&metadata, offset) {
             Ok(None) => {}
             Ok(Some(map)) => {
-                completed.insert((topic.to_owned(), partition), map);
+                found.completed.insert(name, map);
             }
             Err(error) => tracing::warn!(
                 group,
@@ -52,7 +67,7 @@ pub(super) fn completed<C: ConsumerContext>(
             ),
         }
     }
-    Ok(completed)
+    Ok(found)
 }
 
 fn metadata(list: &TopicPartitionList, topic: &str, partition: i32) -> String {

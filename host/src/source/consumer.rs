@@ -21,6 +21,7 @@ use rdkafka::{ClientConfig, Statistics};
 use tokio::time::Instant;
 
 use super::rebalance::{Callbacks, RebalanceListener};
+use crate::policy::Start;
 
 /// How long one poll of the main queue lasts; orders are looked at in between.
 const POLL: Duration = Duration::from_millis(100);
@@ -51,8 +52,8 @@ pub(crate) struct ConsumerSettings {
     pub(crate) group: String,
     /// librdkafka keys from the command line, host.toml and the manifest, lowest authority first.
     pub(crate) kafka: BTreeMap<String, String>,
-    /// `earliest` or `latest`.
-    pub(crate) start: &'static str,
+    /// Where reading begins in a partition without a committed position.
+    pub(crate) start: Start,
 }
 
 impl ConsumerSettings {
@@ -80,9 +81,14 @@ impl ConsumerSettings {
         for (key, value) in &self.kafka {
             config.set(key, value);
         }
+        // With a time or an offset this is for a position whose record the broker no longer has.
+        let reset = match self.start {
+            Start::Latest => "latest",
+            Start::Earliest | Start::Time(_) | Start::Offset(_) => "earliest",
+        };
         config
             .set("group.id", &self.group)
-            .set("auto.offset.reset", self.start)
+            .set("auto.offset.reset", reset)
             .set("enable.auto.commit", "true")
             .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", "false");
@@ -209,6 +215,7 @@ impl Consumer {
         let alive = Arc::new(());
         let callbacks = Callbacks::new(
             group.clone(),
+            settings.start,
             Arc::clone(&listener),
             Arc::clone(&status),
             Arc::clone(&alive),
@@ -284,6 +291,8 @@ impl Poller {
             self.poll();
             if next_check <= Instant::now() {
                 self.look_for_missing_topics();
+                let callbacks = self.consumer.context();
+                callbacks.beginning().ask_again(&self.consumer);
                 next_check = Instant::now() + TOPIC_CHECK;
             }
         }

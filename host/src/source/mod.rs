@@ -7,6 +7,7 @@ pub(crate) mod consumer;
 mod queue;
 mod rebalance;
 mod record;
+mod start;
 
 pub(crate) use consumer::{Consumer, ConsumerSettings, SourceStatus, Topics};
 pub(crate) use queue::PartitionQueue;

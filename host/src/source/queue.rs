@@ -19,6 +19,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::Notify;
 
 use super::record::Record;
+use super::start::Held;
 use crate::offset_map::{CommitPoint, OffsetMap};
 
 /// The consumer's native handle, held by its queues.
@@ -57,6 +58,8 @@ pub(crate) struct PartitionQueue {
     batch: Vec<*mut sys::rd_kafka_message_t>,
     /// What an earlier owner of the partition completed beyond the committed offset.
     completed: Option<Arc<OffsetMap>>,
+    /// Where reading begins is not known yet.
+    held: Option<Held>,
 }
 
 // SAFETY: the queue may be read from any thread, one at a time, which `&mut self` ensures; the raw pointers in `batch`
@@ -116,7 +119,24 @@ impl PartitionQueue {
             filled,
             batch: Vec::new(),
             completed: completed.map(Arc::new),
+            held: None,
         })
+    }
+
+    /// Holds the queue back until it is known where reading begins.
+    pub(super) fn held_by(mut self, held: Option<Held>) -> Self {
+        self.held = held;
+        self
+    }
+
+    /// Waits until reading may begin, which is at once unless the queue is held.
+    pub(crate) async fn may_begin(&mut self) {
+        if let Some(mut held) = self.held.take()
+            && held.wait_for(|may| *may).await.is_err()
+        {
+            // The partition was revoked; its task is told to stop.
+            std::future::pending::<()>().await;
+        }
     }
 
     /// Returns the topic.

@@ -5,7 +5,6 @@
 //! **Invariant:** when the revocation callback returns, nothing of the revoked partitions moves a watermark, emits or
 //! commits any more.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -16,11 +15,13 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, Statistics, TopicPartitionList};
 
-use super::committed::completed;
+use super::committed::{TIMEOUT, committed};
 use super::consumer::SourceStatus;
 use super::queue::{Client, PartitionQueue};
+use super::start::Beginning;
 use crate::duration::millis;
 use crate::offset_map::CommitPoint;
+use crate::policy::Start;
 
 /// What is to be committed of one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,16 +56,19 @@ pub(super) struct Callbacks {
     alive: Arc<()>,
     /// Where work ended because the consumer leaves, until that is committed; `None` while it stays.
     ended: Mutex<Option<Vec<Position>>>,
+    beginning: Beginning,
 }
 
 impl Callbacks {
     pub(super) fn new(
         group: String,
+        start: Start,
         listener: Arc<dyn RebalanceListener>,
         status: Arc<SourceStatus>,
         alive: Arc<()>,
     ) -> Self {
         Self {
+            beginning: Beginning::new(group.clone(), start),
             group,
             listener,
             status,
@@ -114,6 +118,11 @@ impl Callbacks {
         positions.extract_if(.., is_gone).collect()
     }
 
+    /// Returns who knows where reading begins.
+    pub(super) fn beginning(&self) -> &Beginning {
+        &self.beginning
+    }
+
     fn assign(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) {
         if self.ended.lock().is_some() {
             self.status.assigned(partitions.count());
@@ -121,19 +130,22 @@ impl Callbacks {
         }
         let client = Client::new(consumer.client().native_ptr(), Arc::clone(&self.alive));
         let mut queues = Vec::new();
-        let mut completed =
-            completed(consumer, &self.group, partitions).unwrap_or_else(|error| {
+        let committed = committed(consumer, &self.group, partitions, TIMEOUT)
+            .inspect_err(|error| {
                 tracing::warn!(
                     group = self.group,
                     %error,
                     "the last commits cannot be read; what is complete beyond their offsets is handled again"
                 );
-                HashMap::default()
-            });
+            })
+            .ok();
+        let mut held = self.beginning.set(consumer, committed.as_ref(), partitions);
+        let mut completed = committed.unwrap_or_default().completed;
         for (topic, partition) in names(partitions) {
-            let done = completed.remove(&(topic.clone(), partition));
-            if let Some(queue) = PartitionQueue::take_from(client.clone(), &topic, partition, done)
-            {
+            let name = (topic.clone(), partition);
+            let (done, held) = (completed.remove(&name), held.remove(&name));
+            let queue = PartitionQueue::take_from(client.clone(), &topic, partition, done);
+            if let Some(queue) = queue.map(|queue| queue.held_by(held)) {
                 queues.push(queue);
             } else {
                 tracing::error!(
@@ -160,6 +172,7 @@ impl Callbacks {
         if gone.is_empty() {
             return;
         }
+        self.beginning.forget(&gone);
         let lost = consumer.assignment_lost();
         let started = tokio::time::Instant::now();
         let mut positions = self.listener.revoked(&gone, lost);

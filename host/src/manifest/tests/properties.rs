@@ -61,6 +61,12 @@ fn scalar(key: &'static Key) -> BoxedStrategy<Line> {
             "component" => "[a-z]{1,8}[.]wasm"
                 .prop_map(|name| format!("'{name}'"))
                 .boxed(),
+            "start" => prop_oneof![
+                Just("'earliest'".to_owned()),
+                Just("'latest'".to_owned()),
+                any::<u32>().prop_map(|offset| format!("'offset:{offset}'")),
+            ]
+            .boxed(),
             _ => "[a-z]{1,8}".prop_map(|name| format!("'{name}'")).boxed(),
         },
     };
@@ -202,10 +208,10 @@ impl Naive<'_> {
                 .then(|| self.text("component", "")),
             subscription: Subscription::Topics(vec!["In-put.0".parse().unwrap()]),
             group: group.parse().unwrap(),
-            start: if self.text("start", "") == "latest" {
-                Start::Latest
-            } else {
-                Start::Earliest
+            start: match self.text("start", "").split_once(':') {
+                Some((_, offset)) => Start::Offset(offset.parse().unwrap()),
+                None if self.text("start", "") == "latest" => Start::Latest,
+                None => Start::Earliest,
             },
             ordering: match self.text("ordering", "").as_str() {
                 "key" => Ordering::Key,

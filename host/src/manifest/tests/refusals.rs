@@ -79,9 +79,9 @@ fn a_value_of_the_wrong_type_or_range_says_what_was_expected() {
     );
     let long = "x".repeat(50);
     assert_eq!(
-        problems_of(&format!("start = \"{long}\"")),
+        problems_of(&format!("isolation = \"{long}\"")),
         [format!(
-            "2: start: expected \"earliest\" or \"latest\", found the text \"{}…\"",
+            "2: isolation: expected \"lane\" or \"record\", found the text \"{}…\"",
             "x".repeat(40)
         )]
     );
@@ -92,11 +92,47 @@ fn a_word_out_of_place_gets_a_suggestion() {
     assert_eq!(
         problems_of("start = \"earlist\""),
         [
-            "2: start: expected \"earliest\" or \"latest\", found the text \"earlist\" (did you mean \"earliest\"?)"
+            "2: start: expected \"earliest\", \"latest\", a time such as \"2026-01-31T00:00:00Z\" or \"-2h\", or \
+             \"offset:1200\", found the text \"earlist\" (did you mean \"earliest\"?)"
         ]
     );
     assert_eq!(
         problems_of("on-exhausted = 1"),
         ["2: on-exhausted: expected \"dead-letter\", \"skip\" or \"halt\", found 1"]
     );
+}
+
+#[test]
+fn a_start_that_is_none_says_what_to_write() {
+    for (value, what) in [
+        (
+            "5",
+            "expected \"earliest\", \"latest\", a time such as \"2026-01-31T00:00:00Z\" or \"-2h\", or \"offset:1200\", found 5",
+        ),
+        (
+            "\"2026-01-31\"",
+            "2026-01-31 is not a whole time, write it as 2026-01-31T00:00:00Z",
+        ),
+        (
+            "2026-01-31",
+            "2026-01-31 is not a whole time, write it as 2026-01-31T00:00:00Z",
+        ),
+        (
+            "\"2026-01-31T00:00:00\"",
+            "2026-01-31T00:00:00 has no time zone, write 2026-01-31T00:00:00Z for UTC, or 2026-01-31T00:00:00+02:00",
+        ),
+        (
+            "\"-2\"",
+            "-2 is no time ago: expected a whole number and a unit, such as -30m, -2h or -7d",
+        ),
+        (
+            "\"offset:-1\"",
+            "\"-1\" is no offset: expected a whole number from 0, as in \"offset:1200\"",
+        ),
+    ] {
+        assert_eq!(
+            problems_of(&format!("start = {value}")),
+            [format!("2: start: {what}")]
+        );
+    }
 }

@@ -1,0 +1,291 @@
+//! Where reading begins in partitions of which the group has committed nothing, when that is a time or an offset.
+//!
+//! Handed the partitions of an assignment without a committed position, asks Kafka for their offsets. What Kafka did
+//! not answer in time is held: the consumer's thread asks again, and the partition's task takes nothing before.
+//! **Invariant:** no record is taken from a partition whose beginning is not known.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::KafkaResult;
+use rdkafka::{Offset, TopicPartitionList};
+use tokio::sync::watch;
+
+use super::committed::{Committed, committed};
+use crate::policy::Start;
+
+/// How long an assignment waits for one answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the consumer's thread waits for one answer when it asks again.
+const AGAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Topic and partition.
+type Name = (String, i32);
+
+/// Tells the task of a held partition that it may begin.
+pub(super) type Held = watch::Receiver<bool>;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Beginning {
+    group: String,
+    start: Start,
+    held: Mutex<HashMap<Name, watch::Sender<bool>>>,
+}
+
+impl Beginning {
+    pub(super) fn new(group: String, start: Start) -> Self {
+        Self {
+            group,
+            start,
+            held: Mutex::default(),
+        }
+    }
+
+    /// Sets the offsets of those partitions of an assignment that have no committed position. Returns those that are
+    /// to be held, because Kafka did not answer.
+    pub(super) fn set<C: ConsumerContext>(
+        &self,
+        consumer: &BaseConsumer<C>,
+        committed: Option<&Committed>,
+        partitions: &TopicPartitionList,
+    ) -> HashMap<Name, Held> {
+        // librdkafka does these by itself.
+        if matches!(self.start, Start::Earliest | Start::Latest) {
+            return HashMap::new();
+        }
+        let found = match committed {
+            Some(committed) => self.offsets(consumer, &committed.missing, TIMEOUT),
+            None => Err("the committed positions are not known".to_owned()),
+        };
+        match found {
+            Ok(offsets) => {
+                set(partitions, &offsets);
+                HashMap::new()
+            }
+            Err(why) => {
+                let all = names(partitions);
+                let held = committed.map_or(all, |committed| committed.missing.clone());
+                tracing::error!(
+                    group = self.group,
+                    start = %self.start,
+                    partitions = held.len(),
+                    why,
+                    "kafka does not say where reading begins; nothing is read until it does"
+                );
+                self.hold(held)
+            }
+        }
+    }
+
+    /// Asks again for what is held; called now and then.
+    pub(super) fn ask_again<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>) {
+        let held: Vec<Name> = self.held.lock().keys().cloned().collect();
+        if held.is_empty() {
+            return;
+        }
+        match self.place(consumer, &held) {
+            Ok(()) => {
+                tracing::info!(
+                    group = self.group,
+                    partitions = held.len(),
+                    "kafka says where reading begins"
+                );
+                let mut all = self.held.lock();
+                for name in &held {
+                    if let Some(begin) = all.remove(name) {
+                        let _ = begin.send(true);
+                    }
+                }
+            }
+            Err(why) => tracing::warn!(
+                group = self.group,
+                why,
+                "kafka still does not say where reading begins"
+            ),
+        }
+    }
+
+    /// Forgets partitions that were revoked.
+    pub(super) fn forget(&self, partitions: &[Name]) {
+        let mut held = self.held.lock();
+        for name in partitions {
+            held.remove(name);
+        }
+    }
+
+    fn hold(&self, names: Vec<Name>) -> HashMap<Name, Held> {
+        let mut all = self.held.lock();
+        names
+            .into_iter()
+            .map(|name| {
+                let (begin, held) = watch::channel(false);
+                all.insert(name.clone(), begin);
+                (name, held)
+            })
+            .collect()
+    }
+
+    /// Moves held partitions, which librdkafka reads from somewhere meanwhile, to where they begin. What was fetched
+    /// before is outdated then, and librdkafka does not hand it out.
+    fn place<C: ConsumerContext>(
+        &self,
+        consumer: &BaseConsumer<C>,
+        held: &[Name],
+    ) -> Result<(), String> {
+        let committed = committed(consumer, &self.group, &list(held), AGAIN_TIMEOUT)
+            .map_err(|error| error.to_string())?;
+        let mut offsets = self.offsets(consumer, &committed.missing, AGAIN_TIMEOUT)?;
+        offsets.extend(committed.positions);
+        let wanted = list(held);
+        set(&wanted, &offsets);
+        let moved = consumer
+            .seek_partitions(wanted, AGAIN_TIMEOUT)
+            .map_err(|error| error.to_string())?;
+        for element in moved.elements() {
+            element.error().map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Asks Kafka for the offset at which each partition begins.
+    fn offsets<C: ConsumerContext>(
+        &self,
+        consumer: &BaseConsumer<C>,
+        names: &[Name],
+        timeout: Duration,
+    ) -> Result<HashMap<Name, i64>, String> {
+        if names.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let offsets = match self.start {
+            Start::Earliest | Start::Latest => Ok(HashMap::new()),
+            Start::Time(moment) => {
+                let time_ms = moment.unix_ms(SystemTime::now());
+                at_time(consumer, names, time_ms, timeout)
+            }
+            Start::Offset(offset) => self.at_offset(consumer, names, offset, timeout),
+        };
+        let offsets = offsets.map_err(|error| error.to_string())?;
+        for ((topic, partition), offset) in &offsets {
+            tracing::info!(
+                group = self.group,
+                topic,
+                partition,
+                offset,
+                start = %self.start,
+                "no committed position; reading begins here"
+            );
+        }
+        Ok(offsets)
+    }
+
+    fn at_offset<C: ConsumerContext>(
+        &self,
+        consumer: &BaseConsumer<C>,
+        names: &[Name],
+        wanted: i64,
+        timeout: Duration,
+    ) -> KafkaResult<HashMap<Name, i64>> {
+        let mut offsets = HashMap::new();
+        for (topic, partition) in names {
+            let (low, high) = consumer.fetch_watermarks(topic, *partition, timeout)?;
+            let offset = wanted.max(low).min(high);
+            if offset != wanted {
+                tracing::warn!(
+                    group = self.group,
+                    topic,
+                    partition,
+                    wanted,
+                    low,
+                    high,
+                    "the partition does not have the offset that `start` names; the nearest one is taken"
+                );
+            }
+            offsets.insert((topic.clone(), *partition), offset);
+        }
+        Ok(offsets)
+    }
+}
+
+/// Returns the offset of the first record that is not older, or of the end.
+fn at_time<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    names: &[Name],
+    time_ms: i64,
+    timeout: Duration,
+) -> KafkaResult<HashMap<Name, i64>> {
+    let mut offsets = not_before(consumer, names, time_ms, timeout)?;
+    let late: Vec<Name> = names
+        .iter()
+        .filter(|name| !offsets.contains_key(*name))
+        .cloned()
+        .collect();
+    let mut ends = HashMap::new();
+    for (topic, partition) in &late {
+        let (_, end) = consumer.fetch_watermarks(topic, *partition, timeout)?;
+        ends.insert((topic.clone(), *partition), end);
+    }
+    if !late.is_empty() {
+        // Asked once more, so that no record is missed that came between the two answers.
+        ends.extend(not_before(consumer, &late, time_ms, timeout)?);
+    }
+    offsets.extend(ends);
+    Ok(offsets)
+}
+
+/// Returns the offset of the first record that is not older, of the partitions that have one.
+fn not_before<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    names: &[Name],
+    time_ms: i64,
+    timeout: Duration,
+) -> KafkaResult<HashMap<Name, i64>> {
+    let question = list(names);
+    for mut element in question.elements() {
+        // Kafka means something else by negative times.
+        element.set_offset(Offset::Offset(time_ms.max(0)))?;
+    }
+    let answer = consumer.offsets_for_times(question, timeout)?;
+    let mut offsets = HashMap::new();
+    for element in answer.elements() {
+        element.error()?;
+        if let Offset::Offset(offset) = element.offset() {
+            let name = (element.topic().to_owned(), element.partition());
+            offsets.insert(name, offset);
+        }
+    }
+    Ok(offsets)
+}
+
+/// Writes the offsets into librdkafka's own list.
+fn set(partitions: &TopicPartitionList, offsets: &HashMap<Name, i64>) {
+    for mut element in partitions.elements() {
+        let name = (element.topic().to_owned(), element.partition());
+        if let Some(offset) = offsets.get(&name) {
+            // Fails only for what is no offset.
+            let _ = element.set_offset(Offset::Offset(*offset));
+        }
+    }
+}
+
+fn list(names: &[Name]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(names.len());
+    for (topic, partition) in names {
+        list.add_partition(topic, *partition);
+    }
+    list
+}
+
+fn names(list: &TopicPartitionList) -> Vec<Name> {
+    let elements = list.elements();
+    let name = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| {
+        (element.topic().to_owned(), element.partition())
+    };
+    elements.iter().map(name).collect()
+}
+
+#[cfg(test)]
+mod tests;
