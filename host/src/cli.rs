@@ -8,6 +8,7 @@ pub mod health;
 pub mod produce;
 pub mod reader;
 pub mod records;
+pub mod seek;
 pub mod sender;
 mod usage;
 
@@ -48,6 +49,8 @@ enum Command {
     Consume(consume::ConsumeArgs),
     /// Show, replay and delete the records that could not be handled
     DeadLetter(Box<dead_letter::DeadLetterArgs>),
+    /// Move the committed positions of a consumer group
+    Seek(seek::SeekArgs),
     /// Ask a running host whether it is alive
     Health(health::HealthArgs),
 }
@@ -153,6 +156,7 @@ pub fn run() -> ExitCode {
         Command::Produce(args) => produce::run(&args),
         Command::Consume(args) => consume::run(&args),
         Command::DeadLetter(args) => dead_letter::run(&args),
+        Command::Seek(args) => seek::run(&args),
         Command::Health(args) => health::run(&args),
     };
     result.unwrap_or_else(|error| {

@@ -106,7 +106,7 @@ impl fmt::Display for Moment {
                     (1, "ms"),
                 ]
                 .into_iter()
-                .find(|(unit_ms, _)| ms % unit_ms == 0)
+                .find(|(unit_ms, _)| ms.is_multiple_of(*unit_ms))
                 .map_or((ms, "ms"), |(unit_ms, unit)| (ms / unit_ms, unit));
                 write!(f, "-{number}{unit}")
             }

@@ -58,6 +58,7 @@ const FATES: &[(&str, &str, Fate)] = &[
     ),
     ("README.md", "", Fate::Run(Scenario::Greeter)),
     ("docs/OPERATIONS.md", "docker ", NEEDS_A_DAEMON),
+    ("docs/OPERATIONS.md", "kafka-wasm-host seek ", NEEDS_A_GROUP),
     ("docs/OPERATIONS.md", "", Fate::Run(Scenario::Kafka)),
     ("docs/HANDLERS.md", "", Fate::Run(Scenario::Kafka)),
     ("docs/BENCHMARKS.md", "cargo xtask bench ", MEASURES),
@@ -112,6 +113,11 @@ const HAS_THE_PATH: Fate = Fate::Elsewhere {
     why: "the terminals of these tests have the built host on their path",
     file: "tests/claims/docs/terminal.rs",
     text: "fn user_environment",
+};
+const NEEDS_A_GROUP: Fate = Fate::Elsewhere {
+    why: "it needs a group that has positions and no members",
+    file: "tests/claims/kafka/seek.rs",
+    text: "fn seek_moves_a_group_and_refuses_while_it_has_members(",
 };
 const NEEDS_A_DAEMON: Fate = Fate::Elsewhere {
     why: "it needs a container engine; what the image runs is run without one",

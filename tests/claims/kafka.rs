@@ -15,5 +15,6 @@ mod positions;
 mod rebalance;
 mod retries;
 mod returns;
+mod seek;
 mod stage;
 mod traffic;
