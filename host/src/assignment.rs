@@ -16,9 +16,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::catalog::{CatalogReader, GroupKey};
+use crate::catch_up::PartitionStanding;
 use crate::flight::Ledger;
 use crate::lane::{Lane, LanePlace};
-use crate::partition::PartitionTask;
+use crate::partition::{PartitionTask, Told};
 use crate::source::{PartitionQueue, Position, RebalanceListener};
 use crate::stats::Registry;
 use crate::stop::StopSignal;
@@ -42,6 +43,7 @@ struct Running {
     /// Closed when the task and all its lanes have ended.
     lanes: mpsc::Receiver<Infallible>,
     ledger: Arc<Ledger>,
+    told: Told,
 }
 
 /// See the module.
@@ -61,10 +63,24 @@ impl Assignment {
         }
     }
 
+    /// Lists how the partitions stand.
+    pub(crate) fn standings(&self) -> Vec<PartitionStanding> {
+        let running = self.running.lock();
+        running
+            .values()
+            .map(|running| PartitionStanding {
+                topic: running.topic.to_string(),
+                partition: running.partition,
+                standing: *running.told.lock(),
+            })
+            .collect()
+    }
+
     fn spawn(&self, queue: PartitionQueue) -> Running {
         let (topic, partition) = (Arc::clone(queue.topic()), queue.partition());
         let (stop, signal) = StopSignal::new();
         let ledger = Arc::new(Ledger::default());
+        let told = Told::default();
         let (alive, lanes) = mpsc::channel(1);
         let place = LanePlace {
             group: self.group.clone(),
@@ -82,7 +98,7 @@ impl Assignment {
         let task = self
             .flow
             .runtime
-            .spawn(PartitionTask::new(queue, lane).run());
+            .spawn(PartitionTask::new(queue, lane, Arc::clone(&told)).run());
         Running {
             topic,
             partition,
@@ -90,6 +106,7 @@ impl Assignment {
             task,
             lanes,
             ledger,
+            told,
         }
     }
 

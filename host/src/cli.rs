@@ -60,6 +60,11 @@ enum Command {
   kafka-wasm-host serve --handlers handlers/ --dev
   kafka-wasm-host serve --handlers handlers/ --brokers kafka:9092 --http 0.0.0.0:8080
   kafka-wasm-host serve --config host.toml --kafka-setting security.protocol=SSL
+  kafka-wasm-host serve --handlers handlers/ --brokers kafka:9092 --until-caught-up
+
+With --until-caught-up or --max-records the host ends by itself, as after SIGTERM, and says what it did. Then the exit
+code is 0; it is 1 where something stood in the way: a halted partition, a topic that does not exist (30 s), Kafka out
+of reach (60 s), a signal before it had caught up. --until-caught-up includes --strict.
 
 Authority: command line, then environment, then host.toml, then defaults.
 RUST_LOG chooses what is logged, such as RUST_LOG=info,guest=debug.")]
@@ -100,6 +105,12 @@ struct ServeArgs {
     /// Instances of components that may live at once
     #[arg(long, env = "KAFKA_WASM_INSTANCES_MAX", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     instances_max: Option<u32>,
+    /// End when all records are settled that the topics held when the host began to read them
+    #[arg(long)]
+    until_caught_up: bool,
+    /// End when at least so many records are settled on this host
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    max_records: Option<u64>,
 }
 
 impl From<ServeArgs> for Given {
@@ -116,6 +127,8 @@ impl From<ServeArgs> for Given {
             instances_max: args.instances_max,
             strict: args.strict,
             only: args.only,
+            until_caught_up: args.until_caught_up,
+            max_records: args.max_records,
             kafka: args.kafka_settings,
         }
     }
@@ -188,11 +201,15 @@ fn serve(args: ServeArgs, warnings: &[String]) -> anyhow::Result<ExitCode> {
             say(&line)?;
         }
         match host.run(stop).await {
+            Ok(Some(report)) => {
+                say(&report)?;
+                Ok(ExitCode::SUCCESS)
+            }
             Err(error @ crate::serve::Error::Strict { .. }) => {
                 complain(&error.to_string());
                 Ok(ExitCode::from(EX_USAGE))
             }
-            other => other.map(|()| ExitCode::SUCCESS).map_err(Into::into),
+            other => other.map(|_| ExitCode::SUCCESS).map_err(Into::into),
         }
     });
     // Threads that still close a consumer must not hold the process.

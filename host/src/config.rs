@@ -47,6 +47,10 @@ pub struct Given {
     pub strict: bool,
     /// `--only`, repeated.
     pub only: Vec<HandlerId>,
+    /// `--until-caught-up`.
+    pub until_caught_up: bool,
+    /// `--max-records`.
+    pub max_records: Option<u64>,
     /// `--kafka-setting`, repeated.
     pub kafka: Vec<(String, String)>,
 }
@@ -72,6 +76,10 @@ pub struct ServeConfig {
     pub strict: bool,
     /// The only handlers to run; all when empty.
     pub only: Vec<HandlerId>,
+    /// Whether the host ends when it has settled what the topics held when it began to read them.
+    pub until_caught_up: bool,
+    /// Settled records after which the host ends.
+    pub max_records: Option<u64>,
     /// librdkafka keys for all clients, without `bootstrap.servers`.
     pub kafka: BTreeMap<String, String>,
 }
@@ -143,6 +151,8 @@ impl ServeConfig {
                     .unwrap_or(INSTANCES_MAX),
                 strict: given.strict || settings.strict.unwrap_or(false),
                 only,
+                until_caught_up: given.until_caught_up || settings.until_caught_up.unwrap_or(false),
+                max_records: given.max_records.or(settings.max_records),
                 kafka,
             }),
             _ => Err(problems),

@@ -24,6 +24,7 @@ mod stats;
 pub mod telemetry;
 
 // L1 decisions: pure, tested against naive models.
+pub mod catch_up;
 mod letter;
 pub mod manifest;
 pub mod offset_map;

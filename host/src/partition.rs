@@ -7,6 +7,7 @@ mod halted;
 mod parallel;
 mod refused;
 mod returned;
+mod standing;
 
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
@@ -17,6 +18,7 @@ use tokio::time::{Instant, sleep_until};
 
 use self::parallel::Parallel;
 use self::returned::due;
+pub(crate) use self::standing::Told;
 use crate::bulk::deliver_bulk;
 use crate::catalog;
 use crate::deliver::{Delivered, Job, deliver};
@@ -63,10 +65,11 @@ pub(crate) struct PartitionTask {
     store_due: Instant,
     /// When metadata may be committed for its own sake.
     metadata_due: Instant,
+    told: Told,
 }
 
 impl PartitionTask {
-    pub(crate) fn new(queue: PartitionQueue, lane: Lane) -> Self {
+    pub(crate) fn new(queue: PartitionQueue, lane: Lane, told: Told) -> Self {
         let ledger = Arc::clone(&lane.ledger);
         Self {
             queue,
@@ -83,6 +86,7 @@ impl PartitionTask {
             latest: None,
             store_due: Instant::now(),
             metadata_due: Instant::now(),
+            told,
         }
     }
 
@@ -96,6 +100,7 @@ impl PartitionTask {
         while !self.lane.stop.is_set() {
             self.serve().await;
             self.store();
+            self.tell_standing();
             // Give other partitions of this thread their turn.
             tokio::task::yield_now().await;
         }
@@ -116,6 +121,7 @@ impl PartitionTask {
             return self.serve_halted().await;
         }
         let Some(handler) = self.lane.route() else {
+            self.tell_unread();
             return self.wait_for_change().await;
         };
         let manifest = &handler.manifest;

@@ -3,6 +3,8 @@
 //! **Invariant:** a stop is orderly in this order: no new deployments, partitions drained and committed, producers
 //! flushed; each within its deadline.
 
+mod once;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use self::once::{Done, Ended};
 use crate::admin::{Admin, View};
 use crate::assignment::Flow;
 use crate::catalog::Catalog;
@@ -44,9 +47,19 @@ pub enum Error {
     /// The address for health and metrics cannot be bound.
     #[error("{0}")]
     Admin(String),
+    /// The host was to end by itself and could not do what it was to do first.
+    #[error("{what}\n{}", problems.join("\n"))]
+    Unfinished {
+        /// What it did.
+        what: String,
+        /// What stood in the way, a line each.
+        problems: Vec<String>,
+    },
     /// `strict`, and something is wrong with the handlers.
-    #[error("refusing to start, because --strict is given and something is wrong with the handlers:\n{}", problems.join("\n"))]
+    #[error("refusing to start, because {flag} is given and something is wrong with the handlers:\n{}", problems.join("\n"))]
     Strict {
+        /// The flag that asks for it.
+        flag: &'static str,
         /// What is wrong, a line each.
         problems: Vec<String>,
     },
@@ -90,7 +103,11 @@ impl Host {
             registry: Arc::clone(&registry),
             drain_timeout: config.drain_timeout,
         };
-        let subscriptions = Arc::new(Mutex::new(Subscriptions::new(flow, clients.consumer)));
+        let subscriptions = Arc::new(Mutex::new(Subscriptions::new(
+            flow,
+            clients.consumer,
+            config.until_caught_up,
+        )));
         let sinks = Arc::new(Sinks::new(clients.producer));
         let board = Arc::new(Board::default());
         let deployer = Deployer {
@@ -145,8 +162,10 @@ impl Host {
         lines
     }
 
-    /// Serves until `stop` is ready, then drains and closes everything.
-    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), Error> {
+    /// Serves until `stop` is ready, or until it ends by itself where it shall; then drains and closes everything.
+    ///
+    /// Returns what a host did that ended by itself.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<Option<String>, Error> {
         let (quit, _) = watch::channel(false);
         if let Some(admin) = self.admin.take() {
             let mut quit = quit.subscribe();
@@ -162,20 +181,44 @@ impl Host {
         }
         tokio::pin!(stop);
         // A look may take long: it waits for trial runs.
-        let served = tokio::select! {
+        let ended = tokio::select! {
             biased;
-            () = stop => Ok(()),
-            refused = serve(&self.config, &mut self.deployer, &self.view) => Err(refused),
+            () = stop => None,
+            refused = serve(&self.config, &mut self.deployer, &self.view) => return Err(refused),
+            ended = once::ended(&self.config, &self.view) => Some(ended),
         };
-        if served.is_ok() {
-            self.drain().await;
-        }
+        let left_open = self.drain().await;
         let _ = quit.send(true);
-        served
+        self.report(ended, left_open)
     }
 
-    /// Lets partitions finish, commit and leave; then flushes the producers.
-    async fn drain(&mut self) {
+    /// Says what a host did that was to end by itself.
+    fn report(
+        &self,
+        ended: Option<Ended>,
+        left_open: Vec<String>,
+    ) -> Result<Option<String>, Error> {
+        let done = Done::of(&self.view).report();
+        let (what, mut problems) = match ended {
+            None if !self.config.until_caught_up => return Ok(None),
+            None => {
+                let why = "told to stop before it had caught up";
+                ("not caught up", vec![why.to_owned()])
+            }
+            Some(Ended::Stuck(problems)) => ("not caught up", problems),
+            Some(Ended::CaughtUp) => ("caught up", Vec::new()),
+            Some(Ended::Enough) => ("stopped at --max-records", Vec::new()),
+        };
+        let what = format!("{what}; {done}");
+        problems.extend(left_open);
+        if problems.is_empty() {
+            return Ok(Some(what));
+        }
+        Err(Error::Unfinished { what, problems })
+    }
+
+    /// Lets partitions finish, commit and leave; then flushes the producers. Returns what was left open.
+    async fn drain(&mut self) -> Vec<String> {
         tracing::info!(
             drain_timeout_ms = millis(self.config.drain_timeout),
             "stopping"
@@ -183,26 +226,33 @@ impl Host {
         self.view.draining.store(true, Ordering::Relaxed);
         let began = Instant::now();
         let deadline = began + self.config.drain_timeout + CLOSE_MAX;
+        let mut left_open = Vec::new();
+        let sources = self.view.subscriptions.lock().status();
         let threads = self.view.subscriptions.lock().stop_all();
         let left = tokio::task::spawn_blocking(move || join_until(threads, deadline))
             .await
             .unwrap_or(0);
         if left > 0 {
-            tracing::warn!(
-                consumers = left,
-                "consumers did not close in time; their records will be handled again"
-            );
+            let what = "consumers did not close in time; their records will be handled again";
+            tracing::warn!(consumers = left, "{what}");
+            left_open.push(what.to_owned());
         }
+        let uncommitted = sources.iter().filter(|(_, status)| status.is_uncommitted());
+        left_open.extend(uncommitted.map(|((_, group), _)| {
+            format!("the last positions of group {group} could not be committed")
+        }));
         let sinks = self.view.sinks.open();
         let flushed =
             tokio::task::spawn_blocking(move || sinks.iter().all(|sink| sink.flush(CLOSE_MAX)))
                 .await;
         if !flushed.unwrap_or(false) {
-            tracing::warn!(
-                "some outputs were not acknowledged in time; their records will be handled again"
-            );
+            let what =
+                "some outputs were not acknowledged in time; their records will be handled again";
+            tracing::warn!("{what}");
+            left_open.push(what.to_owned());
         }
         tracing::info!(took_ms = millis(began.elapsed()), "stopped");
+        left_open
     }
 }
 
@@ -210,9 +260,14 @@ impl Host {
 async fn serve(config: &ServeConfig, deployer: &mut Deployer, view: &View) -> Error {
     let mut watch = FolderWatch::start(&config.handlers);
     let first = deployer.load().await;
-    if config.strict && !first.is_fine() {
+    if (config.strict || config.until_caught_up) && !first.is_fine() {
+        let flag = if config.strict {
+            "--strict"
+        } else {
+            "--until-caught-up"
+        };
         let problems = first.problems();
-        return Error::Strict { problems };
+        return Error::Strict { flag, problems };
     }
     deployer.take_up(first);
     if view.catalog.borrow().handlers().next().is_none() {

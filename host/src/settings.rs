@@ -29,6 +29,8 @@ pub(crate) static KEYS: &[&Key] = &[
     &INSTANCES,
     &STRICT,
     &ONLY,
+    &UNTIL_CAUGHT_UP,
+    &MAX_RECORDS,
     &KAFKA,
 ];
 
@@ -104,6 +106,21 @@ const ONLY: Key = Key {
     },
     doc: "Handlers to run, as `tenant/handler`; all others are left alone.",
 };
+const UNTIL_CAUGHT_UP: Key = Key {
+    path: "until-caught-up",
+    kind: Kind::Flag { default: false },
+    doc: "Whether the host ends by itself when it has settled what the topics held when it began to read them.",
+};
+const MAX_RECORDS: Key = Key {
+    path: "max-records",
+    kind: Kind::Whole {
+        unit: "records",
+        min: 1,
+        max: 1 << 53,
+        default: None,
+    },
+    doc: "Number of settled records after which the host ends by itself.",
+};
 const KAFKA: Key = Key {
     path: "kafka",
     kind: Kind::Table {
@@ -143,6 +160,10 @@ pub struct Settings {
     pub strict: Option<bool>,
     /// The only handlers to run.
     pub only: Option<Vec<HandlerId>>,
+    /// Whether the host ends when it has caught up.
+    pub until_caught_up: Option<bool>,
+    /// Settled records after which the host ends.
+    pub max_records: Option<u64>,
     /// Settings of librdkafka for all clients; none of them touches what the host depends on.
     pub kafka: BTreeMap<String, String>,
 }
@@ -175,6 +196,8 @@ impl Settings {
                 .and_then(|instances| u32::try_from(instances).ok()),
             strict: reader.flag(&STRICT),
             only: reader.parsed_list(&ONLY),
+            until_caught_up: reader.flag(&UNTIL_CAUGHT_UP),
+            max_records: reader.whole_given(&MAX_RECORDS),
             kafka: reader.table(&KAFKA),
         };
         reader.finish(Some(settings))
@@ -194,6 +217,8 @@ impl fmt::Debug for Settings {
             .field("instances_max", &self.instances_max)
             .field("strict", &self.strict)
             .field("only", &self.only)
+            .field("until_caught_up", &self.until_caught_up)
+            .field("max_records", &self.max_records)
             .field("kafka", &Masked(&self.kafka))
             .finish()
     }
@@ -283,6 +308,8 @@ mod tests {
             instances-max = 20
             strict = true
             only = ["quakes", "acme/orders"]
+            until-caught-up = true
+            max-records = 1000
             [kafka]
             security.protocol = "ssl"
             "socket.timeout.ms" = 10_000
@@ -304,6 +331,8 @@ mod tests {
                     "default/quakes".parse().unwrap(),
                     "acme/orders".parse().unwrap()
                 ]),
+                until_caught_up: Some(true),
+                max_records: Some(1000),
                 kafka: pairs
                     .map(|(name, value)| (name.to_owned(), value.to_owned()))
                     .into(),
@@ -323,6 +352,8 @@ instances-max = 0
 strict = "yes"
 only = ["a/b/c", 5]
 handler = "x"
+until-caught-up = 1
+max-records = 0
 [kafka]
 acks = 1
 group.id = "g"
@@ -342,9 +373,11 @@ producer.linger.ms = 5
                 "9: only[0]: the character '/' is not allowed, only ASCII letters, digits, '_' and '-'",
                 "9: only[1]: expected a text, found 5",
                 r#"10: unknown key "handler" (did you mean "handlers"?)"#,
-                r#"12: kafka."acks": cannot be set: a record counts as written when all replicas in sync have it"#,
-                r#"13: kafka."group.id": cannot be set: every handler has a `group` of its own"#,
-                r#"14: kafka."producer.linger.ms": librdkafka has no such setting (did you mean "linger.ms"?)"#,
+                "11: until-caught-up: expected true or false, found 1",
+                "12: max-records: expected a whole number of records from 1 to 9007199254740992, found 0",
+                r#"14: kafka."acks": cannot be set: a record counts as written when all replicas in sync have it"#,
+                r#"15: kafka."group.id": cannot be set: every handler has a `group` of its own"#,
+                r#"16: kafka."producer.linger.ms": librdkafka has no such setting (did you mean "linger.ms"?)"#,
             ]
         );
     }

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 
 use crate::assignment::{Assignment, Flow};
 use crate::catalog::{Catalog, Deployed, GroupKey, returns_to};
+use crate::catch_up::GroupStanding;
 use crate::layers::Layers;
 use crate::policy::Start;
 use crate::source::{Consumer, ConsumerSettings, SourceStatus, Topics};
@@ -16,6 +17,7 @@ use crate::source::{Consumer, ConsumerSettings, SourceStatus, Topics};
 #[derive(Debug)]
 struct Running {
     consumer: Consumer,
+    assignment: Arc<Assignment>,
     settings: ConsumerSettings,
     topics: Topics,
 }
@@ -25,16 +27,19 @@ struct Running {
 pub(crate) struct Subscriptions {
     flow: Flow,
     kafka: Layers,
+    /// Whether consumers are to tell when they come to the end of a partition.
+    tells_ends: bool,
     running: BTreeMap<GroupKey, Running>,
     /// Threads of consumers that are leaving their groups.
     leaving: Vec<JoinHandle<()>>,
 }
 
 impl Subscriptions {
-    pub(crate) fn new(flow: Flow, kafka: Layers) -> Self {
+    pub(crate) fn new(flow: Flow, kafka: Layers, tells_ends: bool) -> Self {
         Self {
             flow,
             kafka,
+            tells_ends,
             running: BTreeMap::new(),
             leaving: Vec::new(),
         }
@@ -72,12 +77,14 @@ impl Subscriptions {
 
     fn start(&mut self, key: &GroupKey, settings: ConsumerSettings, topics: Topics) {
         let assignment = Arc::new(Assignment::new(self.flow.clone(), key.clone()));
-        match Consumer::start(&settings, topics.clone(), assignment) {
+        let listener = Arc::clone(&assignment);
+        match Consumer::start(&settings, topics.clone(), listener) {
             Ok(consumer) => {
                 self.running.insert(
                     key.clone(),
                     Running {
                         consumer,
+                        assignment,
                         settings,
                         topics,
                     },
@@ -109,7 +116,25 @@ impl Subscriptions {
             group: key.1.to_string(),
             kafka,
             start,
+            tells_ends: self.tells_ends,
         }
+    }
+
+    /// Lists how the groups stand.
+    pub(crate) fn standings(&self) -> Vec<GroupStanding> {
+        let running = self.running.iter();
+        running
+            .map(|((_, group), running)| {
+                let status = running.consumer.status();
+                GroupStanding {
+                    group: group.to_string(),
+                    unchanged_for: status.unchanged_for(),
+                    partitions: running.assignment.standings(),
+                    missing_topics: status.missing_topics(),
+                    trouble: status.trouble(),
+                }
+            })
+            .collect()
     }
 
     /// Lists what is known of each consumer.

@@ -10,6 +10,7 @@ mod hooks;
 mod isolation;
 mod letters;
 mod limits;
+mod once;
 mod ordering;
 mod positions;
 mod rebalance;

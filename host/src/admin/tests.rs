@@ -25,7 +25,11 @@ fn view() -> View {
     View {
         registry,
         catalog,
-        subscriptions: Arc::new(Mutex::new(Subscriptions::new(flow, Layers::default()))),
+        subscriptions: Arc::new(Mutex::new(Subscriptions::new(
+            flow,
+            Layers::default(),
+            false,
+        ))),
         sinks: Arc::new(Sinks::new(Layers::default())),
         board: Arc::default(),
         places: Arc::new(Places::new(8)),

@@ -30,6 +30,12 @@ impl PartitionTask {
         }
     }
 
+    /// Returns the offset of the record that holds the partition.
+    pub(super) fn halted_at(&self) -> Option<i64> {
+        let own = self.halted.first().and_then(first_offset);
+        own.or_else(|| self.parallel.halted_at())
+    }
+
     pub(super) fn is_halted(&self) -> bool {
         !self.halted.is_empty() || self.parallel.halted_at().is_some()
     }

@@ -7,20 +7,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
-use rdkafka::{ClientConfig, Statistics};
 use tokio::time::Instant;
 
 use super::rebalance::{Callbacks, RebalanceListener};
+use super::status::SourceStatus;
 use crate::policy::Start;
 
 /// How long one poll of the main queue lasts; orders are looked at in between.
@@ -54,6 +53,8 @@ pub(crate) struct ConsumerSettings {
     pub(crate) kafka: BTreeMap<String, String>,
     /// Where reading begins in a partition without a committed position.
     pub(crate) start: Start,
+    /// Whether the partition queues are told when reading comes to the end.
+    pub(crate) tells_ends: bool,
 }
 
 impl ConsumerSettings {
@@ -91,7 +92,7 @@ impl ConsumerSettings {
             .set("auto.offset.reset", reset)
             .set("enable.auto.commit", "true")
             .set("enable.auto.offset.store", "false")
-            .set("enable.partition.eof", "false");
+            .set("enable.partition.eof", self.tells_ends.to_string());
         config
     }
 }
@@ -103,91 +104,6 @@ pub(crate) struct Topics {
     pub(crate) names: Vec<String>,
     /// Topics that exist only once something came back.
     pub(crate) returns: Vec<String>,
-}
-
-/// What is known of a consumer from outside, for readiness and metrics.
-#[derive(Debug, Default)]
-pub(crate) struct SourceStatus {
-    assigned: AtomicUsize,
-    rebalances: AtomicU64,
-    /// Why Kafka is out of reach; `None` when it answers. Begins as "not connected yet".
-    trouble: Mutex<Option<String>>,
-    /// What the last broken connection came to, with its address.
-    broken: Mutex<String>,
-    missing_topics: Mutex<BTreeSet<String>>,
-}
-
-impl SourceStatus {
-    pub(crate) fn new() -> Self {
-        Self {
-            trouble: Mutex::new(Some("not connected yet".to_owned())),
-            ..Self::default()
-        }
-    }
-
-    /// Returns how many partitions are assigned.
-    pub(crate) fn assigned_partitions(&self) -> usize {
-        self.assigned.load(Ordering::Relaxed)
-    }
-
-    /// Returns how often partitions were assigned or revoked.
-    pub(crate) fn rebalances(&self) -> u64 {
-        self.rebalances.load(Ordering::Relaxed)
-    }
-
-    /// Returns why Kafka is out of reach, if it is.
-    pub(crate) fn trouble(&self) -> Option<String> {
-        self.trouble.lock().clone()
-    }
-
-    /// Returns the subscribed topics that do not exist.
-    pub(crate) fn missing_topics(&self) -> Vec<String> {
-        self.missing_topics.lock().iter().cloned().collect()
-    }
-
-    pub(super) fn assigned(&self, partitions: usize) {
-        self.assigned.fetch_add(partitions, Ordering::Relaxed);
-        *self.trouble.lock() = None;
-    }
-
-    pub(super) fn revoked(&self, partitions: usize) {
-        self.assigned.fetch_sub(partitions, Ordering::Relaxed);
-    }
-
-    pub(super) fn rebalanced(&self) {
-        self.rebalances.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Kafka counts as reached when one broker's connection is up.
-    pub(super) fn observe(&self, statistics: &Statistics) {
-        if statistics
-            .brokers
-            .values()
-            .any(|broker| broker.state == "UP")
-        {
-            *self.trouble.lock() = None;
-        }
-    }
-
-    /// Takes note of an error of the whole client; returns why Kafka is out of reach, where that is new.
-    pub(super) fn failed(&self, error: &KafkaError, reason: &str) -> Option<String> {
-        let reason = match error.rdkafka_error_code()? {
-            RDKafkaErrorCode::BrokerTransportFailure => {
-                // What follows, such as the time it took, differs each time.
-                let lasting = reason.split(" (after").next().unwrap_or(reason);
-                lasting.clone_into(&mut self.broken.lock());
-                return None;
-            }
-            RDKafkaErrorCode::AllBrokersDown => format!("{reason}; {}", self.broken.lock()),
-            RDKafkaErrorCode::Authentication | RDKafkaErrorCode::Resolve => reason.to_owned(),
-            _ => return None,
-        };
-        let mut trouble = self.trouble.lock();
-        if trouble.as_ref() == Some(&reason) {
-            return None;
-        }
-        Some(trouble.insert(reason).clone())
-    }
 }
 
 enum Order {
@@ -366,7 +282,7 @@ impl Poller {
             else {
                 return;
             };
-            *self.status.trouble.lock() = None;
+            self.status.answered();
             if metadata
                 .topics()
                 .iter()
@@ -375,7 +291,7 @@ impl Poller {
                 missing.insert(name.clone());
             }
         }
-        let mut known = self.status.missing_topics.lock();
+        let known: BTreeSet<String> = self.status.missing_topics().into_iter().collect();
         for topic in missing.difference(&known) {
             tracing::warn!(
                 group = self.group,
@@ -386,7 +302,7 @@ impl Poller {
         for topic in known.difference(&missing) {
             tracing::info!(group = self.group, topic, "the topic exists now");
         }
-        *known = missing;
+        self.status.set_missing_topics(missing);
     }
 
     /// Ends all work, gives all partitions back and closes the consumer.

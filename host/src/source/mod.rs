@@ -8,8 +8,10 @@ mod queue;
 mod rebalance;
 mod record;
 mod start;
+mod status;
 
-pub(crate) use consumer::{Consumer, ConsumerSettings, SourceStatus, Topics};
+pub(crate) use consumer::{Consumer, ConsumerSettings, Topics};
 pub(crate) use queue::PartitionQueue;
 pub(crate) use rebalance::{Position, RebalanceListener};
 pub(crate) use record::Record;
+pub(crate) use status::SourceStatus;

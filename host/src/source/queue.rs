@@ -60,6 +60,10 @@ pub(crate) struct PartitionQueue {
     completed: Option<Arc<OffsetMap>>,
     /// Where reading begins is not known yet.
     held: Option<Held>,
+    /// The partition's end when its first records were fetched.
+    first_end: Option<i64>,
+    /// The end of the partition as reading last came to it.
+    end_reached: Option<i64>,
 }
 
 // SAFETY: the queue may be read from any thread, one at a time, which `&mut self` ensures; the raw pointers in `batch`
@@ -120,6 +124,8 @@ impl PartitionQueue {
             batch: Vec::new(),
             completed: completed.map(Arc::new),
             held: None,
+            first_end: None,
+            end_reached: None,
         })
     }
 
@@ -171,7 +177,9 @@ impl PartitionQueue {
             };
             // SAFETY: each of the `taken` pointers is a message that is now ours.
             let record = unsafe { Record::from_raw(message) };
-            if let Some(code) = record.error() {
+            if record.error() == Some(RDKafkaErrorCode::PartitionEOF) {
+                self.end_reached = Some(record.offset());
+            } else if let Some(code) = record.error() {
                 on_error(QueueError {
                     topic: Arc::clone(&self.topic),
                     partition: self.partition,
@@ -182,7 +190,20 @@ impl PartitionQueue {
                 count += 1;
             }
         }
+        if taken > 0 && self.first_end.is_none() {
+            self.first_end = self.end_offset().or(self.end_reached);
+        }
         count
+    }
+
+    /// Returns the offset at which the partition ended when reading began; `None` before the first fetch.
+    pub(crate) fn first_end(&self) -> Option<i64> {
+        self.first_end
+    }
+
+    /// Returns the end of the partition as reading last came to it, of a consumer that is told of ends.
+    pub(crate) fn end_reached(&self) -> Option<i64> {
+        self.end_reached
     }
 
     /// Waits until the queue, once found empty, has something to take.

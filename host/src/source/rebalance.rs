@@ -16,9 +16,9 @@ use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, Statistics, TopicPartitionList};
 
 use super::committed::{TIMEOUT, committed};
-use super::consumer::SourceStatus;
 use super::queue::{Client, PartitionQueue};
 use super::start::Beginning;
+use super::status::SourceStatus;
 use crate::duration::millis;
 use crate::offset_map::CommitPoint;
 use crate::policy::Start;
@@ -193,6 +193,7 @@ impl Callbacks {
 
     fn tell(&self, committed: KafkaResult<()>) {
         if let Err(error) = committed {
+            self.status.gave_up_uncommitted();
             tracing::warn!(
                 group = self.group,
                 %error,

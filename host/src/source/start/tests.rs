@@ -66,6 +66,7 @@ fn begins_late(refusals: usize) {
         group: "late".to_owned(),
         kafka: BTreeMap::from([("bootstrap.servers".to_owned(), kafka.bootstrap_servers())]),
         start: Start::Offset(7),
+        tells_ends: false,
     };
     let (queues, assigned) = mpsc::sync_channel(1);
     let consumer =

@@ -1,0 +1,127 @@
+//! What is known of a consumer from outside, for readiness and metrics.
+//!
+//! Written by the consumer's thread and librdkafka's callbacks, read by whoever asks.
+//! **Invariant:** a consumer counts as out of reach until Kafka has answered it.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rdkafka::Statistics;
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode;
+use tokio::time::Instant;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct SourceStatus {
+    assigned: AtomicUsize,
+    rebalances: AtomicU64,
+    /// Why Kafka is out of reach; `None` when it answers. Begins as "not connected yet".
+    trouble: Mutex<Option<String>>,
+    /// What the last broken connection came to, with its address.
+    broken: Mutex<String>,
+    missing_topics: Mutex<BTreeSet<String>>,
+    /// When partitions were assigned or revoked last.
+    changed_at: Mutex<Option<Instant>>,
+    /// Whether positions were given up that could not be committed.
+    uncommitted: AtomicBool,
+}
+
+impl SourceStatus {
+    pub(crate) fn new() -> Self {
+        Self {
+            trouble: Mutex::new(Some("not connected yet".to_owned())),
+            ..Self::default()
+        }
+    }
+
+    /// Returns how many partitions are assigned.
+    pub(crate) fn assigned_partitions(&self) -> usize {
+        self.assigned.load(Ordering::Relaxed)
+    }
+
+    /// Returns how often partitions were assigned or revoked.
+    pub(crate) fn rebalances(&self) -> u64 {
+        self.rebalances.load(Ordering::Relaxed)
+    }
+
+    /// Returns why Kafka is out of reach, if it is.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().clone()
+    }
+
+    /// Returns the subscribed topics that do not exist.
+    pub(crate) fn missing_topics(&self) -> Vec<String> {
+        self.missing_topics.lock().iter().cloned().collect()
+    }
+
+    /// Returns the time since partitions were assigned or revoked, be it none.
+    pub(crate) fn unchanged_for(&self) -> Option<Duration> {
+        self.changed_at.lock().map(|at| at.elapsed())
+    }
+
+    /// Returns whether positions were given up that could not be committed.
+    pub(crate) fn is_uncommitted(&self) -> bool {
+        self.uncommitted.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn gave_up_uncommitted(&self) {
+        self.uncommitted.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_missing_topics(&self, topics: BTreeSet<String>) {
+        *self.missing_topics.lock() = topics;
+    }
+
+    /// Takes note that Kafka has answered.
+    pub(super) fn answered(&self) {
+        *self.trouble.lock() = None;
+    }
+
+    pub(super) fn assigned(&self, partitions: usize) {
+        self.assigned.fetch_add(partitions, Ordering::Relaxed);
+        *self.trouble.lock() = None;
+    }
+
+    pub(super) fn revoked(&self, partitions: usize) {
+        self.assigned.fetch_sub(partitions, Ordering::Relaxed);
+    }
+
+    pub(super) fn rebalanced(&self) {
+        self.rebalances.fetch_add(1, Ordering::Relaxed);
+        *self.changed_at.lock() = Some(Instant::now());
+    }
+
+    /// Kafka counts as reached when one broker's connection is up.
+    pub(super) fn observe(&self, statistics: &Statistics) {
+        if statistics
+            .brokers
+            .values()
+            .any(|broker| broker.state == "UP")
+        {
+            *self.trouble.lock() = None;
+        }
+    }
+
+    /// Takes note of an error of the whole client; returns why Kafka is out of reach, where that is new.
+    pub(super) fn failed(&self, error: &KafkaError, reason: &str) -> Option<String> {
+        let reason = match error.rdkafka_error_code()? {
+            RDKafkaErrorCode::BrokerTransportFailure => {
+                // What follows, such as the time it took, differs each time.
+                let lasting = reason.split(" (after").next().unwrap_or(reason);
+                lasting.clone_into(&mut self.broken.lock());
+                return None;
+            }
+            RDKafkaErrorCode::AllBrokersDown => format!("{reason}; {}", self.broken.lock()),
+            RDKafkaErrorCode::Authentication | RDKafkaErrorCode::Resolve => reason.to_owned(),
+            _ => return None,
+        };
+        let mut trouble = self.trouble.lock();
+        if trouble.as_ref() == Some(&reason) {
+            return None;
+        }
+        Some(trouble.insert(reason).clone())
+    }
+}
