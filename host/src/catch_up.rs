@@ -15,10 +15,10 @@ const SETTLED_EMPTY: Duration = Duration::from_secs(10);
 /// How long a topic may be missing.
 const MISSING_MAX: Duration = Duration::from_secs(30);
 /// How long Kafka may be out of reach.
-const OUT_OF_REACH_MAX: Duration = Duration::from_secs(60);
+const OUT_OF_REACH_MAX: Duration = Duration::from_mins(1);
 /// How long a group that Kafka answers may go without a first assignment. A member that was killed holds it up for its
 /// session timeout, 45 s.
-const UNASSIGNED_MAX: Duration = Duration::from_secs(120);
+const UNASSIGNED_MAX: Duration = Duration::from_mins(2);
 
 /// How a partition stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

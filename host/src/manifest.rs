@@ -280,7 +280,7 @@ fn start(reader: &mut Reader<'_>) -> Start {
     };
     text.parse().unwrap_or_else(|error: StartError| {
         if error == StartError::Form {
-            let near = closest(&text, ["earliest", "latest"].into_iter());
+            let near = closest(&text, ["earliest", "latest"]);
             let hint = near.map(|near| format!(" (did you mean \"{near}\"?)"));
             reader.mismatch(&keys::START, &hint.unwrap_or_default());
         } else {

@@ -152,8 +152,8 @@ pub fn seek(
     }
     let moves = kafka.moves(&partitions, &committed, args.to)?;
     write!(out, "{}", plan::table(&moves)).context("the table cannot be printed")?;
-    let moved = moves.iter().filter(|one| one.new.is_some()).count();
-    if moved == 0 {
+    let count = moves.iter().filter(|one| one.new.is_some()).count();
+    if count == 0 {
         return Err(usage(format!(
             "group {group} has no position that could be moved by so many records (name an offset, a time, beginning \
              or end)"
@@ -169,7 +169,7 @@ pub fn seek(
     kafka.commit(&moves)?;
     console.say(&format!(
         "group {group}: {} moved",
-        counted(moved, "position")
+        counted(count, "position")
     ));
     Ok(())
 }
