@@ -76,11 +76,11 @@ impl Done {
         done
     }
 
-    /// Returns how many records are settled; a halted one is not.
+    /// Returns how many records are settled; one that is halted or waits elsewhere is not.
     fn settled(&self) -> u64 {
         let endings = Ending::ALL.iter().zip(self.endings);
         endings
-            .filter(|(ending, _)| **ending != Ending::Halted)
+            .filter(|(ending, _)| !matches!(ending, Ending::Halted | Ending::Deferred))
             .map(|(_, records)| records)
             .sum()
     }
@@ -114,14 +114,14 @@ mod tests {
             "0 records settled: 0 handled; 0 retries, 0 records emitted"
         );
         let done = Done {
-            endings: [4, 0, 2, 3, 1],
+            endings: [4, 0, 2, 3, 1, 2],
             emitted: 9,
             retries: 5,
         };
         assert_eq!(done.settled(), 9);
         assert_eq!(
             done.report(),
-            "9 records settled: 4 handled, 2 skipped, 3 dead-lettered, 1 halted; 5 retries, 9 records emitted"
+            "9 records settled: 4 handled, 2 skipped, 3 dead-lettered, 1 halted, 2 deferred; 5 retries, 9 records emitted"
         );
     }
 }

@@ -10,7 +10,9 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use crate::policy::Start;
-use crate::source::{Consumer, ConsumerSettings, PartitionQueue, Position, RebalanceListener};
+use crate::source::{
+    Consumer, ConsumerSettings, PartitionQueue, Position, RebalanceListener, Topics,
+};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -25,6 +27,10 @@ impl RebalanceListener for Flow {
     }
 
     fn revoked(&self, _: &[(String, i32)], _: bool) -> Vec<Position> {
+        Vec::new()
+    }
+
+    fn leaving(&self) -> Vec<Position> {
         Vec::new()
     }
 
@@ -68,9 +74,13 @@ fn begins_late(refusals: usize) {
         start: Start::Offset(7),
         tells_ends: false,
     };
+    let topics = Topics {
+        names: vec!["in".to_owned()],
+        returns: Vec::new(),
+    };
     let (queues, assigned) = mpsc::sync_channel(1);
     let consumer =
-        Consumer::start(&settings, vec!["in".to_owned()], Arc::new(Flow(queues))).unwrap();
+        Consumer::start(&settings, topics, Arc::new(Flow(queues))).unwrap();
     let mut queue = assigned.recv_timeout(PATIENCE).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
