@@ -73,9 +73,9 @@ fn over_time(group: &GroupStanding, max: u64) -> [Progress; 3] {
     [0, max - 1, max].map(|at| run.look(seconds(1000 + at), std::slice::from_ref(group)))
 }
 
-fn is_stuck_with(answers: [Progress; 3], line: &str) {
+fn is_stuck_with(answers: &[Progress; 3], line: &str) {
     let stuck = Progress::Stuck(vec![line.to_owned()]);
-    assert_eq!(answers, [Progress::Going, Progress::Going, stuck]);
+    assert_eq!(*answers, [Progress::Going, Progress::Going, stuck]);
 }
 
 #[test]
@@ -85,19 +85,19 @@ fn what_does_not_pass_is_told_after_a_while() {
         ..group(&[Standing::CaughtUp])
     };
     let line = "topic lost of group g does not exist (waited 30 s)";
-    is_stuck_with(over_time(&missing, 30), line);
+    is_stuck_with(&over_time(&missing, 30), line);
     let away = GroupStanding {
         trouble: Some("refused".to_owned()),
         ..group(&[Standing::Behind])
     };
     let line = "group g does not reach Kafka: refused (waited 60 s)";
-    is_stuck_with(over_time(&away, 60), line);
+    is_stuck_with(&over_time(&away, 60), line);
     let alone = GroupStanding {
         unchanged_for: None,
         ..group(&[])
     };
     let line = "group g was not given an assignment (waited 120 s)";
-    is_stuck_with(over_time(&alone, 120), line);
+    is_stuck_with(&over_time(&alone, 120), line);
 }
 
 #[test]
