@@ -58,6 +58,12 @@ pub(crate) struct ConsumerSettings {
 }
 
 impl ConsumerSettings {
+    /// Returns whether the group's coordinator gives out partitions (KIP-848), not one of its members.
+    fn is_assigned_by_broker(&self) -> bool {
+        let protocol = self.kafka.get("group.protocol");
+        protocol.is_some_and(|protocol| protocol != "classic")
+    }
+
     fn client_config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         // Lines of this level come only from what the setting `debug` names.
@@ -72,11 +78,7 @@ impl ConsumerSettings {
             .set("auto.commit.interval.ms", "1000")
             .set("topic.metadata.refresh.interval.ms", "10000")
             .set("statistics.interval.ms", "5000");
-        if self
-            .kafka
-            .get("group.protocol")
-            .is_none_or(|protocol| protocol == "classic")
-        {
+        if !self.is_assigned_by_broker() {
             config.set("partition.assignment.strategy", "cooperative-sticky");
         }
         for (key, value) in &self.kafka {
@@ -127,7 +129,7 @@ impl Consumer {
         listener: Arc<dyn RebalanceListener>,
     ) -> Result<Self, Error> {
         let group = settings.group.clone();
-        let status = Arc::new(SourceStatus::new());
+        let status = Arc::new(SourceStatus::new(settings.is_assigned_by_broker()));
         let alive = Arc::new(());
         let callbacks = Callbacks::new(
             group.clone(),

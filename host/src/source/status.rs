@@ -27,11 +27,14 @@ pub(crate) struct SourceStatus {
     changed_at: Mutex<Option<Instant>>,
     /// Whether positions were given up that could not be committed.
     uncommitted: AtomicBool,
+    /// Whether being given nothing is not called back, as it is where a broker assigns partitions.
+    hears_of_partitions_only: bool,
 }
 
 impl SourceStatus {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(hears_of_partitions_only: bool) -> Self {
         Self {
+            hears_of_partitions_only,
             trouble: Mutex::new(Some("not connected yet".to_owned())),
             ..Self::default()
         }
@@ -102,6 +105,9 @@ impl SourceStatus {
             .any(|broker| broker.state == "UP")
         {
             *self.trouble.lock() = None;
+            if self.hears_of_partitions_only {
+                self.changed_at.lock().get_or_insert_with(Instant::now);
+            }
         }
     }
 

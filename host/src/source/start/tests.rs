@@ -79,8 +79,7 @@ fn begins_late(refusals: usize) {
         returns: Vec::new(),
     };
     let (queues, assigned) = mpsc::sync_channel(1);
-    let consumer =
-        Consumer::start(&settings, topics, Arc::new(Flow(queues))).unwrap();
+    let consumer = Consumer::start(&settings, topics, Arc::new(Flow(queues))).unwrap();
     let mut queue = assigned.recv_timeout(PATIENCE).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
