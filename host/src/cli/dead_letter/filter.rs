@@ -5,16 +5,14 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use crate::duration::parse_duration;
 use crate::ids::{HandlerId, TopicName};
-use crate::letter::{Letter, unix_ms};
+use crate::letter::Letter;
+use crate::moment::{Moment, MomentError};
 use crate::outcome::FailureKind;
-
-const DAY_MS: i64 = 86_400_000;
 
 /// Flags that choose among the letters of a topic; those that are given must all fit.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -30,11 +28,11 @@ pub(super) struct FilterArgs {
 
     /// Those given up at this time or later: 2026-01-31T02:00:00Z, or a duration ago such as 2h or 7d
     #[arg(long, value_name = "TIME")]
-    pub since: Option<Moment>,
+    pub since: Option<Since>,
 
     /// Those given up before this time
     #[arg(long, value_name = "TIME")]
-    pub until: Option<Moment>,
+    pub until: Option<Since>,
 
     /// The one at this place of the dead-letter topic, as `list` prints it; may be repeated
     #[arg(long, value_name = "PARTITION@OFFSET")]
@@ -181,71 +179,20 @@ impl FromStr for Offsets {
 
 /// A time in milliseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Moment(pub(super) i64);
+pub(super) struct Since(pub(super) i64);
 
-impl FromStr for Moment {
-    type Err = String;
+impl FromStr for Since {
+    type Err = MomentError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let now_ms = unix_ms(SystemTime::now()).unwrap_or_default();
-        parse_moment(text, now_ms).map(Self)
+    /// Reads a time, or how long ago it was, with or without a minus sign.
+    fn from_str(text: &str) -> Result<Self, MomentError> {
+        let moment: Moment = if text.contains('-') {
+            text.parse()?
+        } else {
+            format!("-{text}").parse()?
+        };
+        Ok(Self(moment.unix_ms(SystemTime::now())))
     }
-}
-
-/// Reads a time, or how long ago it was at `now_ms`.
-fn parse_moment(text: &str, now_ms: i64) -> Result<i64, String> {
-    let text = text.trim();
-    if text.contains('-') {
-        return parse_rfc3339(text).ok_or_else(|| {
-            format!("{text:?} is no time: expected one such as 2026-01-31T02:00:00Z or 2026-01-31T03:00:00+01:00")
-        });
-    }
-    let days = text
-        .strip_suffix('d')
-        .and_then(|days| days.trim_end().parse::<u32>().ok());
-    let ago_ms = if let Some(days) = days {
-        Some(i64::from(days) * DAY_MS)
-    } else {
-        let ago = parse_duration(text)
-            .map_err(|error| format!("{error} (or 1d; or a time such as 2026-01-31T02:00:00Z)"))?;
-        i64::try_from(ago.as_millis()).ok()
-    };
-    ago_ms
-        .and_then(|ago_ms| now_ms.checked_sub(ago_ms))
-        .ok_or_else(|| "the duration is too long".to_owned())
-}
-
-/// Reads RFC 3339 with `Z` or an offset from UTC; without either it is UTC, and a date alone is its midnight.
-fn parse_rfc3339(text: &str) -> Option<i64> {
-    let text = text.to_uppercase();
-    if text.len() == "2026-01-31".len() {
-        return rfc3339_ms(&format!("{text}T00:00:00Z"));
-    }
-    let (local, sign, offset) = match text
-        .char_indices()
-        .rfind(|&(at, c)| at > 10 && matches!(c, '+' | '-'))
-    {
-        Some((at, sign)) => (
-            text.get(..at)?,
-            if sign == '+' { -1 } else { 1 },
-            text.get(at + 1..)?,
-        ),
-        None => (text.as_str(), 1, "00:00"),
-    };
-    let (hours, minutes) = offset.split_once(':')?;
-    if offset.len() != 5 || (local.ends_with('Z') && text.len() != local.len()) {
-        return None;
-    }
-    let (hours, minutes): (u32, u32) = (hours.parse().ok()?, minutes.parse().ok()?);
-    if hours > 23 || minutes > 59 {
-        return None;
-    }
-    let offset_ms = Duration::from_secs(u64::from(hours * 3600 + minutes * 60)).as_millis();
-    rfc3339_ms(local)?.checked_add(sign * i64::try_from(offset_ms).ok()?)
-}
-
-fn rfc3339_ms(text: &str) -> Option<i64> {
-    unix_ms(humantime::parse_rfc3339_weak(text).ok()?)
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ use serde_json::json;
 
 use super::filter::{FilterArgs, is_of};
 use super::print::{self, Item};
-use super::replayed::Replayed;
 use super::topics::Session;
 use super::which::WhichArgs;
 use super::{ReachArgs, letters};
@@ -63,10 +62,7 @@ pub(super) fn run(
     let which = args.which.find()?;
     let session = Session::new(&args.reach, console)?;
     let topic = session.letters(&which.topic)?;
-    let replayed = match &which.replays {
-        Some(replays) => Some(Replayed::read(&session, replays, &which.topic)?),
-        None => None,
-    };
+    let replayed = which.replayed(&session)?;
     let mut counts = Counts::default();
     topic.read(|record| {
         let item = Item::of(record);

@@ -15,7 +15,7 @@ use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::Offset;
 
-use super::filter::{FilterArgs, Moment, Place, is_of};
+use super::filter::{FilterArgs, Place, Since, is_of};
 use super::print::Item;
 use super::replayed::Replayed;
 use super::topics::{Session, Topic};
@@ -48,7 +48,7 @@ pub(super) struct PurgeArgs {
 
     /// Deletes those given up before this time: 2026-01-31T02:00:00Z, or a duration ago such as 30d
     #[arg(long, value_name = "TIME")]
-    before: Option<Moment>,
+    before: Option<Since>,
 
     /// Deletes those that were replayed
     #[arg(long)]

@@ -11,7 +11,6 @@ use anyhow::bail;
 use super::ReachArgs;
 use super::filter::Place;
 use super::print::{self, Item};
-use super::replayed::Replayed;
 use super::topics::Session;
 use super::which::WhichArgs;
 use crate::cli::console::Console;
@@ -50,10 +49,7 @@ pub(super) fn run(
     let which = args.which.find()?;
     let session = Session::new(&args.reach, console)?;
     let topic = session.letters(&which.topic)?;
-    let replayed = match &which.replays {
-        Some(replays) => Some(Replayed::read(&session, replays, &which.topic)?),
-        None => None,
-    };
+    let replayed = which.replayed(&session)?;
     let found = topic.read_one(args.place, |record| {
         console.clear();
         let item = Item::of(record);

@@ -5,6 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use super::Usage;
+use super::replayed::Replayed;
+use super::topics::Session;
 use crate::deploy::{FindError, find_manifest, find_sharer};
 use crate::ids::{GroupId, HandlerId, NameError, TopicName};
 use crate::letter::replay_topic;
@@ -38,6 +40,16 @@ pub(super) struct Which {
     pub(super) handler: Option<HandlerId>,
     /// Where replays go; none where the group is not known.
     pub(super) replays: Option<TopicName>,
+}
+
+impl Which {
+    /// Reads which letters were replayed; none where nothing is known of replays.
+    pub(super) fn replayed(&self, session: &Session<'_>) -> anyhow::Result<Option<Replayed>> {
+        let replays = self.replays.as_ref();
+        replays
+            .map(|replays| Replayed::read(session, replays, &self.topic))
+            .transpose()
+    }
 }
 
 impl WhichArgs {
