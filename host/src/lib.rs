@@ -25,6 +25,7 @@ pub mod telemetry;
 
 // L1 decisions: pure, tested against naive models.
 pub mod catch_up;
+pub mod compact;
 mod letter;
 pub mod manifest;
 pub mod offset_map;

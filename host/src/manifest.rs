@@ -326,6 +326,7 @@ fn bulk(reader: &mut Reader<'_>, ordering: Ordering) -> Option<Bulk> {
         max_records: count(reader, &keys::BULK_RECORDS),
         max_bytes: count(reader, &keys::BULK_BYTES),
         max_wait: Duration::from_millis(reader.whole(&keys::BULK_WAIT_MS)),
+        compact: reader.flag(&keys::BULK_COMPACT).unwrap_or_default(),
     };
     if reader.has_table("bulk") && ordering != Ordering::Partition {
         let what = "batches follow the order of a partition, so [bulk] and this ordering exclude each other (leave \

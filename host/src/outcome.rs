@@ -144,17 +144,20 @@ pub enum Ending {
     Halted,
     /// It waits in a topic for its next attempt, and ends when it has come back.
     Deferred,
+    /// A later record of its batch has its key, and only the last one counts.
+    Compacted,
 }
 
 impl Ending {
     /// All endings, in the order of their declaration.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Handled,
         Self::Filtered,
         Self::Skipped,
         Self::DeadLettered,
         Self::Halted,
         Self::Deferred,
+        Self::Compacted,
     ];
 
     /// Returns the ending's name in metrics and logs.
@@ -166,6 +169,7 @@ impl Ending {
             Self::DeadLettered => "dead_lettered",
             Self::Halted => "halted",
             Self::Deferred => "deferred",
+            Self::Compacted => "compacted",
         }
     }
 }

@@ -3,6 +3,7 @@
 //! It does not take while too much is under way: that is the whole back-pressure.
 //! **Invariant:** ends only when told to, and when it ends by itself everything it started is settled or given up.
 
+mod batches;
 mod halted;
 mod parallel;
 mod refused;
@@ -19,7 +20,6 @@ use tokio::time::{Instant, sleep_until};
 use self::parallel::Parallel;
 use self::returned::due;
 pub(crate) use self::standing::Told;
-use crate::bulk::deliver_bulk;
 use crate::catalog;
 use crate::deliver::{Delivered, Job, deliver};
 use crate::flight::{Cargo, Ledger, Started};
@@ -27,7 +27,7 @@ use crate::ids::Revision;
 use crate::lane::Lane;
 use crate::manifest::Manifest;
 use crate::offset_map::CommitPoint;
-use crate::policy::{Bulk, Limits, Ordering};
+use crate::policy::{Limits, Ordering};
 use crate::source::{PartitionQueue, Record};
 
 /// Records that are taken from the queue at once.
@@ -289,46 +289,6 @@ impl PartitionTask {
             }
         };
         pause(&mut self.lane, event).await;
-    }
-
-    async fn serve_bulk(&mut self, bulk: Bulk) {
-        if let Some((job, _)) = self.retry.take() {
-            // It waited alone under another revision; now it is one of a batch.
-            self.waiting.push_front(job.started);
-        }
-        let deadline = Instant::now() + bulk.max_wait;
-        while !self.batch_is_full(&bulk) && !self.lane.stop.is_set() {
-            tokio::select! {
-                biased;
-                () = self.lane.stop.set() => return,
-                () = sleep_until(deadline) => break,
-                () = self.queue.filled() => {}
-            }
-            self.take();
-        }
-        let mut cargo = Cargo::new();
-        let mut bytes = 0;
-        while cargo.len() < bulk.max_records {
-            let size = self.waiting.front().map_or(0, Started::size_bytes);
-            if !cargo.is_empty() && bytes + size > bulk.max_bytes {
-                break;
-            }
-            let Some(started) = self.waiting.pop_front() else {
-                break;
-            };
-            bytes += size;
-            cargo.push(started);
-        }
-        if cargo.is_empty() {
-            return;
-        }
-        let delivered = deliver_bulk(&mut self.lane, cargo).await;
-        self.accept(delivered);
-    }
-
-    fn batch_is_full(&self, bulk: &Bulk) -> bool {
-        self.waiting.len() >= bulk.max_records
-            || self.waiting.iter().map(Started::size_bytes).sum::<usize>() >= bulk.max_bytes
     }
 
     /// Takes note of how a delivery ended; returns whether the next one may follow.

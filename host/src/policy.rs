@@ -137,6 +137,8 @@ pub struct Bulk {
     pub max_bytes: usize,
     /// Time that the first record of a batch waits for more.
     pub max_wait: Duration,
+    /// Whether only the last record of each key is handed over.
+    pub compact: bool,
 }
 
 impl Bulk {
@@ -145,6 +147,7 @@ impl Bulk {
         max_records: 500,
         max_bytes: 4 * MIB,
         max_wait: Duration::from_millis(100),
+        compact: false,
     };
 }
 

@@ -238,8 +238,8 @@ impl From<Ending> for OutcomeParam {
             Ending::Filtered => Self::Filtered,
             Ending::Skipped => Self::Skipped,
             Ending::DeadLettered => Self::DeadLettered,
-            // No hook is told of a record that is not at its end.
-            Ending::Halted | Ending::Deferred => Self::Halted,
+            // No hook is told of a record that is not at its end, or was not handed over.
+            Ending::Halted | Ending::Deferred | Ending::Compacted => Self::Halted,
         }
     }
 }

@@ -72,6 +72,7 @@ pub(crate) static KEYS: &[&Key] = list!(
         BULK_RECORDS,
         BULK_BYTES,
         BULK_WAIT_MS,
+        BULK_COMPACT,
         CONFIG,
         KAFKA_CONSUMER,
         KAFKA_PRODUCER,
@@ -263,6 +264,14 @@ pub(crate) const BULK_WAIT_MS: Key = Key {
         default: Some(millis(Bulk::DEFAULT.max_wait)),
     },
     doc: "Time that the first record of a batch waits for more.",
+};
+
+pub(crate) const BULK_COMPACT: Key = Key {
+    path: "bulk.compact",
+    kind: Kind::Flag {
+        default: Bulk::DEFAULT.compact,
+    },
+    doc: "Whether a batch has only the last record of each key. Those before it are settled without being handled.",
 };
 
 pub(crate) const CONFIG: Key = Key {

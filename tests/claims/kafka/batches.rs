@@ -3,6 +3,8 @@
 //! It is handed one stage for each test; the fixture `bulk` emits a summary of each batch that it was handed.
 //! **Invariant:** the summaries say which records were handled together, so none is handled twice unseen.
 
+use harness::TestRecord;
+
 use super::stage::{Stage, count_lines, field, json, said, texts};
 
 /// A batch of all that waits when the host starts.
@@ -38,6 +40,29 @@ fn a_batch_fails_record_by_record() {
         })
         .collect();
     assert_eq!(sizes, [["5", "0", "4"]]);
+}
+
+#[test]
+fn a_compacted_batch_has_the_last_record_of_each_key() {
+    let stage = Stage::new("bulk-compacted", 1);
+    let keyed = |key: &str, value: &str| TestRecord::new(key, value).on(0);
+    stage.produce_records([
+        keyed("a", "1"),
+        keyed("b", "1"),
+        keyed("a", "fail-all"),
+        keyed("a", "3"),
+        TestRecord::default().on(0),
+        TestRecord::default().on(0),
+    ]);
+    let all = BATCHES.replace("max-records = 5", "max-records = 6");
+    let host = stage.run("bulk", &format!("{all}bulk.compact = true\n"));
+    let summary = stage.outputs(&host, 1).remove(0);
+    let told = ["count", "first", "last"].map(|name| field(&summary, name));
+    assert_eq!(told, ["4", "1", "5"]);
+    stage.committed(&host, &[(0, 6)]);
+    let compacted = host.metric("kafka_wasm_records_total", &[("outcome", "compacted")]);
+    assert_eq!(compacted.unwrap(), 2.0);
+    host.stop().unwrap();
 }
 
 #[test]

@@ -131,7 +131,7 @@ fn each_flag_chooses_letters_and_unknown_ones_are_refused() {
         ),
         (
             ["--since", "soon"],
-            "or a time such as 2026-01-31T02:00:00Z",
+            "expected a time such as 2026-01-31T00:00:00Z, or -2h",
         ),
         (["--at", "17"], "expected PARTITION@OFFSET, such as 0@17"),
         (["--colour", "red"], "unexpected argument '--colour'"),

@@ -189,7 +189,7 @@ impl FromStr for Since {
         let moment: Moment = if text.contains('-') {
             text.parse()?
         } else {
-            format!("-{text}").parse()?
+            format!("-{text}").parse().map_err(|_| MomentError::Form)?
         };
         Ok(Self(moment.unix_ms(SystemTime::now())))
     }

@@ -56,6 +56,7 @@ fn scalar(key: &'static Key) -> BoxedStrategy<Line> {
         Kind::Wholes { min, max, .. } => prop::collection::vec(min..=max, 1..4)
             .prop_map(|numbers| format!("{numbers:?}"))
             .boxed(),
+        Kind::Flag { .. } => any::<bool>().prop_map(|flag| flag.to_string()).boxed(),
         Kind::Real { min, max, .. } => (min..=max).prop_map(|number| format!("{number:?}")).boxed(),
         _ => match key.path {
             "component" => "[a-z]{1,8}[.]wasm"
@@ -261,6 +262,7 @@ impl Naive<'_> {
                     max_records: self.number("bulk.max-records", 500),
                     max_bytes: self.number("bulk.max-bytes", 4_194_304),
                     max_wait: self.millis("bulk.max-wait-ms", 100),
+                    compact: self.text("bulk.compact", "") == "true",
                 }),
             config: BTreeMap::new(),
             kafka_consumer: BTreeMap::new(),
