@@ -6,7 +6,6 @@
 //! **Invariant:** a seed plays the same run everywhere, so a violation is found again by its number.
 
 mod broker;
-mod dice;
 mod guest;
 mod scenario;
 mod scene;

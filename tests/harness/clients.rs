@@ -238,6 +238,20 @@ pub(crate) fn brokers(bootstrap: &str) -> Result<usize> {
     Ok(metadata.brokers().len())
 }
 
+/// Whether so many brokers answer for the cluster, and every partition has a leader and all of its replicas in sync.
+pub(crate) fn are_in_sync(bootstrap: &str, brokers: usize) -> Result<bool> {
+    let consumer: BaseConsumer = client_config(bootstrap).create()?;
+    let metadata = consumer.fetch_metadata(None, Duration::from_secs(2))?;
+    let mut partitions = metadata
+        .topics()
+        .iter()
+        .flat_map(|topic| topic.partitions());
+    let complete = partitions.all(|partition| {
+        partition.leader() >= 0 && partition.isr().len() == partition.replicas().len()
+    });
+    Ok(complete && metadata.brokers().len() == brokers)
+}
+
 fn client_config(bootstrap: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config

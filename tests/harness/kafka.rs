@@ -25,12 +25,14 @@ use crate::process::{Process, free_port};
 use crate::{clients, root, wait_until};
 
 /// 16 bytes in the base64 that Kafka writes its ids in.
-const CLUSTER_ID: &str = "a2Fma2Etd2FzbS10ZXN0cw";
+pub(crate) const CLUSTER_ID: &str = "a2Fma2Etd2FzbS10ZXN0cw";
 /// A loaded machine starts a node in several seconds.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(60);
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(20);
 /// The first stage of the compiler is enough for a test's load, and half of the start is compiling.
-const JVM: [&str; 3] = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
+const JVM: [&str; 2] = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"];
+/// The largest heap of a node that is alone.
+const HEAP_MIB: u32 = 512;
 
 /// A running node; dropping it kills it and removes its data.
 #[derive(Debug)]
@@ -57,33 +59,15 @@ impl Builder {
 
     /// Formats the storage, starts the node and waits for its answer.
     pub fn start(self) -> Result<Kafka> {
-        let jars = jars();
-        if !jars.join("complete").exists() {
-            bail!("no Kafka in target/kafka/lib: run `cargo xtask setup` first");
-        }
         let runs = root().join("target/kafka/run");
         fs::create_dir_all(&runs)?;
         let folder = tempfile::Builder::new().prefix("node-").tempdir_in(runs)?;
         let (broker, controller) = (free_port()?, free_port()?);
         let properties = properties(folder.path(), broker, controller, &self.properties);
-        fs::write(folder.path().join("server.properties"), properties)?;
-        fs::write(
-            folder.path().join("log4j2.properties"),
-            log4j(folder.path()),
-        )?;
-        let format = java(folder.path())
-            .args(["kafka.tools.StorageTool", "format", "--standalone"])
-            .args(["-t", CLUSTER_ID, "-c"])
-            .arg(folder.path().join("server.properties"))
-            .output()
-            .context("cannot start java: run `cargo xtask setup` first")?;
-        if !format.status.success() {
-            let text = String::from_utf8_lossy(&format.stderr);
-            bail!("cannot format Kafka's storage: {text}");
-        }
+        format_storage(folder.path(), &properties, &["--standalone"])?;
         let mut kafka = Kafka {
             bootstrap: format!("127.0.0.1:{broker}"),
-            process: serve(folder.path())?,
+            process: serve(folder.path(), folder.path(), HEAP_MIB)?,
             folder,
         };
         kafka.wait_until_it_answers()?;
@@ -133,27 +117,19 @@ impl Kafka {
 
     /// Starts the stopped or killed node on the same ports, with the same data.
     pub fn start_again(&mut self) -> Result<()> {
-        self.process = serve(self.folder.path())?;
+        self.process = serve(self.folder.path(), self.folder.path(), HEAP_MIB)?;
         self.wait_until_it_answers()
     }
 
     /// Creates a topic with one replica and waits until its partitions have a leader.
     pub fn create_topic(&self, name: &str, partitions: i32, config: &[(&str, &str)]) -> Result<()> {
-        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
-        topic.config = config.to_vec();
-        let created = block_on(self.admin()?.create_topics([&topic], &admin_options()))?;
-        check(created)?;
-        let expected = usize::try_from(partitions)?;
-        let what = format!("{partitions} leaders of topic {name}");
-        wait_until(&what, ADMIN_TIMEOUT, || {
-            clients::partitions(&self.bootstrap, name).is_ok_and(|found| found.len() == expected)
-        })
+        create_topic(&self.bootstrap, (name, partitions, 1), config)
     }
 
     /// Deletes a topic; clients learn of it a little later.
     pub fn delete_topic(&self, name: &str) -> Result<()> {
         check(block_on(
-            self.admin()?.delete_topics(&[name], &admin_options()),
+            admin(&self.bootstrap)?.delete_topics(&[name], &admin_options()),
         )?)
     }
 
@@ -161,16 +137,13 @@ impl Kafka {
     pub fn grow_topic(&self, name: &str, partitions: usize) -> Result<()> {
         let grown = NewPartitions::new(name, partitions);
         check(block_on(
-            self.admin()?.create_partitions([&grown], &admin_options()),
+            admin(&self.bootstrap)?.create_partitions([&grown], &admin_options()),
         )?)
     }
 
     /// The end of the node's log, for a failed test's message.
     pub fn log_tail(&self) -> String {
-        let read = |name| fs::read_to_string(self.folder.path().join(name)).unwrap_or_default();
-        let text = read("console.log") + &read("kafka.log");
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(40)..].join("\n")
+        log_tail(self.folder.path())
     }
 
     fn wait_until_it_answers(&mut self) -> Result<()> {
@@ -187,12 +160,29 @@ impl Kafka {
         }
         Ok(())
     }
+}
 
-    fn admin(&self) -> Result<AdminClient<DefaultClientContext>> {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.bootstrap);
-        Ok(config.create()?)
-    }
+/// Creates a topic, given by name, partitions and replicas of each, and waits until its partitions have a leader.
+pub(crate) fn create_topic(
+    bootstrap: &str,
+    (name, partitions, replicas): (&str, i32, i32),
+    config: &[(&str, &str)],
+) -> Result<()> {
+    let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(replicas));
+    topic.config = config.to_vec();
+    let created = block_on(admin(bootstrap)?.create_topics([&topic], &admin_options()))?;
+    check(created)?;
+    let expected = usize::try_from(partitions)?;
+    let what = format!("{partitions} leaders of topic {name}");
+    wait_until(&what, ADMIN_TIMEOUT, || {
+        clients::partitions(bootstrap, name).is_ok_and(|found| found.len() == expected)
+    })
+}
+
+fn admin(bootstrap: &str) -> Result<AdminClient<DefaultClientContext>> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap);
+    Ok(config.create()?)
 }
 
 /// Returns `prefix` with an ending that no other call in any test process gets.
@@ -206,11 +196,41 @@ fn jars() -> PathBuf {
     root().join("target/kafka/lib")
 }
 
-fn java(folder: &Path) -> Command {
+/// Writes a node's configuration into its folder and formats its storage. `quorum` says who the controllers are.
+pub(crate) fn format_storage(folder: &Path, properties: &str, quorum: &[&str]) -> Result<()> {
+    if !jars().join("complete").exists() {
+        bail!("no Kafka in target/kafka/lib: run `cargo xtask setup` first");
+    }
+    fs::write(folder.join("server.properties"), properties)?;
+    fs::write(folder.join("log4j2.properties"), log4j(folder))?;
+    let format = java(folder, HEAP_MIB)
+        .args(["kafka.tools.StorageTool", "format"])
+        .args(quorum)
+        .args(["-t", CLUSTER_ID, "-c"])
+        .arg(folder.join("server.properties"))
+        .output()
+        .context("cannot start java: run `cargo xtask setup` first")?;
+    if !format.status.success() {
+        let text = String::from_utf8_lossy(&format.stderr);
+        bail!("cannot format Kafka's storage: {text}");
+    }
+    Ok(())
+}
+
+/// The end of the log of the node in this folder.
+pub(crate) fn log_tail(folder: &Path) -> String {
+    let read = |name| fs::read_to_string(folder.join(name)).unwrap_or_default();
+    let text = read("console.log") + &read("kafka.log");
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(40)..].join("\n")
+}
+
+fn java(folder: &Path, heap_mib: u32) -> Command {
     let mut command = Command::new("java");
     let log4j = folder.join("log4j2.properties");
     command
         .args(JVM)
+        .arg(format!("-Xmx{heap_mib}m"))
         .arg(format!("-Dlog4j2.configurationFile={}", log4j.display()))
         .arg("-cp")
         .arg(jars().join("*"))
@@ -218,18 +238,19 @@ fn java(folder: &Path) -> Command {
     command
 }
 
-fn serve(folder: &Path) -> Result<Process> {
+/// Starts the node of this folder. Should this process die first, `garbage` is removed with the node.
+pub(crate) fn serve(folder: &Path, garbage: &Path, heap_mib: u32) -> Result<Process> {
     let console = File::options()
         .create(true)
         .append(true)
         .open(folder.join("console.log"))?;
-    let mut command = java(folder);
+    let mut command = java(folder, heap_mib);
     command
         .arg("kafka.Kafka")
         .arg(folder.join("server.properties"))
         .stdout(console.try_clone()?)
         .stderr(console);
-    Process::start(&mut command, Some(folder))
+    Process::start(&mut command, Some(garbage))
 }
 
 fn properties(folder: &Path, broker: u16, controller: u16, more: &[(String, String)]) -> String {
@@ -241,16 +262,29 @@ listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}
 advertised.listeners=PLAINTEXT://127.0.0.1:{broker}
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-log.dirs={data}
+{}",
+        common_properties(folder, 1, 1)
+    );
+    for (key, value) in more {
+        // Of two lines with one key the later one counts.
+        text.push_str(&format!("{key}={value}\n"));
+    }
+    text
+}
+
+/// What every node is told, alone or not: its folder, and how the internal topics are kept.
+pub(crate) fn common_properties(folder: &Path, replicas: u32, in_sync_min: u32) -> String {
+    format!(
+        "log.dirs={data}
 # A misspelt topic must fail its test, not come into being.
 auto.create.topics.enable=false
-offsets.topic.replication.factor=1
+offsets.topic.replication.factor={replicas}
 offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
+transaction.state.log.replication.factor={replicas}
+transaction.state.log.min.isr={in_sync_min}
 transaction.state.log.num.partitions=4
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.replication.factor={replicas}
+share.coordinator.state.topic.min.isr={in_sync_min}
 group.initial.rebalance.delay.ms=0
 # A killed node cannot register again before its old session has ended.
 broker.session.timeout.ms=4000
@@ -260,12 +294,7 @@ log.cleaner.backoff.ms=500
 log.cleaner.dedupe.buffer.size=8388608
 ",
         data = folder.join("data").display()
-    );
-    for (key, value) in more {
-        // Of two lines with one key the later one counts.
-        text.push_str(&format!("{key}={value}\n"));
-    }
-    text
+    )
 }
 
 fn log4j(folder: &Path) -> String {

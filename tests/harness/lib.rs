@@ -9,10 +9,13 @@
 )]
 
 pub mod clients;
+pub mod cluster;
+pub mod dice;
 pub mod handlers;
 pub mod host;
 pub mod kafka;
 mod process;
+pub mod proxy;
 mod record;
 
 use std::path::{Path, PathBuf};
@@ -21,9 +24,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+pub use cluster::Cluster;
 pub use handlers::{HandlersDir, guest};
 pub use host::Host;
 pub use kafka::Kafka;
+pub use proxy::Proxy;
 pub use record::TestRecord;
 
 /// Polls `condition` every 20 ms until it holds; the error names `what` was waited for.

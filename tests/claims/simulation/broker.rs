@@ -4,8 +4,8 @@
 //! crashed may still be written, but nobody is told.
 //! **Invariant:** only the present owner of a partition moves its committed position.
 
-use super::dice::Dice;
 use super::scenario::Nature;
+use harness::dice::Dice;
 
 /// Counts assignments of partitions to hosts, over the whole run.
 pub(super) type Epoch = usize;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use kafka_wasm_host::outcome::FailureKind;
 use kafka_wasm_host::policy::{Backoff, BackoffKind, KindPolicy, OnExhausted, RetryPolicy};
 
-use super::dice::Dice;
+use harness::dice::Dice;
 
 /// How the handler takes one record.
 #[derive(Debug, Clone, Copy)]

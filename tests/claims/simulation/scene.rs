@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use super::broker::Broker;
-use super::dice::Dice;
 use super::scenario::Scenario;
 use super::truth::Truth;
+use harness::dice::Dice;
 
 /// A mistake that is put into the flow, to see that the simulation notices it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,11 +4,11 @@
 //! host dies. After the drawn number of steps bad luck ends, and the world must come to rest.
 //! **Invariant:** every promise is checked after every step.
 
-use super::dice::Dice;
 use super::scenario::Scenario;
 use super::scene::{Bug, Scene, Seen};
 use super::task::Task;
 use super::truth::{Claim, Held, Violation, hold};
+use harness::dice::Dice;
 
 /// See the module.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kafka_wasm_guest::{Error, Message, Result, emit, other, retry_after};
 use wasip2::http::outgoing_handler::handle;
@@ -106,6 +106,14 @@ fn request() -> String {
         Err(code) | Ok(Some(Ok(Err(code)))) => format!("denied ({code:?})"),
         Ok(other) => format!("allowed ({other:?})"),
     }
+}
+
+/// Whether a deed that is only done sometimes is left undone now. A record is ill for 200 ms, then well for 400 ms, and
+/// when depends on its place. So an attempt after a trap, or on another host, needs no memory of those before it.
+pub fn is_well(message: &Message) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let own = message.offset * 97 + u64::from(message.partition) * 31;
+    (u64::try_from(now.as_millis()).unwrap_or_default() + own) % 600 >= 200
 }
 
 /// Fails the first N calls for its record, as this instance counts them.

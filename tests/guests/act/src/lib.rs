@@ -1,6 +1,7 @@
 //! Does what the value says, well or badly.
 //!
-//! The first word is the deed, the rest its argument; any other value is `ok`. A deed that ends
+//! The first word is the deed, the rest its argument; any other value is `ok`. What follows ` #` is a comment, and
+//! `sometimes DEED` is the deed for a third of the time and `ok` for the rest. A deed that ends
 //! well emits one record to the topic that config `output` names (`out`): the record's key and a
 //! JSON object of topic, partition, offset, value, config `label`, and `result` where the deed has
 //! something to tell.
@@ -26,7 +27,13 @@ fn on_message(message: Message) -> Result {
         .value()
         .map(String::from_utf8_lossy)
         .unwrap_or_default();
-    let (deed, rest) = text.split_once(' ').unwrap_or((&text, ""));
+    let (text, _) = text.split_once(" #").unwrap_or((&text, ""));
+    let text = match text.strip_prefix("sometimes ") {
+        Some(_) if deeds::is_well(&message) => "ok",
+        Some(deed) => deed,
+        None => text,
+    };
+    let (deed, rest) = text.split_once(' ').unwrap_or((text, ""));
     let result = match deed {
         "trap" => deeds::trap(),
         "panic" => panic!("{rest}"),

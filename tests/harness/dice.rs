@@ -1,13 +1,15 @@
 //! The only source of chance: splitmix64, so that a seed plays the same run on every machine.
 //!
-//! **Invariant:** nothing in the simulation asks a clock, a hash map or the system for anything.
+//! It is handed a seed and nothing else; simulations and schedules of faults draw from it.
+//! **Invariant:** equal seeds give equal sequences; no clock, hash map or system is asked for anything.
 
 /// A pseudo-random sequence.
 #[derive(Debug, Clone)]
-pub(super) struct Dice(u64);
+pub struct Dice(u64);
 
 impl Dice {
-    pub(super) fn new(seed: u64) -> Self {
+    /// The sequence of this seed.
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -20,27 +22,27 @@ impl Dice {
     }
 
     /// A number from 0 to `end`, without `end`; 0 where `end` is 0.
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub fn below(&mut self, end: usize) -> usize {
         (self.next() >> 33) as usize % end.max(1)
     }
 
     /// A number from `low` to `high`, both included.
-    pub(super) fn between(&mut self, low: usize, high: usize) -> usize {
+    pub fn between(&mut self, low: usize, high: usize) -> usize {
         low + self.below(high - low + 1)
     }
 
     /// True in `percent` of 100 cases.
-    pub(super) fn chance(&mut self, percent: usize) -> bool {
+    pub fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
     /// A number from 0 to 1.
-    pub(super) fn unit(&mut self) -> f64 {
+    pub fn unit(&mut self) -> f64 {
         self.below(1001) as f64 / 1000.0
     }
 
     /// One of `choices`, which must not be empty.
-    pub(super) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+    pub fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len())]
     }
 }

@@ -1,0 +1,268 @@
+//! The hosts of a run, and what is done to them.
+//!
+//! It is handed the run's folder and the brokers' addresses behind the proxies. Each host is a process of the built
+//! binary; all of them serve one folder with one handler.
+//! **Invariant:** what a host does that no fault explains is a violation, and another takes its place.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use harness::{HandlersDir, Host, guest};
+
+use crate::account::Violation;
+use crate::deed::{ATTEMPTS_MAX, DEADLINE_MS};
+use crate::plan::{Fault, Step};
+use crate::{Clock, GROUP, INPUT, LETTERS, OUTPUT, Ordering};
+
+/// The handler's name.
+pub(crate) const HANDLER: &str = "torture";
+/// More than a host needs to drain, to flush and to leave.
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Short, so that a host that went away is missed in seconds.
+const SETTINGS: [&str; 4] = [
+    "--kafka-setting",
+    "session.timeout.ms=6000",
+    "--kafka-setting",
+    "heartbeat.interval.ms=2000",
+];
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Hosts {
+    brokers: String,
+    folder: PathBuf,
+    handlers: HandlersDir,
+    ordering: Ordering,
+    seats: Vec<Seat>,
+    started: usize,
+    revision: usize,
+    violations: Vec<Violation>,
+}
+
+#[derive(Debug)]
+struct Seat {
+    /// Counts all hosts of the run; names the log.
+    number: usize,
+    host: Host,
+}
+
+impl Hosts {
+    /// Starts so many hosts and waits until they are ready.
+    pub(crate) fn start(
+        count: usize,
+        brokers: &str,
+        folder: &Path,
+        ordering: Ordering,
+    ) -> Result<Self> {
+        let handlers = HandlersDir::new()?;
+        handlers.handler(HANDLER, guest("act"), &manifest(ordering, 0))?;
+        let mut hosts = Self {
+            brokers: brokers.to_owned(),
+            folder: folder.to_path_buf(),
+            handlers,
+            ordering,
+            seats: Vec::new(),
+            started: 0,
+            revision: 0,
+            violations: Vec::new(),
+        };
+        for _ in 0..count {
+            let seat = hosts.launch(false)?;
+            hosts.seats.push(seat);
+        }
+        for seat in &mut hosts.seats {
+            seat.host.wait_until_ready(READY_TIMEOUT)?;
+        }
+        Ok(hosts)
+    }
+
+    /// Does all steps, one after the other.
+    pub(crate) fn run(&mut self, steps: &[Step], clock: Clock) -> Result<()> {
+        for step in steps {
+            thread::sleep(step.pause);
+            self.look_after()?;
+            clock.tell(step);
+            self.apply(step)?;
+        }
+        Ok(())
+    }
+
+    /// Stops all hosts in good order; returns what they did wrong over the run.
+    pub(crate) fn finish(mut self) -> Result<Vec<Violation>> {
+        self.look_after()?;
+        for seat in &mut self.seats {
+            seat.host.term()?;
+        }
+        while let Some(seat) = self.seats.pop() {
+            self.end(seat)?;
+        }
+        Ok(std::mem::take(&mut self.violations))
+    }
+
+    /// What `/readyz` of every host says, for a run that does not come to its end.
+    pub(crate) fn state(&self) -> String {
+        let state = |seat: &Seat| match seat.host.get("/readyz") {
+            Ok((status, body)) => format!("host {}: {status} {body}\n", seat.number),
+            Err(error) => format!("host {}: {error}\n", seat.number),
+        };
+        self.seats.iter().map(state).collect()
+    }
+
+    fn apply(&mut self, step: &Step) -> Result<()> {
+        match step.fault {
+            Fault::Kill { host } => {
+                self.seats[host].host.kill9();
+                thread::sleep(step.lasts);
+                self.reseat(host, false)
+            }
+            Fault::Term { host } => {
+                self.stop(host)?;
+                thread::sleep(step.lasts);
+                self.reseat(host, false)
+            }
+            Fault::Disk { host } => {
+                self.stop(host)?;
+                self.reseat(host, true)?;
+                thread::sleep(step.lasts);
+                self.stop(host)?;
+                self.reseat(host, false)
+            }
+            Fault::Join => {
+                let mut guest = self.launch(false)?;
+                thread::sleep(step.lasts);
+                guest.host.term()?;
+                self.end(guest)
+            }
+            Fault::Freeze { host } => {
+                self.seats[host].host.freeze()?;
+                thread::sleep(step.lasts);
+                self.seats[host].host.thaw()
+            }
+            _ => {
+                self.revision += 1;
+                let manifest = manifest(self.ordering, self.revision);
+                self.handlers.swap_manifest(HANDLER, &manifest)?;
+                thread::sleep(step.lasts);
+                Ok(())
+            }
+        }
+    }
+
+    /// Looks whether all are alive, and replaces those that are not.
+    fn look_after(&mut self) -> Result<()> {
+        for nth in 0..self.seats.len() {
+            let Seat { number, host } = &mut self.seats[nth];
+            let problem = match (host.ended()?, host.get("/livez")) {
+                (Some(status), _) => format!("host {number} ended by itself: {status}"),
+                (None, Ok((200, _))) => continue,
+                (None, Ok((status, body))) => {
+                    format!("host {number} says of itself {status}: {body}")
+                }
+                (None, Err(error)) => format!("host {number} does not answer: {error}"),
+            };
+            self.violations.push(Violation::Host(problem));
+            self.seats[nth].host.kill9();
+            self.reseat(nth, false)?;
+        }
+        Ok(())
+    }
+
+    /// SIGTERM, and waits for a good end; the seat is still taken by what is left.
+    fn stop(&mut self, host: usize) -> Result<()> {
+        self.seats[host].host.term()?;
+        let Seat { number, host } = &mut self.seats[host];
+        self.violations.extend(ended_badly(*number, host)?);
+        Ok(())
+    }
+
+    /// Puts a new host into a seat whose host is gone.
+    fn reseat(&mut self, nth: usize, disk_is_full: bool) -> Result<()> {
+        let seat = self.launch(disk_is_full)?;
+        let old = std::mem::replace(&mut self.seats[nth], seat);
+        self.save(&old)
+    }
+
+    fn end(&mut self, mut seat: Seat) -> Result<()> {
+        self.violations
+            .extend(ended_badly(seat.number, &mut seat.host)?);
+        self.save(&seat)
+    }
+
+    fn launch(&mut self, disk_is_full: bool) -> Result<Seat> {
+        self.started += 1;
+        // One that cannot write has a cache of its own, which stays empty.
+        let cache = if disk_is_full {
+            self.folder.join(format!("cache-{}", self.started))
+        } else {
+            self.folder.join("cache")
+        };
+        fs::create_dir_all(&cache)?;
+        let mut builder = Host::builder(&self.brokers)
+            .handlers(self.handlers.path())
+            .args(SETTINGS)
+            .args(["--cache".as_ref(), cache.as_os_str()]);
+        if disk_is_full {
+            builder = builder.on_a_full_disk();
+        }
+        let host = builder.start()?;
+        Ok(Seat {
+            number: self.started,
+            host,
+        })
+    }
+
+    fn save(&self, seat: &Seat) -> Result<()> {
+        let path = self.folder.join(format!("host-{}.log", seat.number));
+        fs::write(&path, seat.host.lines().join("\n") + "\n")
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+impl Drop for Hosts {
+    fn drop(&mut self) {
+        for seat in std::mem::take(&mut self.seats) {
+            // A run that failed has told why; this is what there is besides.
+            let _ = self.save(&seat);
+        }
+    }
+}
+
+/// Waits for the end of a host that was told to stop; returns what was wrong with it.
+fn ended_badly(number: usize, host: &mut Host) -> Result<Option<Violation>> {
+    let problem = match host.wait(STOP_TIMEOUT) {
+        Ok(status) if status.success() => return Ok(None),
+        Ok(status) => format!("host {number} was told to stop and ended with {status}"),
+        Err(_) => {
+            host.kill9();
+            format!(
+                "host {number} was told to stop and did not within {} s",
+                STOP_TIMEOUT.as_secs()
+            )
+        }
+    };
+    Ok(Some(Violation::Host(problem)))
+}
+
+fn manifest(ordering: Ordering, revision: usize) -> String {
+    format!(
+        "topics = [\"{INPUT}\"]
+group = \"{GROUP}\"
+dead-letter-topic = \"{LETTERS}\"
+{ordering}
+[limits]
+deadline-ms = {DEADLINE_MS}
+[retry]
+max-attempts = {ATTEMPTS_MAX}
+initial-ms = 20
+max-ms = 100
+[config]
+output = \"{OUTPUT}\"
+label = \"revision {revision}\"
+",
+        ordering = ordering.manifest()
+    )
+}
