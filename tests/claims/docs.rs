@@ -67,6 +67,7 @@ const FATES: &[(&str, &str, Fate)] = &[
     ("docs/OPERATIONS.md", "", Fate::Run(Scenario::Kafka)),
     ("docs/HANDLERS.md", "", Fate::Run(Scenario::Kafka)),
     ("docs/BENCHMARKS.md", "cargo xtask bench ", MEASURES),
+    ("docs/RELIABILITY.md", "cargo xtask torture ", TORTURES),
     ("CONTRIBUTING.md", "cargo xtask check", RUN_BY_CI),
     ("CONTRIBUTING.md", "cargo xtask test --fast", SKIPS),
     ("CONTRIBUTING.md", "cargo xtask test", RUNS_THIS),
@@ -113,6 +114,11 @@ const MEASURES: Fate = Fate::Elsewhere {
     why: "it measures for minutes; here it measures a few records",
     file: "tests/claims/kafka/docs.rs",
     text: "fn the_benchmarks_measure_every_row(",
+};
+const TORTURES: Fate = Fate::Elsewhere {
+    why: "it takes minutes; shorter runs follow these tests",
+    file: "xtask/src/test.rs",
+    text: "step(\"torture\"",
 };
 const HAS_THE_PATH: Fate = Fate::Elsewhere {
     why: "the terminals of these tests have the built host on their path",

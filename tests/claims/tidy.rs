@@ -227,6 +227,7 @@ fn no_file_is_too_long() {
         "tests/harness",
         "tests/bench",
         "tests/claims",
+        "tests/torture",
     ];
     let mut problems = Vec::new();
     for source in sources(&folders) {
@@ -248,6 +249,7 @@ fn unsafe_stands_where_it_is_allowed_and_says_why_it_is_sound() {
         "tests/harness",
         "tests/bench",
         "tests/claims",
+        "tests/torture",
     ]) {
         let allowed = UNSAFE_ALLOWED
             .iter()
@@ -330,6 +332,7 @@ fn every_file_says_what_it_is_for() {
         "tests/harness",
         "tests/bench",
         "tests/claims",
+        "tests/torture",
     ])
     .iter()
     .filter(|source| !source.text.starts_with("//!"))
@@ -360,7 +363,7 @@ fn nothing_is_left_for_later() {
 
 #[test]
 fn every_fixture_is_used_by_a_claim_or_the_benchmark() {
-    let claims: String = sources(&["tests/claims", "tests/bench"])
+    let claims: String = sources(&["tests/claims", "tests/bench", "tests/torture"])
         .into_iter()
         .map(|source| source.text)
         .collect();

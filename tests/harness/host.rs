@@ -33,7 +33,6 @@ pub struct Builder {
     args: Vec<OsString>,
     env: Vec<(String, String)>,
     folder: Option<PathBuf>,
-    disk_is_full: bool,
 }
 
 impl Builder {
@@ -64,20 +63,9 @@ impl Builder {
         self
     }
 
-    /// Lets every write to a file fail, as on a disk that is full.
-    #[must_use]
-    pub fn on_a_full_disk(mut self) -> Self {
-        self.disk_is_full = true;
-        self
-    }
-
     /// Starts the host and waits for nothing.
     pub fn spawn(self) -> Result<Host> {
-        let mut command = if self.disk_is_full {
-            without_disk()?
-        } else {
-            command("serve")?
-        };
+        let mut command = command("serve")?;
         command
             .args(["--http", "127.0.0.1:0"])
             .args(self.args)
@@ -141,7 +129,6 @@ impl Host {
             args: Vec::new(),
             env: Vec::new(),
             folder: None,
-            disk_is_full: false,
         }
     }
 
@@ -299,33 +286,16 @@ impl Host {
     }
 }
 
-/// `serve` in a process that may not make any file longer than nothing. The limit needs no rights and holds for root
-/// too; pipes and sockets are not files.
-fn without_disk() -> Result<Command> {
-    let mut command = Command::new("sh");
-    // Without the trap the first write would end the process, and not fail.
-    command
-        .args(["-c", "trap '' XFSZ; ulimit -f 0; exec \"$@\"", "sh"])
-        .arg(binary()?)
-        .arg("serve");
-    remove_variables(&mut command);
-    Ok(command)
-}
-
 /// A command of the built binary, with an environment of its own.
 pub fn command(subcommand: &str) -> Result<Command> {
     let mut command = Command::new(binary()?);
     command.arg(subcommand);
-    remove_variables(&mut command);
-    Ok(command)
-}
-
-fn remove_variables(command: &mut Command) {
     for (key, _) in env::vars_os() {
         if key.to_string_lossy().starts_with("KAFKA_WASM_") {
             command.env_remove(key);
         }
     }
+    Ok(command)
 }
 
 /// The built binary. It is beside the test binary, whatever target folder and profile are in use.

@@ -69,6 +69,16 @@ enum Task {
         #[arg(long)]
         keep: bool,
     },
+    /// Kills, freezes and cuts off hosts and brokers under load, and accounts for every record
+    Torture {
+        /// What it is told, such as --seed 7 --minutes 5 --ordering key; see target/release/torture --help
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "OPTIONS"
+        )]
+        options: Vec<String>,
+    },
     /// Measures speed and memory
     Bench {
         #[command(subcommand)]
@@ -121,10 +131,11 @@ fn run(task: Task) -> Result<()> {
         Task::Demo { brokers, keep } => demo::run(brokers.as_deref(), keep),
         Task::Bench {
             bench: Bench::Path { options },
-        } => test::bench("bench-path", &options),
+        } => test::with_kafka("bench-path", &options),
         Task::Bench {
             bench: Bench::Guarantees { options },
-        } => test::bench("bench-guarantees", &options),
+        } => test::with_kafka("bench-guarantees", &options),
+        Task::Torture { options } => test::with_kafka("torture", &options),
         Task::Docs => test::docs(),
     }
 }

@@ -12,6 +12,21 @@ use crate::{kafka, setup};
 
 /// Tests of the claims binary that need a real Kafka live in this module.
 const NEEDS_KAFKA: &str = "kafka::";
+/// Short runs of the torture, by what a filter can choose them with.
+const TORTURES: [(&str, &[&str]); 3] = [
+    (
+        "torture::partition",
+        &["--seed=1", "--minutes=0.6", "--ordering=partition"],
+    ),
+    (
+        "torture::key",
+        &["--seed=2", "--minutes=0.6", "--ordering=key"],
+    ),
+    (
+        "torture::none",
+        &["--seed=3", "--minutes=0.6", "--ordering=none"],
+    ),
+];
 
 /// Runs every test whose name contains `filter`; `fast` skips those that need a server.
 pub(crate) fn run_all(fast: bool, filter: Option<&str>) -> Result<()> {
@@ -35,8 +50,23 @@ pub(crate) fn run_all(fast: bool, filter: Option<&str>) -> Result<()> {
         run(native("test", SDK).args(filter))?;
         run(native("test", EXAMPLES).args(filter))
     })?;
+    let mut tortures = TORTURES.to_vec();
+    tortures.retain(|(name, _)| filter.is_none_or(|filter| name.contains(filter)));
     if fast {
         println!("\n{skipped} tests skipped: they need a real Kafka (run without --fast)");
+        let runs = tortures.len();
+        println!("{runs} runs of the torture skipped: they need a real Kafka (run without --fast)");
+    } else if !tortures.is_empty() {
+        step("torture", || torture(&tortures))?;
+    }
+    Ok(())
+}
+
+/// Runs short tortures one after the other: each has the machine for itself.
+fn torture(runs: &[(&str, &[&str])]) -> Result<()> {
+    build("torture")?;
+    for (_, options) in runs {
+        run(cmd(target("release/torture")).args(*options))?;
     }
     Ok(())
 }
@@ -56,8 +86,8 @@ fn build(bin: &str) -> Result<()> {
     run(cargo("build").args(["--release", "--workspace", "--bin", bin]))
 }
 
-/// Runs a benchmark; the program prints its table itself.
-pub(crate) fn bench(bin: &str, options: &[String]) -> Result<()> {
+/// Runs a program of the tests that starts a real Kafka, such as a benchmark; it prints its result itself.
+pub(crate) fn with_kafka(bin: &str, options: &[String]) -> Result<()> {
     step("setup", || {
         setup::c_toolchain()?;
         kafka::jars()

@@ -101,6 +101,10 @@ pub(crate) struct Account {
     /// Records with a dead letter.
     pub(crate) dead_lettered: usize,
     pub(crate) lost: usize,
+    /// Those of the lost ones that are committed.
+    pub(crate) committed_without_emit: usize,
+    /// Outputs of records that are not committed.
+    pub(crate) emitted_without_commit: usize,
     pub(crate) reordered: usize,
     /// Outputs beyond the first of their record.
     pub(crate) repeated: usize,
@@ -276,11 +280,13 @@ fn fates(facts: &Facts, handled: &BTreeSet<&Id>, buried: &BTreeSet<&Id>, account
         let position = facts.positions.get(&input.place.partition).copied();
         let is_wanted = input.fate == Fate::Output;
         if !is_handled && !is_buried {
+            let is_committed = position.is_some_and(|position| position > input.place.offset);
             account.lost += 1;
+            account.committed_without_emit += usize::from(is_committed);
             account.violations.push(Violation::Lost {
                 id,
                 place: input.place,
-                is_committed: position.is_some_and(|position| position > input.place.offset),
+                is_committed,
             });
         } else if is_handled && !is_wanted {
             let place = input.place;
@@ -354,11 +360,13 @@ fn commits(facts: &Facts, account: &mut Account) {
             let emitted = facts.outputs.iter().filter(|output| {
                 output.source.partition == *partition && output.source.offset >= position
             });
+            let emitted = emitted.count();
+            account.emitted_without_commit += emitted;
             account.violations.push(Violation::Uncommitted {
                 partition: *partition,
                 position,
                 end: *end,
-                emitted: emitted.count(),
+                emitted,
             });
         }
     }

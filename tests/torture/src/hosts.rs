@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use harness::{HandlersDir, Host, guest};
@@ -22,6 +22,8 @@ pub(crate) const HANDLER: &str = "torture";
 /// More than a host needs to drain, to flush and to leave.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
+/// More than a host needs to compile its handler, on a machine that is busy.
+const SERVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Short, so that a host that went away is missed in seconds.
 const SETTINGS: [&str; 4] = [
     "--kafka-setting",
@@ -48,6 +50,7 @@ struct Seat {
     /// Counts all hosts of the run; names the log.
     number: usize,
     host: Host,
+    begun: Instant,
 }
 
 impl Hosts {
@@ -70,8 +73,9 @@ impl Hosts {
             revision: 0,
             violations: Vec::new(),
         };
+        fs::create_dir_all(hosts.cache())?;
         for _ in 0..count {
-            let seat = hosts.launch(false)?;
+            let seat = hosts.launch()?;
             hosts.seats.push(seat);
         }
         for seat in &mut hosts.seats {
@@ -95,6 +99,12 @@ impl Hosts {
     pub(crate) fn finish(mut self) -> Result<Vec<Violation>> {
         self.look_after()?;
         for seat in &mut self.seats {
+            if let Err(error) = seat.host.wait_until_ready(READY_TIMEOUT) {
+                let problem = format!("host {} is not ready at the end: {error}", seat.number);
+                self.violations.push(Violation::Host(problem));
+            }
+        }
+        for seat in &mut self.seats {
             seat.host.term()?;
         }
         while let Some(seat) = self.seats.pop() {
@@ -117,22 +127,24 @@ impl Hosts {
             Fault::Kill { host } => {
                 self.seats[host].host.kill9();
                 thread::sleep(step.lasts);
-                self.reseat(host, false)
+                self.reseat(host)
             }
             Fault::Term { host } => {
                 self.stop(host)?;
                 thread::sleep(step.lasts);
-                self.reseat(host, false)
+                self.reseat(host)
             }
             Fault::Disk { host } => {
                 self.stop(host)?;
-                self.reseat(host, true)?;
+                self.take_the_cache_away()?;
+                self.reseat(host)?;
+                // What serves already has to compile without the folder too.
+                self.replace()?;
                 thread::sleep(step.lasts);
-                self.stop(host)?;
-                self.reseat(host, false)
+                self.give_the_cache_back()
             }
             Fault::Join => {
-                let mut guest = self.launch(false)?;
+                let mut guest = self.launch()?;
                 thread::sleep(step.lasts);
                 guest.host.term()?;
                 self.end(guest)
@@ -143,19 +155,39 @@ impl Hosts {
                 self.seats[host].host.thaw()
             }
             _ => {
-                self.revision += 1;
-                let manifest = manifest(self.ordering, self.revision);
-                self.handlers.swap_manifest(HANDLER, &manifest)?;
+                self.replace()?;
                 thread::sleep(step.lasts);
                 Ok(())
             }
         }
     }
 
+    /// Gives the handler a new revision.
+    fn replace(&mut self) -> Result<()> {
+        self.revision += 1;
+        let manifest = manifest(self.ordering, self.revision);
+        self.handlers.swap_manifest(HANDLER, &manifest).map(drop)
+    }
+
+    /// Puts a file where the folder of compiled components is: nobody can write there then, not even root.
+    fn take_the_cache_away(&self) -> Result<()> {
+        fs::rename(self.cache(), self.folder.join("cache-aside"))?;
+        Ok(fs::write(self.cache(), "")?)
+    }
+
+    fn give_the_cache_back(&self) -> Result<()> {
+        fs::remove_file(self.cache())?;
+        Ok(fs::rename(self.folder.join("cache-aside"), self.cache())?)
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.folder.join("cache")
+    }
+
     /// Looks whether all are alive, and replaces those that are not.
     fn look_after(&mut self) -> Result<()> {
         for nth in 0..self.seats.len() {
-            let Seat { number, host } = &mut self.seats[nth];
+            let Seat { number, host, .. } = &mut self.seats[nth];
             let problem = match (host.ended()?, host.get("/livez")) {
                 (Some(status), _) => format!("host {number} ended by itself: {status}"),
                 (None, Ok((200, _))) => continue,
@@ -166,7 +198,7 @@ impl Hosts {
             };
             self.violations.push(Violation::Host(problem));
             self.seats[nth].host.kill9();
-            self.reseat(nth, false)?;
+            self.reseat(nth)?;
         }
         Ok(())
     }
@@ -174,44 +206,33 @@ impl Hosts {
     /// SIGTERM, and waits for a good end; the seat is still taken by what is left.
     fn stop(&mut self, host: usize) -> Result<()> {
         self.seats[host].host.term()?;
-        let Seat { number, host } = &mut self.seats[host];
-        self.violations.extend(ended_badly(*number, host)?);
+        self.violations.extend(ended_badly(&mut self.seats[host]));
         Ok(())
     }
 
     /// Puts a new host into a seat whose host is gone.
-    fn reseat(&mut self, nth: usize, disk_is_full: bool) -> Result<()> {
-        let seat = self.launch(disk_is_full)?;
+    fn reseat(&mut self, nth: usize) -> Result<()> {
+        let seat = self.launch()?;
         let old = std::mem::replace(&mut self.seats[nth], seat);
         self.save(&old)
     }
 
     fn end(&mut self, mut seat: Seat) -> Result<()> {
-        self.violations
-            .extend(ended_badly(seat.number, &mut seat.host)?);
+        self.violations.extend(ended_badly(&mut seat));
         self.save(&seat)
     }
 
-    fn launch(&mut self, disk_is_full: bool) -> Result<Seat> {
+    fn launch(&mut self) -> Result<Seat> {
         self.started += 1;
-        // One that cannot write has a cache of its own, which stays empty.
-        let cache = if disk_is_full {
-            self.folder.join(format!("cache-{}", self.started))
-        } else {
-            self.folder.join("cache")
-        };
-        fs::create_dir_all(&cache)?;
-        let mut builder = Host::builder(&self.brokers)
+        let host = Host::builder(&self.brokers)
             .handlers(self.handlers.path())
             .args(SETTINGS)
-            .args(["--cache".as_ref(), cache.as_os_str()]);
-        if disk_is_full {
-            builder = builder.on_a_full_disk();
-        }
-        let host = builder.start()?;
+            .args(["--cache".as_ref(), self.cache().as_os_str()])
+            .start()?;
         Ok(Seat {
             number: self.started,
             host,
+            begun: Instant::now(),
         })
     }
 
@@ -232,19 +253,33 @@ impl Drop for Hosts {
 }
 
 /// Waits for the end of a host that was told to stop; returns what was wrong with it.
-fn ended_badly(number: usize, host: &mut Host) -> Result<Option<Violation>> {
+fn ended_badly(seat: &mut Seat) -> Option<Violation> {
+    let Seat {
+        number,
+        host,
+        begun,
+    } = seat;
+    let lived = begun.elapsed();
     let problem = match host.wait(STOP_TIMEOUT) {
-        Ok(status) if status.success() => return Ok(None),
-        Ok(status) => format!("host {number} was told to stop and ended with {status}"),
+        Ok(status) if !status.success() => {
+            format!("host {number} was told to stop and ended with {status}")
+        }
+        Ok(_) if lived > SERVE_TIMEOUT && !serves(host) => {
+            format!("host {number} never served its handler")
+        }
+        Ok(_) => return None,
         Err(_) => {
             host.kill9();
-            format!(
-                "host {number} was told to stop and did not within {} s",
-                STOP_TIMEOUT.as_secs()
-            )
+            let timeout = STOP_TIMEOUT.as_secs();
+            format!("host {number} was told to stop and did not within {timeout} s")
         }
     };
-    Ok(Some(Violation::Host(problem)))
+    Some(Violation::Host(problem))
+}
+
+/// Whether the host has taken over its handler, whatever became of Kafka.
+fn serves(host: &Host) -> bool {
+    host.lines().iter().any(|line| line.contains(" deployed "))
 }
 
 fn manifest(ordering: Ordering, revision: usize) -> String {

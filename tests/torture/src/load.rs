@@ -90,7 +90,19 @@ impl Drop for Load {
 
 /// Writes down the acknowledgements, and the first refusal.
 #[derive(Debug, Default)]
-struct Reports(Mutex<(Vec<(Sent, Place)>, Option<String>)>);
+struct Reports(Mutex<Reported>);
+
+#[derive(Debug, Default)]
+struct Reported {
+    acknowledged: Vec<(Sent, Place)>,
+    refusal: Option<String>,
+}
+
+impl Reports {
+    fn with<T>(&self, act: impl FnOnce(&mut Reported) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Sent {
@@ -104,16 +116,16 @@ impl ProducerContext for Reports {
     type DeliveryOpaque = Box<Sent>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, sent: Box<Sent>) {
-        let mut reports = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match result {
+        self.with(|reported| match result {
             Ok(message) => {
                 let (partition, offset) = (message.partition(), message.offset());
-                reports.0.push((*sent, Place { partition, offset }));
+                let place = Place { partition, offset };
+                reported.acknowledged.push((*sent, place));
             }
             Err((error, _)) => {
-                reports.1.get_or_insert(error.to_string());
+                reported.refusal.get_or_insert(error.to_string());
             }
-        }
+        });
     }
 }
 
@@ -136,12 +148,13 @@ fn produce(target: &Target, nth: u32, stop: &AtomicBool, count: &AtomicU64) -> R
     producer
         .flush(FLUSH_TIMEOUT)
         .context("the last records are not acknowledged")?;
-    let reports = producer.context();
-    let mut reports = reports.0.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(refusal) = &reports.1 {
+    let Reported {
+        acknowledged,
+        refusal,
+    } = producer.context().with(std::mem::take);
+    if let Some(refusal) = refusal {
         bail!("Kafka refused a record of the load: {refusal}");
     }
-    let acknowledged = std::mem::take(&mut reports.0);
     ensure!(
         acknowledged.len() == sent,
         "{} of {sent} records were acknowledged",

@@ -23,7 +23,7 @@ pub(crate) enum Kind {
     Freeze,
     /// A new revision of the handler
     Replace,
-    /// A host that cannot write to its disk
+    /// No folder for compiled components: a host starts without, and all compile a new revision
     Disk,
     /// A broker stopped or killed, and started again
     Broker,
@@ -194,7 +194,7 @@ impl fmt::Display for Step {
             Fault::Replace => f.write_str("a new revision of the handler"),
             Fault::Disk { host } => write!(
                 f,
-                "host {}: replaced by one with a full disk for {lasts:.1} s",
+                "host {}: SIGTERM, a new one and a new revision, with nowhere to keep what is compiled for {lasts:.1} s",
                 host + 1
             ),
             Fault::BrokerKill { node } => {

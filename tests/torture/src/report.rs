@@ -20,14 +20,17 @@ pub(crate) fn print(options: &Options, plan: &Plan, account: &Account, took: Dur
         "\n{} records acknowledged: {} handled, {} dead-lettered",
         account.acknowledged, account.handled, account.dead_lettered
     );
+    let reordered = if options.ordering.is_ordered() {
+        account.reordered.to_string()
+    } else {
+        "not asked".to_owned()
+    };
     println!(
-        "lost {} · reordered {} · repeated {}, at most {:.1} s after the first · dead letters repeated {}",
-        account.lost,
-        if options.ordering.is_ordered() {
-            account.reordered.to_string()
-        } else {
-            "not asked".to_owned()
-        },
+        "lost {} · committed without emit {} · emitted without commit {} · reordered {reordered}",
+        account.lost, account.committed_without_emit, account.emitted_without_commit
+    );
+    println!(
+        "repeated {}, at most {:.1} s after the first · dead letters repeated {}",
         account.repeated,
         account.repeated_after_ms as f64 / 1000.0,
         account.repeated_letters
@@ -65,6 +68,8 @@ pub(crate) fn json(options: &Options, plan: &Plan, account: &Account, took: Dura
         "handled": account.handled,
         "dead-lettered": account.dead_lettered,
         "lost": account.lost,
+        "committed-without-emit": account.committed_without_emit,
+        "emitted-without-commit": account.emitted_without_commit,
         "reordered": account.reordered,
         "repeated": account.repeated,
         "repeated-after-ms": account.repeated_after_ms,

@@ -107,7 +107,8 @@ fn a_lost_record_is_found_with_its_place() {
     let mut facts = sound();
     facts.outputs.retain(|output| output.id != id(1, 9));
     assert_found(&facts, &["lost       k1 #9 at input[1]@9, committed"]);
-    assert_eq!(account(&facts, AT_LEAST_ONCE).lost, 1);
+    let result = account(&facts, AT_LEAST_ONCE);
+    assert_eq!((result.lost, result.committed_without_emit), (1, 1));
     facts.positions.insert(1, 9);
     assert_found(
         &facts,
@@ -260,6 +261,7 @@ fn outputs_that_are_not_committed_are_found() {
     let mut facts = sound();
     facts.positions.remove(&0);
     assert_found(&facts, &["uncommitted  input[0] at 0 of 10; 9 outputs"]);
+    assert_eq!(account(&facts, AT_LEAST_ONCE).emitted_without_commit, 9);
 }
 
 #[test]
