@@ -215,6 +215,11 @@ controller.listener.names=CONTROLLER
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,HOSTS:PLAINTEXT,CONTROLLER:PLAINTEXT
 default.replication.factor={NODES}
 min.insync.replicas=2
+# As short as the sessions that classic members ask for themselves.
+group.consumer.min.session.timeout.ms=6000
+group.consumer.session.timeout.ms=6000
+group.consumer.min.heartbeat.interval.ms=1000
+group.consumer.heartbeat.interval.ms=2000
 {common}",
         id = nth + 1,
         quorum = quorum.join(","),

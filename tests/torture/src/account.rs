@@ -115,6 +115,20 @@ pub(crate) struct Account {
     pub(crate) violations: Vec<Violation>,
 }
 
+/// Gives a place to records that were acknowledged without one: where an acknowledgement was lost with its connection,
+/// the producer sends again, and is told that Kafka has the record already, but not where.
+pub(crate) fn give_places(inputs: &mut [Input], stored: &BTreeMap<Place, Id>) {
+    let mut places: BTreeMap<(&Id, i32), Place> = BTreeMap::new();
+    for (place, id) in stored {
+        places.entry((id, place.partition)).or_insert(*place);
+    }
+    for input in inputs.iter_mut().filter(|input| input.place.offset < 0) {
+        if let Some(place) = places.get(&(&input.id, input.place.partition)) {
+            input.place = *place;
+        }
+    }
+}
+
 /// Compares what went in with what came out.
 pub(crate) fn account(facts: &Facts, rules: Rules) -> Account {
     let mut account = Account {

@@ -15,7 +15,7 @@ use harness::{HandlersDir, Host, guest};
 use crate::account::Violation;
 use crate::deed::{ATTEMPTS_MAX, DEADLINE_MS};
 use crate::plan::{Fault, Step};
-use crate::{Clock, GROUP, INPUT, LETTERS, OUTPUT, Ordering};
+use crate::{Clock, GROUP, INPUT, LETTERS, OUTPUT, Ordering, Protocol};
 
 /// The handler's name.
 pub(crate) const HANDLER: &str = "torture";
@@ -24,13 +24,14 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// More than a host needs to compile its handler, on a machine that is busy.
 const SERVE_TIMEOUT: Duration = Duration::from_secs(20);
-/// Short, so that a host that went away is missed in seconds.
-const SETTINGS: [&str; 4] = [
-    "--kafka-setting",
-    "session.timeout.ms=6000",
-    "--kafka-setting",
-    "heartbeat.interval.ms=2000",
-];
+/// Settings of the hosts' consumers. Sessions are short, so that a host that went away is missed in seconds; with the
+/// other protocol the brokers say how short.
+fn settings(protocol: Protocol) -> &'static [&'static str] {
+    match protocol {
+        Protocol::Classic => &["session.timeout.ms=6000", "heartbeat.interval.ms=2000"],
+        Protocol::Consumer => &["group.protocol=consumer"],
+    }
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -39,6 +40,7 @@ pub(crate) struct Hosts {
     folder: PathBuf,
     handlers: HandlersDir,
     ordering: Ordering,
+    protocol: Protocol,
     seats: Vec<Seat>,
     started: usize,
     revision: usize,
@@ -59,7 +61,7 @@ impl Hosts {
         count: usize,
         brokers: &str,
         folder: &Path,
-        ordering: Ordering,
+        (ordering, protocol): (Ordering, Protocol),
     ) -> Result<Self> {
         let handlers = HandlersDir::new()?;
         handlers.handler(HANDLER, guest("act"), &manifest(ordering, 0))?;
@@ -68,6 +70,7 @@ impl Hosts {
             folder: folder.to_path_buf(),
             handlers,
             ordering,
+            protocol,
             seats: Vec::new(),
             started: 0,
             revision: 0,
@@ -100,7 +103,10 @@ impl Hosts {
         self.look_after()?;
         for seat in &mut self.seats {
             if let Err(error) = seat.host.wait_until_ready(READY_TIMEOUT) {
-                let problem = format!("host {} is not ready at the end: {error}", seat.number);
+                // The host's last lines follow; they are in its log.
+                let why = error.to_string();
+                let why = why.lines().next().unwrap_or_default();
+                let problem = format!("host {} is not ready at the end: {why}", seat.number);
                 self.violations.push(Violation::Host(problem));
             }
         }
@@ -224,9 +230,10 @@ impl Hosts {
 
     fn launch(&mut self) -> Result<Seat> {
         self.started += 1;
+        let settings = settings(self.protocol).iter();
         let host = Host::builder(&self.brokers)
             .handlers(self.handlers.path())
-            .args(SETTINGS)
+            .args(settings.flat_map(|setting| ["--kafka-setting", *setting]))
             .args(["--cache".as_ref(), self.cache().as_os_str()])
             .start()?;
         Ok(Seat {

@@ -1,7 +1,8 @@
 //! The load: producers that number the records of each key and write down what Kafka acknowledged.
 //!
 //! They are handed the direct address of the brokers and a seed, and are idempotent, with `acks=all`.
-//! **Invariant:** when `stop` returns, every record that was sent is acknowledged, and its place is known.
+//! **Invariant:** when `stop` returns, every record that was sent is acknowledged. Where Kafka had to be asked twice, it
+//! does not tell the offset, which is then below 0.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

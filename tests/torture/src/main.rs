@@ -62,6 +62,9 @@ pub(crate) struct Options {
     /// Which records keep their order
     #[arg(long, value_enum, default_value_t = Ordering::Partition)]
     ordering: Ordering,
+    /// How the group shares the partitions: as ever, or as the broker says (KIP-848)
+    #[arg(long, value_enum, default_value_t = Protocol::Classic)]
+    group_protocol: Protocol,
     /// Only these faults, with commas between them; where all of them are graceful, nothing may be repeated
     #[arg(long, value_enum, value_delimiter = ',')]
     faults: Vec<Kind>,
@@ -118,6 +121,13 @@ impl Ordering {
             Self::Key | Self::None => format!("ordering = \"{word}\"\nconcurrency = 8"),
         }
     }
+}
+
+/// The consumers' `group.protocol`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Protocol {
+    Classic,
+    Consumer,
 }
 
 impl Options {
@@ -225,7 +235,7 @@ fn run(options: &Options, plan: &Plan, folder: &Path) -> Result<Account> {
         plan.hosts,
         &cluster.bootstrap_of_hosts(),
         folder,
-        options.ordering,
+        (options.ordering, options.group_protocol),
     )?;
     let load = Load::start(&Target {
         bootstrap: at.clone(),
@@ -312,6 +322,8 @@ mod tests {
     #[test]
     fn the_command_of_a_report_does_the_same_run() {
         let all = [
+            "--group-protocol",
+            "consumer",
             "--seed",
             "7",
             "--minutes",

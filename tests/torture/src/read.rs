@@ -7,20 +7,22 @@ use anyhow::{Context as _, Result};
 use harness::{TestRecord, clients};
 use serde_json::Value;
 
-use crate::account::{Facts, Id, Input, Letter, Output, Place};
+use crate::account::{Facts, Id, Input, Letter, Output, Place, give_places};
 use crate::deed::sequence_of;
 use crate::hosts::HANDLER;
 use crate::{GROUP, INPUT, LETTERS, OUTPUT, UNWANTED};
 
 /// Collects the facts of a run.
-pub(crate) fn facts(bootstrap: &str, inputs: Vec<Input>) -> Result<Facts> {
+pub(crate) fn facts(bootstrap: &str, mut inputs: Vec<Input>) -> Result<Facts> {
     let all = |topic| clients::consume_all(bootstrap, topic, true);
+    let stored = all(INPUT)?
+        .iter()
+        .map(|record| Ok((place(record)?, id(record, &record.text())?)))
+        .collect::<Result<_>>()?;
+    give_places(&mut inputs, &stored);
     Ok(Facts {
         inputs,
-        stored: all(INPUT)?
-            .iter()
-            .map(|record| Ok((place(record)?, id(record, &record.text())?)))
-            .collect::<Result<_>>()?,
+        stored,
         outputs: all(OUTPUT)?.iter().map(output).collect::<Result<_>>()?,
         letters: all(LETTERS)?.iter().map(letter).collect::<Result<_>>()?,
         unwanted: all(UNWANTED)?

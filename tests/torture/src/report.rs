@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::Options;
 use crate::account::Account;
 use crate::plan::Plan;
+use crate::{Options, Protocol};
 
 /// Violations that are printed; the rest is counted.
 const SHOWN: usize = 20;
@@ -62,6 +62,7 @@ pub(crate) fn json(options: &Options, plan: &Plan, account: &Account, took: Dura
         "minutes": options.minutes,
         "ordering": options.ordering.word(),
         "delivery": "at-least-once",
+        "command": command(options),
         "seconds": took.as_secs(),
         "faults": { "hosts": plan.of_hosts.len(), "brokers": plan.of_brokers.len() },
         "acknowledged": account.acknowledged,
@@ -87,6 +88,9 @@ pub(crate) fn command(options: &Options) -> String {
         options.minutes,
         options.ordering.word()
     );
+    if options.group_protocol == Protocol::Consumer {
+        command.push_str(" --group-protocol consumer");
+    }
     if let Some(faults) = options.faults_text() {
         command.push_str(&format!(" --faults {faults}"));
     }

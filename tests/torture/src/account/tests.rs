@@ -280,6 +280,25 @@ fn an_input_that_kafka_does_not_have_is_not_blamed_on_the_host() {
 }
 
 #[test]
+fn a_record_that_was_acknowledged_without_a_place_gets_the_one_it_has() {
+    let mut facts = sound();
+    for sequence in [4, 5] {
+        let mut inputs = facts.inputs.iter_mut();
+        let input = inputs.find(|input| input.id == id(1, sequence)).unwrap();
+        input.place.offset = -1001;
+    }
+    facts.stored.remove(&place(1, 5));
+    give_places(&mut facts.inputs, &facts.stored);
+    assert_found(
+        &facts,
+        &[
+            "input      k1 #5 at input[1]@-1001: acknowledged, but not there",
+            "unknown    k1 #5",
+        ],
+    );
+}
+
+#[test]
 fn a_key_whose_outputs_are_scattered_has_no_order() {
     let mut facts = sound();
     facts.outputs.last_mut().unwrap().place.partition = 1;
