@@ -27,7 +27,13 @@ pub(crate) fn run(cluster: &mut Cluster, steps: &[Step], clock: Clock) -> Result
                 bring_back(cluster, node, step, clock)?;
             }
             Fault::BrokerStop { node } => {
-                cluster.stop(node)?;
+                if cluster.stop(node).is_err() {
+                    clock.tell(&format!(
+                        "broker {}: does not stop, so it is killed",
+                        node + 1
+                    ));
+                    cluster.kill(node);
+                }
                 bring_back(cluster, node, step, clock)?;
             }
             Fault::Cut { nodes } => network(cluster, nodes, Network::Cut, step),
