@@ -51,10 +51,10 @@ const REPEAT_WINDOW_MS: i64 = 60_000;
 #[derive(Debug, Parser)]
 pub(crate) struct Options {
     /// Decides the records, their failures and the faults
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// How long faults go on
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, value_name = "M", default_value = "1", value_parser = minutes)]
     minutes: f64,
     /// What is promised
     #[arg(long, value_name = "PROMISE", default_value = "at-least-once", value_parser = delivery)]
@@ -66,7 +66,7 @@ pub(crate) struct Options {
     #[arg(long, value_enum, default_value_t = Protocol::Classic)]
     group_protocol: Protocol,
     /// Only these faults, with commas between them; where all of them are graceful, nothing may be repeated
-    #[arg(long, value_enum, value_delimiter = ',')]
+    #[arg(long, value_name = "LIST", value_enum, value_delimiter = ',')]
     faults: Vec<Kind>,
     /// Writes the result as JSON
     #[arg(long, value_name = "FILE")]
@@ -80,6 +80,14 @@ pub(crate) struct Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Delivery {
     AtLeastOnce,
+}
+
+fn minutes(text: &str) -> Result<f64, String> {
+    let minutes: f64 = text.parse().map_err(|_| "expected a number")?;
+    let is_possible = (0.1..=1440.0).contains(&minutes);
+    is_possible
+        .then_some(minutes)
+        .ok_or_else(|| "expected a number from 0.1 to 1440".to_owned())
 }
 
 fn delivery(text: &str) -> Result<Delivery, String> {
@@ -308,6 +316,14 @@ mod tests {
             "{error}"
         );
         assert!(options(&["--delivery", "at-least-once"]).is_ok());
+    }
+
+    #[test]
+    fn a_time_that_nobody_can_wait_for_is_refused() {
+        assert!(options(&["--minutes", "0.5"]).is_ok());
+        for bad in ["0", "-1", "NaN", "1e9", "long"] {
+            assert!(options(&[&format!("--minutes={bad}")]).is_err(), "{bad}");
+        }
     }
 
     #[test]
