@@ -89,7 +89,7 @@ impl Cluster {
             });
         }
         let mut cluster = Self { nodes, proxies };
-        cluster.wait_until_complete(START_TIMEOUT)?;
+        cluster.wait_until_complete(START_TIMEOUT * 3)?;
         Ok(cluster)
     }
 
@@ -132,8 +132,9 @@ impl Cluster {
         let own = format!("127.0.0.1:{}", ports.direct);
         self.nodes[node].process = serve(folder)?;
         // The others take it for alive until its session has ended; its own answer says that it is back.
+        let process = &mut self.nodes[node].process;
         wait_until("an answer of the node", timeout, || {
-            clients::brokers(&own).unwrap_or(0) > 0
+            clients::brokers(&own).unwrap_or(0) > 0 || !matches!(process.ended(), Ok(None))
         })?;
         self.wait_until_complete(timeout)
     }
@@ -215,6 +216,8 @@ controller.listener.names=CONTROLLER
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,HOSTS:PLAINTEXT,CONTROLLER:PLAINTEXT
 default.replication.factor={NODES}
 min.insync.replicas=2
+# By default a node gives up where the machine is so busy that the others do not answer for a minute.
+initial.broker.registration.timeout.ms=240000
 # As short as the sessions that classic members ask for themselves.
 group.consumer.min.session.timeout.ms=6000
 group.consumer.session.timeout.ms=6000

@@ -204,7 +204,7 @@ fn outputs<'a>(
         if let Some(after_ms) = since_first(&mut first, id, output.at_ms) {
             account.repeated += 1;
             account.repeated_after_ms = account.repeated_after_ms.max(after_ms);
-            repeated(id, *place, after_ms, rules, account);
+            repeated(id, (*place, *source), after_ms, rules, account);
         }
     }
     account.handled = first.len();
@@ -235,7 +235,7 @@ fn letters<'a>(
         }
         if let Some(after_ms) = since_first(&mut first, id, letter.at_ms) {
             account.repeated_letters += 1;
-            repeated(id, place, after_ms, rules, account);
+            repeated(id, (place, letter.source), after_ms, rules, account);
         }
     }
     account.dead_lettered = first.len();
@@ -251,7 +251,14 @@ fn since_first<'a>(first: &mut BTreeMap<&'a Id, i64>, id: &'a Id, at_ms: i64) ->
     Some(at_ms - before)
 }
 
-fn repeated(id: &Id, place: Place, after_ms: i64, rules: Rules, account: &mut Account) {
+/// Tells of a repeat that is not allowed, by the place of the repeat and that of its record.
+fn repeated(
+    id: &Id,
+    (place, source): (Place, Place),
+    after_ms: i64,
+    rules: Rules,
+    account: &mut Account,
+) {
     let allowed = match rules.repeats {
         Repeats::Never => false,
         Repeats::Within(window_ms) => after_ms <= window_ms,
@@ -260,6 +267,7 @@ fn repeated(id: &Id, place: Place, after_ms: i64, rules: Rules, account: &mut Ac
         account.violations.push(Violation::Repeated {
             id: id.clone(),
             place,
+            source,
             after_ms,
         });
     }

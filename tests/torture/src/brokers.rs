@@ -14,7 +14,7 @@ use crate::Clock;
 use crate::plan::{Fault, Nodes, Step};
 
 /// What a broker may take to come back and catch up on a loaded machine.
-const SYNC_TIMEOUT: Duration = Duration::from_mins(3);
+const SYNC_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Does all steps.
 pub(crate) fn run(cluster: &mut Cluster, steps: &[Step], clock: Clock) -> Result<()> {

@@ -15,7 +15,7 @@ use harness::{HandlersDir, Host, guest};
 use crate::account::Violation;
 use crate::deed::{ATTEMPTS_MAX, DEADLINE_MS};
 use crate::plan::{Fault, Step};
-use crate::{Clock, GROUP, INPUT, LETTERS, OUTPUT, Ordering, Protocol};
+use crate::{Clock, GROUP, INPUT, LETTERS, OUTPUT, Options, Ordering, Protocol};
 
 /// The handler's name.
 pub(crate) const HANDLER: &str = "torture";
@@ -25,9 +25,11 @@ const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// More than a host needs to compile its handler, on a machine that is busy.
 const SERVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Settings of the hosts' consumers. Sessions are short, so that a host that went away is missed in seconds; with the
-/// other protocol the brokers say how short.
-fn settings(protocol: Protocol) -> &'static [&'static str] {
+/// other protocol the brokers say how short. Where nobody goes away without a word they are as long as ever: a machine
+/// that is busy must not make a fault of a stop in good order.
+fn settings(protocol: Protocol, is_graceful: bool) -> &'static [&'static str] {
     match protocol {
+        Protocol::Classic if is_graceful => &[],
         Protocol::Classic => &["session.timeout.ms=6000", "heartbeat.interval.ms=2000"],
         Protocol::Consumer => &["group.protocol=consumer"],
     }
@@ -41,6 +43,8 @@ pub(crate) struct Hosts {
     handlers: HandlersDir,
     ordering: Ordering,
     protocol: Protocol,
+    /// Whether no host goes away without a word.
+    is_graceful: bool,
     seats: Vec<Seat>,
     started: usize,
     revision: usize,
@@ -61,8 +65,9 @@ impl Hosts {
         count: usize,
         brokers: &str,
         folder: &Path,
-        (ordering, protocol): (Ordering, Protocol),
+        options: &Options,
     ) -> Result<Self> {
+        let ordering = options.ordering;
         let handlers = HandlersDir::new()?;
         handlers.handler(HANDLER, guest("act"), &manifest(ordering, 0))?;
         let mut hosts = Self {
@@ -70,7 +75,8 @@ impl Hosts {
             folder: folder.to_path_buf(),
             handlers,
             ordering,
-            protocol,
+            protocol: options.group_protocol,
+            is_graceful: options.is_graceful(),
             seats: Vec::new(),
             started: 0,
             revision: 0,
@@ -230,7 +236,7 @@ impl Hosts {
 
     fn launch(&mut self) -> Result<Seat> {
         self.started += 1;
-        let settings = settings(self.protocol).iter();
+        let settings = settings(self.protocol, self.is_graceful).iter();
         let host = Host::builder(&self.brokers)
             .handlers(self.handlers.path())
             .args(settings.flat_map(|setting| ["--kafka-setting", *setting]))

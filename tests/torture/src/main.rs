@@ -147,12 +147,16 @@ impl Options {
         }
     }
 
+    /// Whether no fault excuses a repeat.
+    fn is_graceful(&self) -> bool {
+        self.kinds().iter().all(|kind| kind.is_graceful())
+    }
+
     fn rules(&self) -> Rules {
         let Delivery::AtLeastOnce = self.delivery;
-        let is_graceful = self.kinds().iter().all(|kind| kind.is_graceful());
         Rules {
             ordered: self.ordering.is_ordered(),
-            repeats: if is_graceful {
+            repeats: if self.is_graceful() {
                 Repeats::Never
             } else {
                 Repeats::Within(REPEAT_WINDOW_MS)
@@ -239,12 +243,7 @@ fn run(options: &Options, plan: &Plan, folder: &Path) -> Result<Account> {
     cluster.create_topic(OUTPUT, 4, &by_broker)?;
     cluster.create_topic(LETTERS, 2, &by_broker)?;
     cluster.create_topic(UNWANTED, 1, &[])?;
-    let mut hosts = Hosts::start(
-        plan.hosts,
-        &cluster.bootstrap_of_hosts(),
-        folder,
-        (options.ordering, options.group_protocol),
-    )?;
+    let mut hosts = Hosts::start(plan.hosts, &cluster.bootstrap_of_hosts(), folder, options)?;
     let load = Load::start(&Target {
         bootstrap: at.clone(),
         input: INPUT.to_owned(),

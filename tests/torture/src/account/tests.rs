@@ -181,7 +181,7 @@ fn a_repeat_of_what_was_done_long_ago_is_found() {
     facts.outputs.last_mut().unwrap().at_ms = 60_001;
     assert_found(
         &facts,
-        &["repeated   k0 #0 at [0]@18, 60.0 s after the first"],
+        &["repeated   k0 #0 at [0]@18, of input[0]@0, 60.0 s after the first"],
     );
 }
 

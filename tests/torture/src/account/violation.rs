@@ -24,7 +24,12 @@ pub(crate) enum Violation {
     /// An output that belongs to no input.
     Unknown { id: Id, place: Place, source: Place },
     /// Out again although it may not be, or so late that what was done long ago was done again.
-    Repeated { id: Id, place: Place, after_ms: i64 },
+    Repeated {
+        id: Id,
+        place: Place,
+        source: Place,
+        after_ms: i64,
+    },
     /// Out for the first time behind a later one of its key.
     Reordered { id: Id, place: Place, behind: u64 },
     /// Handled although every attempt fails.
@@ -78,12 +83,13 @@ impl fmt::Display for Violation {
             Self::Repeated {
                 id,
                 place,
+                source,
                 after_ms,
             } => {
                 let after = *after_ms as f64 / 1000.0;
                 write!(
                     f,
-                    "repeated   {id} at {place}, {after:.1} s after the first"
+                    "repeated   {id} at {place}, of input{source}, {after:.1} s after the first"
                 )
             }
             Self::Reordered { id, place, behind } => {
