@@ -22,7 +22,9 @@ fn an_unknown_key_gets_a_suggestion_or_the_list_of_keys() {
     );
     assert_eq!(
         problems_of("[bulk]\ncolour = 5"),
-        ["3: unknown key \"bulk.colour\" (known here: max-records, max-bytes, max-wait-ms, compact)"]
+        [
+            "3: unknown key \"bulk.colour\" (known here: max-records, max-bytes, max-wait-ms, compact)"
+        ]
     );
     assert_eq!(
         problems_of("[kafka]\ncompression.type = \"lz4\""),
