@@ -125,6 +125,8 @@ struct Entries {
     /// The task is told when no more than this is open, as `tell_at_flights` is for flights.
     tell_at_open: Option<(usize, usize)>,
     refused: Vec<Arc<Flight>>,
+    /// What earlier owners of the partition completed, while it reaches beyond what was taken.
+    earlier: Option<Arc<OffsetMap>>,
 }
 
 impl Entries {
@@ -162,6 +164,12 @@ impl Ledger {
                 returned: None,
             }
         })
+    }
+
+    /// Takes note of what earlier owners of the partition completed beyond the committed offset; `None` once the partition
+    /// is read beyond that.
+    pub(crate) fn remember(&self, earlier: Option<Arc<OffsetMap>>) {
+        self.entries.lock().earlier = earlier;
     }
 
     /// Completes records that wait for nothing.
@@ -268,7 +276,10 @@ impl Ledger {
             let entries = self.entries.lock();
             let watermark = &entries.watermark;
             let base = watermark.oldest().or(watermark.position())?;
-            OffsetMap::from_runs(base, watermark.settled_runs())
+            match &entries.earlier {
+                Some(earlier) => OffsetMap::joined(base, watermark.settled_runs(), earlier),
+                None => OffsetMap::from_runs(base, watermark.settled_runs()),
+            }
         };
         Some(CommitPoint::from(map))
     }

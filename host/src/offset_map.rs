@@ -83,6 +83,20 @@ impl OffsetMap {
         map
     }
 
+    /// Makes the map of what an owner of the partition settled from `base` on, joined with what `earlier` owners completed
+    /// where it did not get. The base moves on where the record there is one of these.
+    pub fn joined(
+        base: i64,
+        settled: impl IntoIterator<Item = Range<i64>>,
+        earlier: &Self,
+    ) -> Self {
+        let mut map = Self::from_runs(base, settled.into_iter().chain(earlier.runs()));
+        if map.contains(base) {
+            map.base = map.runs.remove(0).end;
+        }
+        map
+    }
+
     fn push(&mut self, run: Range<i64>) {
         let start = run.start.max(self.end());
         match self.runs.last_mut() {

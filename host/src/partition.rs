@@ -71,6 +71,7 @@ pub(crate) struct PartitionTask {
 impl PartitionTask {
     pub(crate) fn new(queue: PartitionQueue, lane: Lane, told: Told) -> Self {
         let ledger = Arc::clone(&lane.ledger);
+        ledger.remember(queue.completed());
         Self {
             queue,
             lane,
@@ -174,7 +175,11 @@ impl PartitionTask {
         let Some(first) = self.taken.first() else {
             return;
         };
+        let knew_more = self.queue.completed().is_some();
         let done = self.queue.completed_before(first.offset());
+        if knew_more && done.is_none() {
+            self.ledger.remember(None);
+        }
         let known = self.waiting.len();
         self.waiting.extend(self.ledger.start(self.taken.drain(..)));
         if self.lane.is_return() {
@@ -351,7 +356,7 @@ impl PartitionTask {
             return;
         }
         self.store_due = now + STORE_EVERY;
-        self.latest = if is_parallel {
+        self.latest = if is_parallel || self.queue.completed().is_some() {
             self.ledger.commit_point()
         } else {
             self.ledger.position().map(CommitPoint::from)

@@ -165,3 +165,37 @@ fn a_map_that_does_not_fit_keeps_its_first_runs() {
     assert!(!kept.is_empty() && kept.runs().zip(all.runs()).all(|(kept, all)| kept == all));
     assert_eq!(CommitPoint::from(OffsetMap::new(7)), CommitPoint::from(7));
 }
+
+proptest! {
+    /// Against sets of offsets: what either completed is complete, and nothing else.
+    #[test]
+    fn what_earlier_owners_completed_is_joined(
+        base in 0i64..20, settled in runs_in(20, 40), earlier in runs_in(30, 70),
+    ) {
+        let earlier = OffsetMap::from_runs(base, earlier);
+        let joined = OffsetMap::joined(base, settled.clone(), &earlier);
+        let last = settled.last().map_or(base, |run| run.end);
+        for offset in base..80 {
+            let is_settled = settled.iter().any(|run| run.contains(&offset));
+            let is_earlier = offset >= last && earlier.contains(offset);
+            let is_known = offset < joined.base() || joined.contains(offset);
+            prop_assert_eq!(is_known, is_settled || is_earlier, "{} of {:?}", offset, joined);
+        }
+        prop_assert!(joined.base() >= base);
+        let text = joined.encode();
+        if !text.is_empty() {
+            prop_assert_eq!(OffsetMap::decode(&text, joined.base()), Ok(Some(joined)));
+        }
+    }
+}
+
+/// Ascending runs that do not touch, between two offsets.
+fn runs_in(from: i64, to: i64) -> impl Strategy<Value = Vec<Range<i64>>> {
+    proptest::collection::btree_set(from..to, 0..8).prop_map(|bounds| {
+        let bounds: Vec<i64> = bounds.into_iter().collect();
+        bounds
+            .chunks_exact(2)
+            .map(|pair| pair[0]..pair[1])
+            .collect()
+    })
+}

@@ -211,6 +211,11 @@ impl PartitionQueue {
         self.filled.notified().await;
     }
 
+    /// Returns what earlier owners of the partition completed beyond the committed offset, as far as that is not behind.
+    pub(crate) fn completed(&self) -> Option<Arc<OffsetMap>> {
+        self.completed.clone()
+    }
+
     /// Returns which records from offset `first` on an earlier owner of the partition completed and said so in the
     /// metadata of its commit.
     pub(crate) fn completed_before(&mut self, first: i64) -> Option<Arc<OffsetMap>> {

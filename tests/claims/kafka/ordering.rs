@@ -137,6 +137,34 @@ fn what_completed_above_the_watermark_is_not_repeated_after_a_kill() {
 }
 
 #[test]
+fn what_is_complete_stays_known_where_an_owner_did_not_get_there() {
+    let stage = Stage::new("handed-on", 1);
+    let host = stage.run("act", BY_KEY);
+    stage.produce_records([keyed("failing", IN_AN_HOUR)]);
+    stage.produce_records(others(1500));
+    stage.outputs(&host, 1500);
+    host.stop().unwrap();
+
+    // In the order of the partition the first record holds up all others, and few of them are taken.
+    let in_order = stage.manifest("limits.deadline-ms = 10000\n");
+    stage.folder.swap_manifest(&stage.name, &in_order).unwrap();
+    let host = stage.serve(&[]);
+    wait_lines(&host, &["attempt failed", "offset=0"], 1);
+    let before = host.metric("kafka_wasm_completed_before_total", &[]);
+    assert!(before.unwrap() < 1500.0, "it took them all");
+    host.stop().unwrap();
+
+    let by_key = stage.manifest(BY_KEY);
+    stage.folder.swap_manifest(&stage.name, &by_key).unwrap();
+    let host = stage.serve(&[]);
+    stage.produce_records([keyed("new", "ok")]);
+    stage.outputs(&host, 1501);
+    let before = host.metric("kafka_wasm_completed_before_total", &[]);
+    assert_eq!(before.unwrap(), 1500.0);
+    host.stop().unwrap();
+}
+
+#[test]
 fn metadata_that_is_not_ours_is_ignored() {
     let stage = Stage::new("foreign", 3);
     let damaged = "kwh1:AAAAAAAA";
