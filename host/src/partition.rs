@@ -175,11 +175,8 @@ impl PartitionTask {
         let Some(first) = self.taken.first() else {
             return;
         };
-        let knew_more = self.queue.completed().is_some();
         let done = self.queue.completed_before(first.offset());
-        if knew_more && done.is_none() {
-            self.ledger.remember(None);
-        }
+        self.ledger.remember(self.queue.completed());
         let known = self.waiting.len();
         self.waiting.extend(self.ledger.start(self.taken.drain(..)));
         if self.lane.is_return() {

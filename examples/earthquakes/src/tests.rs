@@ -21,7 +21,7 @@ fn handle_all() -> Vec<testing::Emitted> {
 #[test]
 fn strong_earthquakes_are_alerts_keyed_by_network() {
     let alerts = handle_all();
-    assert_eq!(alerts.len(), 37);
+    assert_eq!(alerts.len(), 39);
     for alert in alerts {
         let quake: Quake = alert.json().unwrap();
         assert_eq!(alert.topic, "alerts");
@@ -34,7 +34,7 @@ fn strong_earthquakes_are_alerts_keyed_by_network() {
 fn the_magnitude_is_configured_and_a_bad_one_is_refused() {
     define_context([("magnitude-min", "6")].into_iter().collect()).unwrap();
     let strong = handle_all();
-    assert!(!strong.is_empty() && strong.len() < 37, "{}", strong.len());
+    assert!(!strong.is_empty() && strong.len() < 39, "{}", strong.len());
     let error = define_context([("magnitude-min", "huge")].into_iter().collect()).unwrap_err();
     assert_eq!(
         error.reason(),

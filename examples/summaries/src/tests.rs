@@ -58,6 +58,6 @@ fn the_summaries_count_every_earthquake() {
     assert_eq!(summaries.len(), 12);
     assert_eq!(
         summaries.iter().map(|summary| summary.count).sum::<u32>(),
-        350
+        400
     );
 }

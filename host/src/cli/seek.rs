@@ -274,7 +274,7 @@ impl Kafka<'_> {
         let list = self
             .consumer
             .fetch_group_list(Some(self.group.as_str()), TIMEOUT)
-            .with_context(|| format!("cannot ask for the members of group {}", self.group))?;
+            .with_context(|| format!("cannot ask for the members of group {} (the embedded broker of serve --dev cannot say)", self.group))?;
         let found = list
             .groups()
             .iter()

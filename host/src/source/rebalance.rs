@@ -57,6 +57,8 @@ pub(super) struct Callbacks {
     /// Where work ended because the consumer leaves, until that is committed; `None` while it stays.
     ended: Mutex<Option<Vec<Position>>>,
     beginning: Beginning,
+    /// Why the last commit failed, if it did.
+    refusal: Mutex<Option<RDKafkaErrorCode>>,
 }
 
 impl Callbacks {
@@ -74,6 +76,7 @@ impl Callbacks {
             status,
             alive,
             ended: Mutex::new(None),
+            refusal: Mutex::new(None),
         }
     }
 
@@ -271,13 +274,18 @@ impl ConsumerContext for Callbacks {
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        let code = match &result {
+            // NoOffset: there was nothing to commit.
+            Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => None,
+            Err(error) => error.rdkafka_error_code(),
+        };
+        // While Kafka is away each commit fails, and one line says so.
+        let last = std::mem::replace(&mut *self.refusal.lock(), code);
         if let Err(error) = result
-            && !matches!(
-                error,
-                KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)
-            )
+            && code.is_some()
+            && code != last
         {
-            tracing::warn!(group = self.group, %error, "a commit failed; it is tried again with the next one");
+            tracing::warn!(group = self.group, %error, "commits fail; they are tried again");
         }
     }
 }
