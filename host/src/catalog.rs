@@ -6,8 +6,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
 
+use crate::breaker::Breaker;
 use crate::guest::{Handler as Component, Setup};
 use crate::ids::{GroupId, HandlerId, Revision, TenantId};
 use crate::manifest::Manifest;
@@ -25,6 +28,8 @@ pub(crate) struct Deployed {
     pub(crate) sink: Arc<Sink>,
     /// One for each instance that may run at once; none where partitions are the only bound.
     pub(crate) permits: Option<Semaphore>,
+    /// What makes the handler pause; a new revision begins with a closed one.
+    pub(crate) breaker: Option<Mutex<Breaker<Instant>>>,
 }
 
 impl Deployed {
@@ -39,6 +44,13 @@ impl Deployed {
         }
         let takes = self.component.takes();
         takes.batches && (self.manifest.bulk.is_some() || !takes.singles)
+    }
+
+    /// Returns whether the handler pauses because too many of its records fail.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.breaker
+            .as_ref()
+            .is_some_and(|breaker| breaker.lock().is_open())
     }
 
     /// Returns whether the handler reads `topic` for the records that others write to it. Its own dead letters never

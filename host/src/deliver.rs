@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::catalog::Deployed;
 use crate::dead_letter::Reason;
 use crate::flight::{Cargo, Started};
-use crate::lane::{Attempt, Lane, Stopped};
+use crate::lane::{Attempt, Lane, Stopped, note_failed, note_handled, paused_until};
 use crate::outcome::{Ending, Failure, Outcome, Settlement};
 
 /// A record on its way to its settlement, with what earlier attempts left.
@@ -50,6 +50,9 @@ pub(crate) async fn deliver(lane: &mut Lane, job: Job) -> Delivered {
     let Some(handler) = lane.route() else {
         return Delivered::Unrouted(Cargo::from_iter([job.started]));
     };
+    if let Some(until) = paused_until(&handler) {
+        return Delivered::Later(job, until);
+    }
     let Ok(_permit) = lane.admit(&handler).await else {
         return Delivered::Stopped;
     };
@@ -58,10 +61,12 @@ pub(crate) async fn deliver(lane: &mut Lane, job: Job) -> Delivered {
     let (failure, begun) = match attempt_one(lane, &handler, &started).await {
         Err(Stopped) => return Delivered::Stopped,
         Ok((Outcome::Handled, _)) => {
+            note_handled(&handler);
             lane.finish(&handler, started, Ending::Handled, None).await;
             return Delivered::Settled;
         }
         Ok((Outcome::Filtered, _)) => {
+            note_handled(&handler);
             lane.finish(&handler, started, Ending::Filtered, None).await;
             return Delivered::Settled;
         }
@@ -74,15 +79,38 @@ pub(crate) async fn deliver(lane: &mut Lane, job: Job) -> Delivered {
         lane.decide(&handler, &failure, attempt, &view).await
     };
     match settlement {
+        Ok(settlement) => settle(lane, &handler, started, &failure, attempt, settlement).await,
         Err(Stopped) => Delivered::Stopped,
-        Ok(Settlement::Retry { after }) => {
+    }
+}
+
+/// Does what was decided about a failed attempt.
+async fn settle(
+    lane: &mut Lane,
+    handler: &Deployed,
+    started: Started,
+    failure: &Failure,
+    attempt: Attempt,
+    settlement: Settlement,
+) -> Delivered {
+    let is_last = !matches!(settlement, Settlement::Retry { .. });
+    if is_last && let Some(until) = note_failed(handler) {
+        lane.forget_outputs();
+        let job = Job {
+            started,
+            failed: Some(attempt),
+        };
+        return Delivered::Later(job, until);
+    }
+    match settlement {
+        Settlement::Retry { after } => {
             if let Some(topic) = handler.manifest.return_topics.for_wait(after) {
                 let reason = Reason {
-                    failure: &failure,
+                    failure,
                     attempts: attempt.number,
                     wait: Some((topic, attempt.deferral(after))),
                 };
-                lane.defer(&handler, started, reason).await;
+                lane.defer(handler, started, reason).await;
                 return Delivered::Settled;
             }
             let job = Job {
@@ -91,20 +119,20 @@ pub(crate) async fn deliver(lane: &mut Lane, job: Job) -> Delivered {
             };
             Delivered::Later(job, Instant::now() + after)
         }
-        Ok(Settlement::Skip) => {
-            lane.finish(&handler, started, Ending::Skipped, None).await;
+        Settlement::Skip => {
+            lane.finish(handler, started, Ending::Skipped, None).await;
             Delivered::Settled
         }
-        Ok(Settlement::DeadLetter) => {
-            let reason = Reason::last(&failure, attempt.number);
-            lane.finish(&handler, started, Ending::DeadLettered, Some(reason))
+        Settlement::DeadLetter => {
+            let reason = Reason::last(failure, attempt.number);
+            lane.finish(handler, started, Ending::DeadLettered, Some(reason))
                 .await;
             Delivered::Settled
         }
-        Ok(Settlement::Halt) => {
+        Settlement::Halt => {
             let cargo = Cargo::from_iter([started]);
-            lane.finish_halted(&handler, &cargo).await;
-            halt(lane, &handler, cargo, &failure)
+            lane.finish_halted(handler, &cargo).await;
+            halt(lane, handler, cargo, failure)
         }
     }
 }

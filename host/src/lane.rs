@@ -5,6 +5,7 @@
 
 mod decide;
 mod finish;
+mod pause;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use tokio::sync::{SemaphorePermit, mpsc};
 use tokio::time::Instant;
 
 pub(crate) use self::decide::{Attempt, BatchSettlement};
+pub(crate) use self::pause::{note_failed, note_handled, paused_until};
 use crate::catalog::{CatalogReader, Deployed, GroupKey};
 use crate::flight::Ledger;
 use crate::guest::{GuestLog, Instance};

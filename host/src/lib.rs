@@ -24,6 +24,7 @@ mod stats;
 pub mod telemetry;
 
 // L1 decisions: pure, tested against naive models.
+pub mod breaker;
 pub mod catch_up;
 pub mod compact;
 mod letter;

@@ -29,8 +29,8 @@ pub(crate) use self::problem::closest;
 pub(crate) use self::reader::{Reader, Text};
 use crate::ids::{GroupId, HandlerId, TopicName};
 use crate::policy::{
-    Bulk, CONCURRENCY, Isolation, Limits, OnExhausted, Ordering, PatternError, RetryPolicy,
-    ReturnTopics, Start, StartError, Subscription, TopicPattern,
+    BreakerPolicy, Bulk, CONCURRENCY, Isolation, Limits, OnExhausted, Ordering, PatternError,
+    RetryPolicy, ReturnTopics, Start, StartError, Subscription, TopicPattern,
 };
 
 /// What the name of the default dead-letter topic ends with.
@@ -69,6 +69,8 @@ pub struct Manifest {
     pub return_topics: ReturnTopics,
     /// Batches; none where the manifest has no table `[bulk]`.
     pub bulk: Option<Bulk>,
+    /// When the handler pauses; none where the manifest has no table `[breaker]`.
+    pub breaker: Option<BreakerPolicy>,
     /// Texts for the component, by name.
     pub config: BTreeMap<String, String>,
     /// Settings of librdkafka for the consumer; none of them touches what the host depends on.
@@ -118,6 +120,7 @@ impl Manifest {
         let retry = retry::retry(&mut reader);
         let return_topics = retry::return_topics(&mut reader, &group, ordering);
         let bulk = bulk(&mut reader, ordering);
+        let breaker = breaker(&mut reader);
         let config = reader.table(&keys::CONFIG);
         let kafka_consumer = reader.table(&keys::KAFKA_CONSUMER);
         let kafka_producer = reader.table(&keys::KAFKA_PRODUCER);
@@ -138,6 +141,7 @@ impl Manifest {
                     dead_letter_topic,
                     return_topics,
                     bulk,
+                    breaker,
                     config,
                     kafka_consumer,
                     kafka_producer,
@@ -163,6 +167,7 @@ impl fmt::Debug for Manifest {
             .field("dead_letter_topic", &self.dead_letter_topic)
             .field("return_topics", &self.return_topics)
             .field("bulk", &self.bulk)
+            .field("breaker", &self.breaker)
             .field("config", &Masked(&self.config))
             .field("kafka_consumer", &Masked(&self.kafka_consumer))
             .field("kafka_producer", &Masked(&self.kafka_producer))
@@ -335,6 +340,23 @@ fn bulk(reader: &mut Reader<'_>, ordering: Ordering) -> Option<Bulk> {
         reader.problem(&keys::ORDERING, offset, what);
     }
     reader.has_table("bulk").then_some(bulk)
+}
+
+fn breaker(reader: &mut Reader<'_>) -> Option<BreakerPolicy> {
+    let breaker = BreakerPolicy {
+        failure_share: reader
+            .real_given(&keys::BREAKER_SHARE)
+            .unwrap_or(BreakerPolicy::DEFAULT.failure_share),
+        window_records: count(reader, &keys::BREAKER_WINDOW),
+        pause: Duration::from_millis(reader.whole(&keys::BREAKER_PAUSE_MS)),
+    };
+    if reader.has_table("breaker") && reader.has_table("bulk") {
+        let what = "a breaker is for records that are handed over one by one, so [breaker] and [bulk] exclude each other \
+                    (leave one of them out)";
+        let offset = reader.offset(&keys::BREAKER_SHARE);
+        reader.problem(&keys::BREAKER_SHARE, offset, what);
+    }
+    reader.has_table("breaker").then_some(breaker)
 }
 
 fn count(reader: &mut Reader<'_>, key: &'static Key) -> usize {

@@ -157,6 +157,26 @@ impl Default for Bulk {
     }
 }
 
+/// When a handler pauses because too many of its records fail.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BreakerPolicy {
+    /// It pauses when more than this share of the last records could not be handled.
+    pub failure_share: f64,
+    /// How many records these are.
+    pub window_records: usize,
+    /// How long it pauses before one record is tried again.
+    pub pause: Duration,
+}
+
+impl BreakerPolicy {
+    /// What holds for the keys that a table `[breaker]` leaves out.
+    pub const DEFAULT: Self = Self {
+        failure_share: 0.5,
+        window_records: 100,
+        pause: Duration::from_secs(30),
+    };
+}
+
 /// Instances of a handler that one host runs at once where records of a partition do not wait for each other and the
 /// manifest says nothing.
 pub const CONCURRENCY: usize = 16;

@@ -2,6 +2,7 @@
 
 mod backpressure;
 mod batches;
+mod breaker;
 mod delivery;
 mod deploy;
 mod docs;

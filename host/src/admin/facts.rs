@@ -96,7 +96,10 @@ impl View {
             series: self.registry.read(),
             handlers: catalog
                 .handlers()
-                .map(|handler| (handler.id.clone(), handler.revision.clone()))
+                .map(|handler| {
+                    let revision = handler.revision.clone();
+                    (handler.id.clone(), revision, handler.is_paused())
+                })
                 .collect(),
             groups: groups.collect(),
             producers: self.producers(delivered),
@@ -152,6 +155,7 @@ fn handler_facts(handler: &Deployed, lanes: &BTreeMap<HandlerId, Lanes>) -> Hand
         },
         partitions: lanes.all,
         halted: lanes.halted.len(),
+        is_paused: handler.is_paused(),
         halted_at: lanes.halted,
     }
 }

@@ -27,7 +27,8 @@ pub(super) struct Scrape {
     /// Milliseconds since the Unix epoch.
     pub(super) now_ms: i64,
     pub(super) series: Vec<(HandlerId, Arc<str>, Reading)>,
-    pub(super) handlers: Vec<(HandlerId, Revision)>,
+    /// Who serves, with which revision, and whether it pauses.
+    pub(super) handlers: Vec<(HandlerId, Revision, bool)>,
     pub(super) groups: Vec<(GroupKey, GroupReading)>,
     pub(super) producers: Producers,
     /// Revisions that were published.
@@ -175,7 +176,15 @@ impl Scrape {
         ];
         writer.counters(&names::DEPLOYS, deploys)?;
         writer.histograms(&names::COMPILE_DURATION, [([], &self.compile)])?;
-        let handlers = self.handlers.iter().map(|(handler, revision)| {
+        let paused = self.handlers.iter().map(|(handler, _, is_paused)| {
+            let labels = [
+                ("tenant", handler.tenant.as_str()),
+                ("handler", handler.name.as_str()),
+            ];
+            (labels, u64::from(*is_paused))
+        });
+        writer.gauges(&names::PAUSED, paused)?;
+        let handlers = self.handlers.iter().map(|(handler, revision, _)| {
             [
                 ("tenant", handler.tenant.as_str()),
                 ("handler", handler.name.as_str()),

@@ -103,6 +103,8 @@ families! {
         "Revisions that were published or refused";
     COMPILE_DURATION = Histogram Seconds "kafka_wasm_compile_duration_seconds":
         "Time to compile a component or to take it from the cache";
+    PAUSED = Gauge Count "kafka_wasm_paused":
+        "1 while a handler pauses because too many of its records fail, else 0";
     HANDLER_INFO = Info Count "kafka_wasm_handler_info":
         "The revision of each handler that serves";
     BUILD_INFO = Info Count "kafka_wasm_build_info":

@@ -33,6 +33,8 @@ pub(super) struct HandlerFacts {
     pub(super) partitions: usize,
     /// Those that stopped at a record.
     pub(super) halted: usize,
+    /// Whether it pauses because too many records fail.
+    pub(super) is_paused: bool,
     /// Where those stand: topic, partition and offset.
     #[serde(skip)]
     pub(super) halted_at: Vec<String>,
@@ -175,6 +177,12 @@ fn reasons(facts: &Facts) -> Vec<NotReady> {
                 handler.partitions,
                 handler.halted_where()
             ),
+        ));
+    }
+    for handler in facts.handlers.iter().filter(|handler| handler.is_paused) {
+        reasons.push(NotReady::new(
+            format!("handler {}/{}", handler.tenant, handler.handler),
+            "it pauses because too many of its records fail; the log says why they do",
         ));
     }
     let problems = facts.problems.iter();
@@ -340,6 +348,14 @@ mod tests {
         let mut facts = well();
         facts.groups = vec![group("a", missing())];
         assert_judged(facts, State::Degraded, true, &["topic orders"]);
+    }
+
+    #[test]
+    fn a_handler_that_pauses_is_told_and_the_host_stays_ready() {
+        let mut facts = well();
+        facts.handlers[0].is_paused = true;
+        let told = ["it pauses because too many of its records fail"];
+        assert_judged(facts, State::Degraded, true, &told);
     }
 
     #[test]

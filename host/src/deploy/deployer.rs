@@ -17,6 +17,7 @@ use super::board::Board;
 use super::conflict::obstacle;
 use super::load::{Loaded, load, try_out};
 use super::scan::{Candidate, Facts, scan, unreadable};
+use crate::breaker::Breaker;
 use crate::catalog::{Catalog, Deployed};
 use crate::duration::millis;
 use crate::guest::{Runtime, Setup};
@@ -260,6 +261,9 @@ impl Deployer {
             id: candidate.id.clone(),
             revision,
             permits: manifest.concurrency.map(Semaphore::new),
+            breaker: manifest
+                .breaker
+                .map(|policy| Mutex::new(Breaker::new(policy))),
             manifest,
             component,
             setup,

@@ -53,6 +53,14 @@ pub(super) fn load(candidate: &Candidate, runtime: &Runtime) -> Result<Loaded, V
         Ok((component, wasm))
     });
     match (manifest, component) {
+        (Ok(manifest), Ok((component, _)))
+            if manifest.breaker.is_some() && !component.takes().singles =>
+        {
+            Err(vec![format!(
+                "{}: [breaker] is for records that are handed over one by one, and the component takes batches only",
+                candidate.manifest.display()
+            )])
+        }
         (Ok(manifest), Ok((component, wasm))) => {
             let mut digest = Sha256::new();
             digest.update(text.as_bytes());

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::manifest::kafka::Clients;
 use crate::manifest::key::{Key, Kind};
-use crate::policy::{Bulk, Limits};
+use crate::policy::{BreakerPolicy, Bulk, Limits};
 
 const MIB: usize = 1 << 20;
 /// An hour in milliseconds: longer deadlines are mistakes of units.
@@ -73,6 +73,9 @@ pub(crate) static KEYS: &[&Key] = list!(
         BULK_BYTES,
         BULK_WAIT_MS,
         BULK_COMPACT,
+        BREAKER_SHARE,
+        BREAKER_WINDOW,
+        BREAKER_PAUSE_MS,
         CONFIG,
         KAFKA_CONSUMER,
         KAFKA_PRODUCER,
@@ -272,6 +275,36 @@ pub(crate) const BULK_COMPACT: Key = Key {
         default: Bulk::DEFAULT.compact,
     },
     doc: "Whether a batch has only the last record of each key. Those before it are settled without being handled.",
+};
+
+pub(crate) const BREAKER_SHARE: Key = Key {
+    path: "breaker.failure-share",
+    kind: Kind::Real {
+        min: 0.01,
+        max: 0.99,
+        default: BreakerPolicy::DEFAULT.failure_share,
+    },
+    doc: "With a table `[breaker]` the handler pauses when more than this share of its last records could not be handled.",
+};
+pub(crate) const BREAKER_WINDOW: Key = Key {
+    path: "breaker.window-records",
+    kind: Kind::Whole {
+        unit: "records",
+        min: 1,
+        max: 100_000,
+        default: Some(BreakerPolicy::DEFAULT.window_records as u64),
+    },
+    doc: "How many records these are, on each host.",
+};
+pub(crate) const BREAKER_PAUSE_MS: Key = Key {
+    path: "breaker.pause-ms",
+    kind: Kind::Whole {
+        unit: "milliseconds",
+        min: 100,
+        max: DAY_MS,
+        default: Some(millis(BreakerPolicy::DEFAULT.pause)),
+    },
+    doc: "How long it pauses before one record is tried again.",
 };
 
 pub(crate) const CONFIG: Key = Key {

@@ -98,6 +98,7 @@ fn one_line_is_a_manifest() {
             dead_letter_topic: "acme.orders.dead-letter".parse().unwrap(),
             return_topics: ReturnTopics::new("acme.orders.replay".parse().ok(), Vec::new()),
             bulk: None,
+            breaker: None,
             config: BTreeMap::new(),
             kafka_consumer: BTreeMap::new(),
             kafka_producer: BTreeMap::new(),

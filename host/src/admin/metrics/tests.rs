@@ -42,7 +42,7 @@ fn scrape() -> Scrape {
     Scrape {
         now_ms: NOW_MS,
         series: registry.read(),
-        handlers: vec![(bills, Revision::from_digest(&[0xab; 32]))],
+        handlers: vec![(bills, Revision::from_digest(&[0xab; 32]), true)],
         groups: vec![
             (group("acme", "acme.bills"), reading(2, true)),
             (group("default", "a\"\\b"), reading(0, false)),
@@ -102,6 +102,7 @@ kafka_wasm_deploys_total{result="published"} 2
 kafka_wasm_deploys_total{result="refused"} 1
 kafka_wasm_compile_duration_seconds_count 0
 kafka_wasm_compile_duration_seconds_bucket{le="+Inf"} 0
+kafka_wasm_paused{tenant="acme",handler="bills"} 1
 kafka_wasm_handler_info{tenant="acme",handler="bills",revision="abababababab"} 1
 process_resident_memory_bytes 4096
 process_cpu_seconds_total 1.5

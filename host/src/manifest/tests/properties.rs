@@ -87,11 +87,15 @@ fn lines() -> impl Strategy<Value = Vec<Line>> {
         .prop_flat_map(|keys| keys.into_iter().map(scalar).collect::<Vec<_>>())
         .prop_map(|lines| TABLES.iter().fold(lines, made_valid))
         .prop_map(without_lone_topics)
-        .prop_filter("batches follow the order of a partition", |lines| {
-            let is_bulk = lines.iter().any(|(path, _)| path.starts_with("bulk."));
-            let ordering = lines.iter().find(|(path, _)| *path == "ordering");
-            !is_bulk || ordering.is_none_or(|(_, word)| word == "\"partition\"")
-        })
+        .prop_filter(
+            "batches follow the order of a partition, and have no breaker",
+            |lines| {
+                let has = |table: &str| lines.iter().any(|(path, _)| path.starts_with(table));
+                let ordering = lines.iter().find(|(path, _)| *path == "ordering");
+                let is_ordered = ordering.is_none_or(|(_, word)| word == "\"partition\"");
+                !has("bulk.") || (is_ordered && !has("breaker."))
+            },
+        )
 }
 
 /// Takes the topics of waits out where records must keep an order, and makes each delay's name its own.
@@ -199,6 +203,15 @@ impl Naive<'_> {
         ReturnTopics::new(format!("{group}.replay").parse().ok(), retries)
     }
 
+    fn breaker(&self) -> Option<BreakerPolicy> {
+        let is_given = self.0.iter().any(|(path, _)| path.starts_with("breaker."));
+        is_given.then(|| BreakerPolicy {
+            failure_share: self.text("breaker.failure-share", "0.5").parse().unwrap(),
+            window_records: self.number("breaker.window-records", 100),
+            pause: self.millis("breaker.pause-ms", 30_000),
+        })
+    }
+
     fn manifest(&self) -> Manifest {
         let group = self.text("group", "acme.orders");
         Manifest {
@@ -264,6 +277,7 @@ impl Naive<'_> {
                     max_wait: self.millis("bulk.max-wait-ms", 100),
                     compact: self.text("bulk.compact", "") == "true",
                 }),
+            breaker: self.breaker(),
             config: BTreeMap::new(),
             kafka_consumer: BTreeMap::new(),
             kafka_producer: BTreeMap::new(),

@@ -138,3 +138,14 @@ fn a_start_that_is_none_says_what_to_write() {
         );
     }
 }
+
+#[test]
+fn a_breaker_and_batches_exclude_each_other() {
+    let problems = problems_of("[breaker]\nfailure-share = 0.2\n[bulk]\nmax-records = 5");
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(
+        problems[0].starts_with("3: breaker.failure-share: ")
+            && problems[0].contains("[breaker] and [bulk] exclude each other"),
+        "{problems:?}"
+    );
+}

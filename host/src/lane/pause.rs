@@ -1,0 +1,46 @@
+//! How a handler pauses while too many of its records fail.
+
+use tokio::time::Instant;
+
+use crate::breaker::Admission;
+use crate::catalog::Deployed;
+
+/// Returns until when no attempt may begin, if the handler pauses.
+pub(crate) fn paused_until(handler: &Deployed) -> Option<Instant> {
+    let admission = handler.breaker.as_ref()?.lock().admit(Instant::now());
+    match admission {
+        Admission::Go => None,
+        Admission::Probe => {
+            tracing::info!(tenant = %handler.id.tenant, handler = %handler.id.name, "the paused handler tries one record");
+            None
+        }
+        Admission::Wait(until) => Some(until),
+    }
+}
+
+/// Tells the breaker that a record was handled.
+pub(crate) fn note_handled(handler: &Deployed) {
+    let has_closed = handler
+        .breaker
+        .as_ref()
+        .is_some_and(|breaker| breaker.lock().handled());
+    if has_closed {
+        tracing::info!(tenant = %handler.id.tenant, handler = %handler.id.name, "the paused handler goes on");
+    }
+}
+
+/// Tells the breaker that a record is about to be given up. Returns until when it shall wait instead, if it shall.
+pub(crate) fn note_failed(handler: &Deployed) -> Option<Instant> {
+    let (was_open, until) = {
+        let mut breaker = handler.breaker.as_ref()?.lock();
+        (breaker.is_open(), breaker.failed(Instant::now())?)
+    };
+    if !was_open {
+        tracing::error!(
+            tenant = %handler.id.tenant,
+            handler = %handler.id.name,
+            "too many records fail: the handler pauses, and tries one now and then"
+        );
+    }
+    Some(until)
+}
