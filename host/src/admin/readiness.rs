@@ -33,11 +33,12 @@ pub(super) struct HandlerFacts {
     pub(super) partitions: usize,
     /// Those that stopped at a record.
     pub(super) halted: usize,
-    /// Whether it pauses because too many records fail.
-    pub(super) is_paused: bool,
     /// Where those stand: topic, partition and offset.
     #[serde(skip)]
     pub(super) halted_at: Vec<String>,
+    /// Whether it pauses because too many records fail.
+    #[serde(skip)]
+    pub(super) is_paused: bool,
 }
 
 /// A consumer group that handlers need.
@@ -354,8 +355,7 @@ mod tests {
     fn a_handler_that_pauses_is_told_and_the_host_stays_ready() {
         let mut facts = well();
         facts.handlers[0].is_paused = true;
-        let told = ["it pauses because too many of its records fail"];
-        assert_judged(facts, State::Degraded, true, &told);
+        assert_judged(facts, State::Degraded, true, &["handler default/a"]);
     }
 
     #[test]
