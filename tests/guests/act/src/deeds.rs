@@ -111,7 +111,9 @@ fn request() -> String {
 /// Whether a deed that is only done sometimes is left undone now. A record is ill for 200 ms, then well for 400 ms, and
 /// when depends on its place. So an attempt after a trap, or on another host, needs no memory of those before it.
 pub fn is_well(message: &Message) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let own = message.offset * 97 + u64::from(message.partition) * 31;
     (u64::try_from(now.as_millis()).unwrap_or_default() + own) % 600 >= 200
 }
