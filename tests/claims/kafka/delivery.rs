@@ -206,13 +206,15 @@ fn an_emit_is_acknowledged_before_its_input_commits() {
     assert_eq!(traffic.positions(), [(0, 100), (1, 100)]);
 
     let host = traffic.host(&handlers).args(drain).start().unwrap();
-    traffic.wait_for_outputs(301 + 101);
+    // The map of what is complete behind it was committed, so only the record itself is handled again.
+    traffic.wait_for_outputs(301 + 1);
     assert_eq!(traffic.positions(), [(0, 100), (1, 100)]);
     kafka.create_topic(&late, 1, &[]).unwrap();
     traffic.wait_until_done();
     host.stop().unwrap();
     assert_eq!(traffic.positions(), [(0, 201), (1, 100)]);
     assert_eq!(clients::end_offsets(&traffic.at, &late).unwrap(), [(0, 1)]);
+    assert_eq!(traffic.output_count(), 302);
 }
 
 #[test]
