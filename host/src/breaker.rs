@@ -85,21 +85,19 @@ impl<At: Copy + Ord + std::ops::Add<Duration, Output = At>> Breaker<At> {
     /// Takes note of a record that is about to be given up. Returns until when it shall wait instead, if it shall.
     pub fn failed(&mut self, now: At) -> Option<At> {
         match self.state {
+            // It began before the breaker opened.
+            State::Open(until) => return Some(until),
+            State::Probing(_) => {}
             State::Closed => {
                 self.note(true);
                 if !self.is_over() {
                     return None;
                 }
-                self.state = State::Open(now + self.policy.pause);
             }
-            State::Probing(_) => self.state = State::Open(now + self.policy.pause),
-            // It began before the breaker opened.
-            State::Open(_) => {}
         }
-        match self.state {
-            State::Open(until) => Some(until),
-            State::Closed | State::Probing(_) => None,
-        }
+        let until = now + self.policy.pause;
+        self.state = State::Open(until);
+        Some(until)
     }
 
     /// Returns whether the handler pauses.

@@ -5,11 +5,11 @@
 //! **Invariant:** key, value and headers of the record are kept unchanged; ours come after them.
 
 use std::borrow::Cow;
-use std::time::SystemTime;
 
 use crate::catalog::Deployed;
 use crate::ids::TopicName;
-use crate::letter::{Letter, unix_ms};
+use crate::letter::Letter;
+use crate::moment::now_ms;
 use crate::outbox::{Full, Outbox};
 use crate::outcome::Failure;
 use crate::record::{Emit, Header, RecordView};
@@ -56,7 +56,7 @@ pub(crate) fn write(
         attempts: reason.attempts,
         kind: reason.failure.kind,
         error: cut(&reason.failure.message).to_owned(),
-        time_ms: unix_ms(SystemTime::now()).unwrap_or_default(),
+        time_ms: now_ms(),
     };
     let mut ours = Vec::from(letter.block());
     if let Some((_, deferral)) = reason.wait {

@@ -94,13 +94,13 @@ async fn settle(
     settlement: Settlement,
 ) -> Delivered {
     let is_last = !matches!(settlement, Settlement::Retry { .. });
+    let again = |started| Job {
+        started,
+        failed: Some(attempt),
+    };
     if is_last && let Some(until) = note_failed(handler) {
         lane.forget_outputs();
-        let job = Job {
-            started,
-            failed: Some(attempt),
-        };
-        return Delivered::Later(job, until);
+        return Delivered::Later(again(started), until);
     }
     match settlement {
         Settlement::Retry { after } => {
@@ -113,11 +113,7 @@ async fn settle(
                 lane.defer(handler, started, reason).await;
                 return Delivered::Settled;
             }
-            let job = Job {
-                started,
-                failed: Some(attempt),
-            };
-            Delivered::Later(job, Instant::now() + after)
+            Delivered::Later(again(started), Instant::now() + after)
         }
         Settlement::Skip => {
             lane.finish(handler, started, Ending::Skipped, None).await;

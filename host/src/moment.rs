@@ -39,6 +39,14 @@ pub enum MomentError {
     Ago(String),
 }
 
+/// Returns the time in milliseconds since the Unix epoch, as records have it; 0 before it.
+pub(crate) fn now_ms() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+    since_epoch.map_or(0, |time| {
+        i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+    })
+}
+
 impl Moment {
     /// Returns milliseconds since the Unix epoch.
     pub fn unix_ms(self, now: SystemTime) -> i64 {

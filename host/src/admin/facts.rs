@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::View;
 use super::metrics::{GroupReading, Producers, Scrape};
@@ -14,6 +13,7 @@ use super::readiness::{Facts, GroupFacts, HandlerFacts, Source};
 use super::tally::Tally;
 use crate::catalog::{Deployed, GroupKey};
 use crate::ids::HandlerId;
+use crate::moment::now_ms;
 use crate::policy::Subscription;
 use crate::sink::Sink;
 use crate::source::SourceStatus;
@@ -158,12 +158,4 @@ fn handler_facts(handler: &Deployed, lanes: &BTreeMap<HandlerId, Lanes>) -> Hand
         is_paused: handler.is_paused(),
         halted_at: lanes.halted,
     }
-}
-
-/// Returns the time in milliseconds since the Unix epoch, as records have it.
-fn now_ms() -> i64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
-    since_epoch.map_or(0, |time| {
-        i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
-    })
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{Lane, Stopped, log_hook_failure};
 use crate::catalog::Deployed;
 use crate::flight::Started;
-use crate::letter::unix_ms;
+use crate::moment::now_ms;
 use crate::outcome::{Failure, Settlement, Verdict};
 use crate::record::RecordView;
 use crate::returned::{Deferral, Returned};
@@ -181,10 +181,6 @@ impl Lane {
             "attempt failed"
         );
     }
-}
-
-fn now_ms() -> i64 {
-    unix_ms(SystemTime::now()).unwrap_or_default()
 }
 
 /// A number from 0 to 1 that differs from call to call; enough to spread retries.

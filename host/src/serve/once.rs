@@ -35,8 +35,9 @@ pub(super) async fn ended(config: &ServeConfig, view: &View) -> Ended {
     let mut catch_up = CatchUp::default();
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        let max = config.max_records.unwrap_or(u64::MAX);
-        if Done::of(view).settled() >= max {
+        if let Some(max) = config.max_records
+            && Done::of(view).settled() >= max
+        {
             return Ended::Enough;
         }
         if !config.until_caught_up || !view.board.has_looked() {
