@@ -20,9 +20,10 @@ use crate::catch_up::PartitionStanding;
 use crate::flight::Ledger;
 use crate::lane::{Lane, LanePlace};
 use crate::partition::{PartitionTask, Told};
-use crate::source::{PartitionQueue, Position, RebalanceListener};
+use crate::source::{Fenced, PartitionQueue, Position, RebalanceListener, Transactions};
 use crate::stats::Registry;
 use crate::stop::StopSignal;
+use crate::suspects::Suspects;
 
 /// What every assignment is made with.
 #[derive(Debug, Clone)]
@@ -52,15 +53,36 @@ pub(crate) struct Assignment {
     flow: Flow,
     group: GroupKey,
     running: Mutex<HashMap<(String, i32), Running>>,
+    /// Where outputs and positions are committed together.
+    transactions: Option<Arc<Transactions>>,
+    /// Of each assigned partition then. They outlive a task that is fenced.
+    suspects: Mutex<HashMap<(String, i32), Arc<Suspects>>>,
 }
 
 impl Assignment {
-    pub(crate) fn new(flow: Flow, group: GroupKey) -> Self {
+    pub(crate) fn new(
+        flow: Flow,
+        group: GroupKey,
+        transactions: Option<Arc<Transactions>>,
+    ) -> Self {
         Self {
             flow,
             group,
             running: Mutex::default(),
+            transactions,
+            suspects: Mutex::default(),
         }
+    }
+
+    fn ledger(&self, topic: &str, partition: i32) -> Ledger {
+        let Some(transactions) = &self.transactions else {
+            return Ledger::default();
+        };
+        let mut suspects = self.suspects.lock();
+        let suspects = suspects
+            .entry((topic.to_owned(), partition))
+            .or_insert_with(|| Arc::new(Suspects::new(transactions.gate.tear())));
+        Ledger::in_transaction(Arc::clone(suspects))
     }
 
     /// Lists how the partitions stand.
@@ -79,7 +101,7 @@ impl Assignment {
     fn spawn(&self, queue: PartitionQueue) -> Running {
         let (topic, partition) = (Arc::clone(queue.topic()), queue.partition());
         let (stop, signal) = StopSignal::new();
-        let ledger = Arc::new(Ledger::default());
+        let ledger = Arc::new(self.ledger(&topic, partition));
         let told = Told::default();
         let (alive, lanes) = mpsc::channel(1);
         let place = LanePlace {
@@ -94,7 +116,8 @@ impl Assignment {
             Arc::clone(&ledger),
             signal,
             alive,
-        );
+        )
+        .sending_through(self.transactions.as_ref());
         let task = self
             .flow
             .runtime
@@ -165,6 +188,59 @@ impl RebalanceListener for Assignment {
     }
 
     fn revoked(&self, partitions: &[(String, i32)], lost: bool) -> Vec<Position> {
+        self.suspects
+            .lock()
+            .retain(|name, _| !partitions.contains(name));
+        self.end_all(partitions, lost)
+    }
+
+    fn leaving(&self) -> Vec<Position> {
+        self.revoked(&self.all(), false)
+    }
+
+    fn positions(&self) -> Vec<Position> {
+        let running = self.running.lock();
+        let position = |running: &Running| {
+            Some(Position {
+                topic: Arc::clone(&running.topic),
+                partition: running.partition,
+                point: running.ledger.commit_point()?,
+            })
+        };
+        running.values().filter_map(position).collect()
+    }
+
+    fn committed(&self, positions: &[Position]) {
+        let suspects = self.suspects.lock();
+        for position in positions {
+            let name = (position.topic.to_string(), position.partition);
+            if let Some(suspects) = suspects.get(&name) {
+                suspects.forget_below(position.point.offset);
+            }
+        }
+    }
+
+    fn fence(&self) -> Vec<Fenced> {
+        let fenced: Vec<Fenced> = {
+            let running = self.running.lock();
+            let fenced = running.iter().map(|(name, running)| Fenced {
+                name: name.clone(),
+                first_taken: running.ledger.first_taken(),
+            });
+            fenced.collect()
+        };
+        self.end_all(&self.all(), true);
+        fenced
+    }
+
+    fn closed(&self) {
+        self.revoked(&self.all(), true);
+    }
+}
+
+impl Assignment {
+    /// Ends the tasks of these partitions; at once where their work is `lost`. Returns what is complete of them.
+    fn end_all(&self, partitions: &[(String, i32)], lost: bool) -> Vec<Position> {
         let gone: Vec<Running> = {
             let mut running = self.running.lock();
             partitions
@@ -186,13 +262,5 @@ impl RebalanceListener for Assignment {
             }
             positions
         })
-    }
-
-    fn leaving(&self) -> Vec<Position> {
-        self.revoked(&self.all(), false)
-    }
-
-    fn closed(&self) {
-        self.revoked(&self.all(), true);
     }
 }

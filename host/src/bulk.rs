@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::catalog::Deployed;
 use crate::dead_letter::Reason;
-use crate::deliver::{Delivered, halt};
+use crate::deliver::{Delivered, deliver_refused, halt};
 use crate::flight::{Cargo, Started};
 use crate::guest::BulkOutcome;
 use crate::lane::{Attempt, BatchSettlement, Lane, Stopped};
@@ -43,6 +43,11 @@ pub(crate) async fn deliver_bulk(lane: &mut Lane, cargo: Cargo) -> Delivered {
     let Some(handler) = lane.route() else {
         return Delivered::Unrouted(cargo);
     };
+    if let [only] = cargo.as_slice()
+        && let Some(refusal) = lane.refusal_of(only)
+    {
+        return deliver_refused(lane, cargo, &refusal).await;
+    }
     // The last one is the next.
     let mut parts = vec![Part {
         failed: Attempt::before_all(&cargo),

@@ -13,7 +13,9 @@ use crate::catalog::Deployed;
 use crate::dead_letter::Reason;
 use crate::flight::{Cargo, Started};
 use crate::lane::{Attempt, Lane, Stopped, note_failed, note_handled, paused_until};
-use crate::outcome::{Ending, Failure, Outcome, Settlement};
+use crate::outcome::{Ending, Failure, FailureKind, Outcome, Settlement};
+use crate::settle::exhausted;
+use crate::suspects::Refusal;
 
 /// A record on its way to its settlement, with what earlier attempts left.
 #[derive(Debug)]
@@ -57,6 +59,9 @@ pub(crate) async fn deliver(lane: &mut Lane, job: Job) -> Delivered {
         return Delivered::Stopped;
     };
     let Job { started, failed } = job;
+    if let Some(refusal) = lane.refusal_of(&started) {
+        return deliver_refused(lane, Cargo::from_iter([started]), &refusal).await;
+    }
     lane.attempts = failed.map_or(0, |failed| failed.number) + 1;
     let (failure, begun) = match attempt_one(lane, &handler, &started).await {
         Err(Stopped) => return Delivered::Stopped,
@@ -131,6 +136,36 @@ async fn settle(
             halt(lane, handler, cargo, failure)
         }
     }
+}
+
+/// Settles records of which Kafka refused an output for good. The hook has long returned and later records were handled,
+/// so there is no attempt after this one.
+pub(crate) async fn deliver_refused(lane: &mut Lane, cargo: Cargo, refusal: &Refusal) -> Delivered {
+    let Some(handler) = lane.route() else {
+        return Delivered::Unrouted(cargo);
+    };
+    let failure = Failure::new(FailureKind::Emit, refusal.reason.as_str());
+    lane.attempts = refusal.attempts;
+    let topic = Arc::clone(lane.topic());
+    let first = cargo.first().map(|first| first.view(&topic));
+    lane.note_failure(&handler, &failure, refusal.attempts, first.as_ref());
+    let settlement = if refusal.is_letter {
+        Settlement::Halt
+    } else {
+        exhausted(handler.manifest.on_exhausted)
+    };
+    let (ending, reason) = match settlement {
+        Settlement::DeadLetter => {
+            let reason = Reason::last(&failure, refusal.attempts);
+            (Ending::DeadLettered, Some(reason))
+        }
+        Settlement::Skip => (Ending::Skipped, None),
+        Settlement::Halt | Settlement::Retry { .. } => {
+            return halt(lane, &handler, cargo, &failure);
+        }
+    };
+    lane.send_off(&handler, cargo, ending, reason).await;
+    Delivered::Settled
 }
 
 /// One attempt: leases an instance and lets it handle the record. Also tells when the instance was called.

@@ -1,11 +1,13 @@
 //! Records whose outputs are on their way to Kafka, and the ledger of one assigned partition.
 //!
 //! The partition's task starts and settles records; the producer's thread acknowledges outputs. Both meet in the
-//! [`Ledger`], which holds the watermark.
-//! **Invariant:** a record is completed only when its sender is done with it and each of its outputs is acknowledged;
-//! one refused output keeps it open until the flow has dealt with the refusal.
+//! [`Ledger`], which holds the watermark. Where the outputs are part of a transaction, their record is completed when
+//! they are sent: position and outputs become visible together or not at all.
+//! **Invariant:** a record is completed only when its sender is done with it and each of its outputs is acknowledged or
+//! part of the transaction; one refused output keeps it open until the flow has dealt with the refusal, or keeps the
+//! transaction from being committed.
 
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -18,6 +20,7 @@ use crate::record::RecordView;
 use crate::returned::Returned;
 use crate::source::Record;
 use crate::stats::LaneStats;
+use crate::suspects::{Refusal, Suspects};
 use crate::watermark::{Ticket, Watermark};
 
 /// A record between its fetch and its settlement.
@@ -82,6 +85,8 @@ pub(crate) struct Flight {
     /// Outputs not acknowledged, plus one while the sender still adds to them.
     waiting: AtomicU32,
     refusal: OnceLock<String>,
+    /// Whether an output was taken back, neither delivered nor refused.
+    is_withdrawn: AtomicBool,
 }
 
 impl Flight {
@@ -101,14 +106,36 @@ impl Flight {
         }
     }
 
-    /// Returns what kind of flight it is.
-    pub(crate) fn kind(&self) -> FlightKind {
-        self.kind
+    /// Takes note that an output was not written, for a reason that says nothing against its record; it counts as
+    /// refused where no transaction takes care of that.
+    pub(crate) fn withdraw(self: &Arc<Self>, reason: String) {
+        match &self.ledger.suspects {
+            None => self.acknowledge(Err(reason)),
+            Some(suspects) => {
+                suspects.tear();
+                self.forget_output();
+            }
+        }
     }
 
-    /// Returns why an output was refused.
-    pub(crate) fn refusal(&self) -> &str {
-        self.refusal.get().map_or("", String::as_str)
+    /// Takes note that an output was thrown away together with the transaction or the producer.
+    pub(crate) fn forget_output(self: &Arc<Self>) {
+        self.is_withdrawn.store(true, Ordering::Release);
+        self.acknowledge(Ok(()));
+    }
+
+    fn offsets(&self) -> SmallVec<[i64; 1]> {
+        let cargo = self.cargo.lock();
+        cargo.iter().map(|it| it.record.offset()).collect()
+    }
+
+    /// Returns what was refused and of whom.
+    pub(crate) fn as_refusal(&self) -> Refusal {
+        Refusal {
+            reason: self.refusal.get().cloned().unwrap_or_default(),
+            is_letter: self.kind.purpose == Purpose::DeadLetter,
+            attempts: self.kind.attempts,
+        }
     }
 
     /// Takes the records of a refused flight.
@@ -127,6 +154,8 @@ struct Entries {
     refused: Vec<Arc<Flight>>,
     /// What earlier owners of the partition completed, while it reaches beyond what was taken.
     earlier: Option<Arc<OffsetMap>>,
+    /// The first offset that was taken.
+    first_taken: Option<i64>,
 }
 
 impl Entries {
@@ -146,9 +175,24 @@ pub(crate) struct Ledger {
     tell_at_flights: AtomicUsize,
     tell_at_bytes: AtomicUsize,
     changed: Notify,
+    /// Where outputs are part of a transaction.
+    suspects: Option<Arc<Suspects>>,
 }
 
 impl Ledger {
+    /// Makes the books of a partition whose outputs are part of a transaction.
+    pub(crate) fn in_transaction(suspects: Arc<Suspects>) -> Self {
+        Self {
+            suspects: Some(suspects),
+            ..Self::default()
+        }
+    }
+
+    /// Returns the records that had an output refused in an earlier transaction; `None` where there are no transactions.
+    pub(crate) fn suspects(&self) -> Option<&Suspects> {
+        self.suspects.as_deref()
+    }
+
     /// Notes that records were taken from the queue, in their order.
     pub(crate) fn start(
         &self,
@@ -157,6 +201,7 @@ impl Ledger {
         let mut entries = self.entries.lock();
         records.into_iter().map(move |record| {
             entries.open_bytes += record.size_bytes();
+            entries.first_taken.get_or_insert(record.offset());
             let ticket = entries.watermark.start(record.offset());
             Started {
                 ticket,
@@ -208,17 +253,28 @@ impl Ledger {
             stats: Arc::clone(stats),
             waiting: AtomicU32::new(1),
             refusal: OnceLock::new(),
+            is_withdrawn: AtomicBool::new(false),
         })
+    }
+
+    /// Completes the records of a flight whose outputs all are part of the transaction.
+    pub(crate) fn book(&self, flight: &Flight) {
+        self.complete(&flight.cargo.lock());
     }
 
     fn land(&self, flight: &Arc<Flight>) {
         let refused = flight.refusal.get().is_some();
-        if refused {
-            self.entries.lock().refused.push(Arc::clone(flight));
-        } else {
-            let cargo = flight.unload();
-            flight.stats.ended(flight.kind.ending, cargo.len());
-            self.complete(&cargo);
+        match &self.suspects {
+            Some(suspects) if refused => suspects.note(&flight.offsets(), &flight.as_refusal()),
+            None if refused => self.entries.lock().refused.push(Arc::clone(flight)),
+            _ if flight.is_withdrawn.load(Ordering::Acquire) => {}
+            booked => {
+                let cargo = flight.unload();
+                flight.stats.ended(flight.kind.ending, cargo.len());
+                if booked.is_none() {
+                    self.complete(&cargo);
+                }
+            }
         }
         let bytes = self.flight_bytes.fetch_sub(flight.bytes, Ordering::SeqCst) - flight.bytes;
         // Who sees that no flight is left also sees what they left in the entries.
@@ -282,6 +338,26 @@ impl Ledger {
             }
         };
         Some(CommitPoint::from(map))
+    }
+
+    /// Returns the first offset that was taken from the queue.
+    pub(crate) fn first_taken(&self) -> Option<i64> {
+        self.entries.lock().first_taken
+    }
+
+    /// Returns how many of these records may be started, so that the map of what is complete fits into a commit whichever
+    /// of them are settled first. It is one at least where nothing is open.
+    pub(crate) fn fitting(&self, offsets: impl Iterator<Item = i64>) -> usize {
+        let entries = self.entries.lock();
+        let open = entries.watermark.open();
+        let earlier = entries.earlier.as_deref();
+        let (runs, end) = earlier.map_or((0, 0), |earlier| (earlier.runs().count(), earlier.end()));
+        let mut base = entries.watermark.oldest();
+        let fits = |(place, offset): &(usize, i64)| {
+            let span = end.max(*offset).abs_diff(*base.get_or_insert(*offset));
+            open + place == 0 || OffsetMap::surely_fits(open + runs + place + 1, span + 1)
+        };
+        offsets.enumerate().take_while(fits).count()
     }
 
     /// Returns whether no flight is under way and none waits to be dealt with.

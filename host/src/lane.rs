@@ -22,6 +22,7 @@ use crate::guest::{GuestLog, Instance};
 use crate::ids::Revision;
 use crate::outbox::Outbox;
 use crate::outcome::{Failure, FailureKind};
+use crate::source::Transactions;
 use crate::stats::{OpenLane, Registry};
 use crate::stop::StopSignal;
 
@@ -73,6 +74,8 @@ pub(crate) struct Lane {
     /// Dead letters of the record at hand.
     letters: Outbox,
     alive: Alive,
+    /// What outputs are sent through, where they are part of a transaction.
+    transactions: Option<Arc<Transactions>>,
 }
 
 impl Lane {
@@ -99,7 +102,14 @@ impl Lane {
             clock: Instant::now(),
             is_first: true,
             alive,
+            transactions: None,
         }
+    }
+
+    /// Makes the lane's outputs part of the transactions of its group, if it has any.
+    pub(crate) fn sending_through(mut self, transactions: Option<&Arc<Transactions>>) -> Self {
+        self.transactions = transactions.cloned();
+        self
     }
 
     /// Makes another lane of the same partition.
@@ -113,7 +123,7 @@ impl Lane {
             self.alive.clone(),
         );
         lane.is_first = false;
-        lane
+        lane.sending_through(self.transactions.as_ref())
     }
 
     /// Returns the topic.

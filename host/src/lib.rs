@@ -27,6 +27,7 @@ pub mod telemetry;
 pub mod breaker;
 pub mod catch_up;
 pub mod compact;
+mod gate;
 mod letter;
 pub mod manifest;
 pub mod offset_map;
@@ -36,6 +37,7 @@ mod returned;
 pub mod schedule;
 pub mod settings;
 pub mod settle;
+mod suspects;
 pub mod watermark;
 
 // L2 edges: everything that does IO, and the guests.

@@ -29,8 +29,9 @@ pub(crate) use self::problem::closest;
 pub(crate) use self::reader::{Reader, Text};
 use crate::ids::{GroupId, HandlerId, TopicName};
 use crate::policy::{
-    BreakerPolicy, Bulk, CONCURRENCY, Isolation, Limits, OnExhausted, Ordering, PatternError,
-    RetryPolicy, ReturnTopics, Start, StartError, Subscription, TopicPattern,
+    BreakerPolicy, Bulk, CONCURRENCY, Delivery, Isolation, Limits, OnExhausted, Ordering,
+    PatternError, RetryPolicy, ReturnTopics, Start, StartError, Subscription,
+    TRANSACTION_INTERVAL_MS, TopicPattern,
 };
 
 /// What the name of the default dead-letter topic ends with.
@@ -55,6 +56,8 @@ pub struct Manifest {
     pub ordering: Ordering,
     /// Instances that one host runs at once; none where its partitions are the only bound.
     pub concurrency: Option<usize>,
+    /// Whether outputs and positions are committed together.
+    pub delivery: Delivery,
     /// How long an instance of the component lives.
     pub isolation: Isolation,
     /// Bounds of memory, time and flow.
@@ -107,6 +110,7 @@ impl Manifest {
             _ => Ordering::Partition,
         };
         let concurrency = concurrency(&mut reader, ordering);
+        let delivery = delivery(&mut reader);
         let isolation = match reader.choice(&keys::ISOLATION) {
             Some("record") => Isolation::Record,
             _ => Isolation::Lane,
@@ -124,6 +128,7 @@ impl Manifest {
         let config = reader.table(&keys::CONFIG);
         let kafka_consumer = reader.table(&keys::KAFKA_CONSUMER);
         let kafka_producer = reader.table(&keys::KAFKA_PRODUCER);
+        reads_committed(&mut reader, delivery, &kafka_consumer);
         let manifest =
             subscription
                 .zip(dead_letter_topic)
@@ -134,6 +139,7 @@ impl Manifest {
                     start,
                     ordering,
                     concurrency,
+                    delivery,
                     isolation,
                     limits,
                     retry,
@@ -160,6 +166,7 @@ impl fmt::Debug for Manifest {
             .field("start", &self.start)
             .field("ordering", &self.ordering)
             .field("concurrency", &self.concurrency)
+            .field("delivery", &self.delivery)
             .field("isolation", &self.isolation)
             .field("limits", &self.limits)
             .field("retry", &self.retry)
@@ -324,6 +331,38 @@ fn concurrency(reader: &mut Reader<'_>, ordering: Ordering) -> Option<usize> {
         .whole_given(&keys::CONCURRENCY)
         .and_then(|given| usize::try_from(given).ok());
     given.or_else(|| (ordering != Ordering::Partition).then_some(CONCURRENCY))
+}
+
+fn delivery(reader: &mut Reader<'_>) -> Delivery {
+    let given = reader.whole_given(&keys::TRANSACTION_INTERVAL_MS);
+    if reader.choice(&keys::DELIVERY) == Some("exactly-once") {
+        return Delivery::ExactlyOnce {
+            interval: Duration::from_millis(given.unwrap_or(TRANSACTION_INTERVAL_MS)),
+        };
+    }
+    if given.is_some() {
+        let what = "there are transactions only with delivery = \"exactly-once\" (write that, or leave the key out)";
+        let key = &keys::TRANSACTION_INTERVAL_MS;
+        let offset = reader.offset(key);
+        reader.problem(key, offset, what);
+    }
+    Delivery::AtLeastOnce
+}
+
+/// What is read of a transaction that is not committed may never have been: with that nothing is exactly once.
+fn reads_committed(
+    reader: &mut Reader<'_>,
+    delivery: Delivery,
+    kafka_consumer: &BTreeMap<String, String>,
+) {
+    let isolation = kafka_consumer.get("isolation.level");
+    if delivery != Delivery::AtLeastOnce && isolation.is_some_and(|level| level != "read_committed")
+    {
+        let what = "delivery = \"exactly-once\" and isolation.level = \"read_uncommitted\" exclude each other (leave \
+                    isolation.level out)";
+        let offset = reader.offset(&keys::DELIVERY);
+        reader.problem(&keys::DELIVERY, offset, what);
+    }
 }
 
 fn bulk(reader: &mut Reader<'_>, ordering: Ordering) -> Option<Bulk> {

@@ -124,6 +124,23 @@ impl OffsetMap {
         }
     }
 
+    /// Returns whether every map fits into [`METADATA_BYTES_MAX`] that has at most `open` open offsets, or open runs, among
+    /// `span` from its base on.
+    pub fn surely_fits(open: usize, span: u64) -> bool {
+        // All but the body: the prefix, the form, two numbers, the checksum, and what base64 rounds up.
+        const HEAD_BYTES_MAX: usize = 32;
+        let room = (METADATA_BYTES_MAX - PREFIX.len()) / 4 * 3 - HEAD_BYTES_MAX;
+        if span.div_ceil(8) <= room as u64 {
+            return true;
+        }
+        // An open run and a completed one take turns. Their lengths come to the span together, and take most room where
+        // all are alike, since the bytes of a length grow ever slower.
+        let lengths = open as u64 * 2;
+        let bytes_each =
+            u64::from(u64::BITS - (span / lengths.max(1)).leading_zeros()).div_ceil(7) + 1;
+        lengths * bytes_each <= room as u64
+    }
+
     /// Returns whether nothing is completed.
     pub fn is_empty(&self) -> bool {
         self.runs.is_empty()

@@ -54,7 +54,7 @@ pub(crate) struct PartitionTask {
     /// Where records do not wait for all others.
     parallel: Parallel,
     hasher: RandomState,
-    /// Room for what the queue gives, reused.
+    /// What the queue gave and is not started yet.
     taken: Vec<Record>,
     /// Records at which the lane halted, and the revision that did, if any: another one gets them again.
     halted: Vec<Cargo>,
@@ -71,7 +71,6 @@ pub(crate) struct PartitionTask {
 impl PartitionTask {
     pub(crate) fn new(queue: PartitionQueue, lane: Lane, told: Told) -> Self {
         let ledger = Arc::clone(&lane.ledger);
-        ledger.remember(queue.completed());
         Self {
             queue,
             lane,
@@ -98,6 +97,7 @@ impl PartitionTask {
             () = self.lane.stop.set() => {}
             () = self.queue.may_begin() => {}
         }
+        self.ledger.remember(self.queue.completed());
         while !self.lane.stop.is_set() {
             self.serve().await;
             self.store();
@@ -153,32 +153,40 @@ impl PartitionTask {
 
     /// Takes what the queue has; returns how many records it was, also those that need not be handled.
     fn take(&mut self) -> usize {
-        self.queue.take(
-            TAKE_MAX,
-            &mut self.taken,
-            |error| tracing::warn!(%error, "the partition goes on"),
-        );
-        if let (Some(stats), Some(last)) = (self.lane.stats(), self.taken.last()) {
-            let bytes: usize = self.taken.iter().map(Record::size_bytes).sum();
-            stats.bytes_in.add(bytes as u64);
-            if let Some(timestamp) = last.timestamp_ms() {
-                stats.last_timestamp_ms.set(timestamp);
+        if self.taken.is_empty() {
+            self.queue.take(
+                TAKE_MAX,
+                &mut self.taken,
+                |error| tracing::warn!(%error, "the partition goes on"),
+            );
+            if let (Some(stats), Some(last)) = (self.lane.stats(), self.taken.last()) {
+                let bytes: usize = self.taken.iter().map(Record::size_bytes).sum();
+                stats.bytes_in.add(bytes as u64);
+                if let Some(timestamp) = last.timestamp_ms() {
+                    stats.last_timestamp_ms.set(timestamp);
+                }
             }
         }
-        let taken = self.taken.len();
-        self.start_taken();
-        taken
+        let startable = if self.ledger.suspects().is_some() {
+            self.ledger.fitting(self.taken.iter().map(Record::offset))
+        } else {
+            self.taken.len()
+        };
+        self.start_taken(startable);
+        startable
     }
 
-    /// Enters what was taken into the ledger; what an earlier owner of the partition completed is not handled again.
-    fn start_taken(&mut self) {
-        let Some(first) = self.taken.first() else {
+    /// Enters the first `count` of what was taken into the ledger; what an earlier owner of the partition completed is not
+    /// handled again.
+    fn start_taken(&mut self, count: usize) {
+        let Some(first) = self.taken.first().filter(|_| count > 0) else {
             return;
         };
         let done = self.queue.completed_before(first.offset());
         self.ledger.remember(self.queue.completed());
         let known = self.waiting.len();
-        self.waiting.extend(self.ledger.start(self.taken.drain(..)));
+        self.waiting
+            .extend(self.ledger.start(self.taken.drain(..count)));
         if self.lane.is_return() {
             self.read_returned(known);
         }
@@ -220,11 +228,12 @@ impl PartitionTask {
         let room = (limits.in_flight_records, limits.in_flight_bytes);
         let has_room = self.ledger.has_open_room(room.0, room.1);
         // A later look says when there is room in the metadata again.
-        let is_held = self
+        let is_full = self
             .latest
             .as_ref()
             .is_some_and(CommitPoint::is_nearly_full);
-        let taken = if has_room && !is_held { self.take() } else { 0 };
+        let taken = if has_room && !is_full { self.take() } else { 0 };
+        let is_held = is_full || !self.taken.is_empty();
         let retry = self.retry.take().map(|(job, _)| job);
         let jobs = retry
             .into_iter()
@@ -353,7 +362,9 @@ impl PartitionTask {
             return;
         }
         self.store_due = now + STORE_EVERY;
-        self.latest = if is_parallel || self.queue.completed().is_some() {
+        let has_map = is_parallel || self.queue.completed().is_some();
+        let in_transaction = self.ledger.suspects().is_some();
+        self.latest = if has_map || in_transaction {
             self.ledger.commit_point()
         } else {
             self.ledger.position().map(CommitPoint::from)
@@ -368,7 +379,10 @@ impl PartitionTask {
             .map_or(latest.metadata.is_empty(), |stored| {
                 stored.offset != latest.offset
             });
-        if !has_moved && (self.stored.as_ref() == Some(latest) || now < self.metadata_due) {
+        let is_news =
+            has_moved || (self.stored.as_ref() != Some(latest) && self.metadata_due <= now);
+        if in_transaction || !is_news {
+            // Positions of a transaction are collected when it is committed.
             return;
         }
         self.queue.store(latest, has_moved);

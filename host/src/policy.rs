@@ -71,6 +71,22 @@ pub enum Ordering {
     None,
 }
 
+/// What a record's outputs and its position have to do with each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Delivery {
+    /// The position is committed after its outputs were acknowledged; after a crash they may be written again.
+    #[default]
+    AtLeastOnce,
+    /// Outputs and positions are committed together, in one transaction of the group on a host.
+    ExactlyOnce {
+        /// How often.
+        interval: Duration,
+    },
+}
+
+/// How often transactions are committed where the manifest says nothing, in milliseconds.
+pub const TRANSACTION_INTERVAL_MS: u64 = 100;
+
 /// How long one instance of the component lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Isolation {

@@ -106,6 +106,7 @@ impl Host {
         let subscriptions = Arc::new(Mutex::new(Subscriptions::new(
             flow,
             clients.consumer,
+            clients.producer.clone(),
             config.until_caught_up,
         )));
         let sinks = Arc::new(Sinks::new(clients.producer));

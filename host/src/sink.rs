@@ -1,7 +1,7 @@
 //! Writing to Kafka.
 //!
 //! Owns one producer and the thread that serves its delivery reports. Handed emits with the flight that waits for
-//! their acknowledgement.
+//! their acknowledgement. Its transactions, if it has any, are begun and ended elsewhere.
 //! **Invariant:** each output that was taken is acknowledged to its flight exactly once, as delivered or as refused.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Header as KafkaHeader, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 
 use crate::flight::Flight;
@@ -47,10 +47,12 @@ pub(crate) enum Sent {
     QueueFull,
 }
 
-struct Reports {
+/// What a producer tells of its outputs and of itself.
+pub(crate) struct Reports {
     refused: AtomicU64,
     delivered: AtomicU64,
     fatal: Mutex<Option<String>>,
+    is_transactional: bool,
 }
 
 impl ClientContext for Reports {
@@ -60,6 +62,10 @@ impl ClientContext for Reports {
 
     fn error(&self, error: KafkaError, reason: &str) {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+            if self.is_transactional {
+                // Its transaction is aborted, and another one takes its place.
+                return tracing::warn!(reason, "a producer of transactions is of no use any more");
+            }
             tracing::error!(reason, "the producer failed for good; restart the host");
             *self.fatal.lock() = Some(reason.to_owned());
         }
@@ -77,17 +83,47 @@ impl ProducerContext for Reports {
             }
             Err((error, message)) => {
                 use rdkafka::Message as _;
-                self.refused.fetch_add(1, Ordering::Relaxed);
                 let topic = message.topic();
-                let error = error
-                    .rdkafka_error_code()
-                    .map_or_else(|| error.to_string(), |code| code.to_string());
-                flight.acknowledge(Err(format!(
-                    "kafka refused a record for topic {topic}: {error}"
-                )));
+                let code = error.rdkafka_error_code();
+                let error = code.map_or_else(|| error.to_string(), |code| code.to_string());
+                let reason = format!("kafka refused a record for topic {topic}: {error}");
+                match code {
+                    Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => {
+                        flight.forget_output();
+                    }
+                    Some(code) if is_refusal(code) => {
+                        self.refused.fetch_add(1, Ordering::Relaxed);
+                        flight.acknowledge(Err(reason));
+                    }
+                    _ => {
+                        self.refused.fetch_add(1, Ordering::Relaxed);
+                        flight.withdraw(reason);
+                    }
+                }
             }
         }
     }
+}
+
+/// Returns whether the error is about the record itself, and would come again.
+fn is_refusal(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::MessageSizeTooLarge
+            | Code::MessageBatchTooLarge
+            | Code::InvalidMessage
+            | Code::InvalidMessageSize
+            | Code::InvalidRecord
+            | Code::InvalidTimestamp
+            | Code::InvalidTopic
+            | Code::PolicyViolation
+            | Code::TopicAuthorizationFailed
+            | Code::UnknownPartition
+            | Code::UnknownTopic
+            | Code::UnknownTopicOrPartition
+            | Code::UnsupportedForMessageFormat
+    )
 }
 
 /// A producer that several handlers may share.
@@ -128,15 +164,54 @@ fn client_config(kafka: &BTreeMap<String, String>) -> ClientConfig {
     config
 }
 
+/// How long the coordinator leaves a transaction open of which it hears nothing: readers of committed records wait for it.
+const TRANSACTION_TIMEOUT_MS: &str = "10000";
+
+fn transactional_config(kafka: &BTreeMap<String, String>, id: &str) -> ClientConfig {
+    let defaults = [
+        ("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS),
+        // The coordinator answers "not yet" to who is quick, which is no reason to wait long.
+        ("retry.backoff.ms", "5"),
+        // That a topic does not exist is to be known before its transaction times out: then the output is refused, and not
+        // all that is in the transaction.
+        ("topic.metadata.propagation.max.ms", "5000"),
+    ];
+    let mut kafka = kafka.clone();
+    for (key, value) in defaults {
+        kafka
+            .entry(key.to_owned())
+            .or_insert_with(|| value.to_owned());
+    }
+    let mut config = client_config(&kafka);
+    let timeout_ms = kafka.get("transaction.timeout.ms").cloned();
+    config
+        .set("transactional.id", id)
+        // What takes longer ends with its transaction, and is done again in the next one.
+        .set("message.timeout.ms", timeout_ms.unwrap_or_default());
+    config
+}
+
 impl Sink {
     /// Makes a producer with librdkafka's keys in `kafka`, below the host's own.
     pub(crate) fn start(kafka: &BTreeMap<String, String>) -> Result<Self, Error> {
+        Self::with(&client_config(kafka))
+    }
+
+    /// Makes a producer of transactions; `id` is their `transactional.id`.
+    pub(crate) fn start_transactional(
+        kafka: &BTreeMap<String, String>,
+        id: &str,
+    ) -> Result<Self, Error> {
+        Self::with(&transactional_config(kafka, id))
+    }
+
+    fn with(config: &ClientConfig) -> Result<Self, Error> {
         let reports = Reports {
             refused: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             fatal: Mutex::new(None),
+            is_transactional: config.get("transactional.id").is_some(),
         };
-        let config = client_config(kafka);
         let message_max_bytes = config
             .get("message.max.bytes")
             .and_then(|text| text.parse().ok())
@@ -198,10 +273,19 @@ impl Sink {
                     "the record for topic {} cannot be sent: {error}",
                     emit.topic
                 );
-                record.delivery_opaque.acknowledge(Err(reason));
+                if error.rdkafka_error_code().is_some_and(is_refusal) {
+                    record.delivery_opaque.acknowledge(Err(reason));
+                } else {
+                    record.delivery_opaque.withdraw(reason);
+                }
                 Sent::Taken
             }
         }
+    }
+
+    /// Returns the producer, for those who begin and end its transactions.
+    pub(crate) fn producer(&self) -> &impl Producer<Reports> {
+        &*self.producer
     }
 
     /// Returns why the producer is dead, if it is; only a restart of the host helps.

@@ -11,13 +11,16 @@ use crate::assignment::{Assignment, Flow};
 use crate::catalog::{Catalog, Deployed, GroupKey, returns_to};
 use crate::catch_up::GroupStanding;
 use crate::layers::Layers;
-use crate::policy::Start;
-use crate::source::{Consumer, ConsumerSettings, SourceStatus, Topics};
+use crate::policy::{Delivery, Start};
+use crate::source::{
+    Consumer, ConsumerSettings, SourceStatus, Topics, TransactionSettings, Transactions,
+};
 
 #[derive(Debug)]
 struct Running {
     consumer: Consumer,
     assignment: Arc<Assignment>,
+    transactions: Option<Arc<Transactions>>,
     settings: ConsumerSettings,
     topics: Topics,
 }
@@ -27,6 +30,8 @@ struct Running {
 pub(crate) struct Subscriptions {
     flow: Flow,
     kafka: Layers,
+    /// The same for producers of transactions.
+    producer_kafka: Layers,
     /// Whether consumers are to tell when they come to the end of a partition.
     tells_ends: bool,
     running: BTreeMap<GroupKey, Running>,
@@ -35,10 +40,11 @@ pub(crate) struct Subscriptions {
 }
 
 impl Subscriptions {
-    pub(crate) fn new(flow: Flow, kafka: Layers, tells_ends: bool) -> Self {
+    pub(crate) fn new(flow: Flow, kafka: Layers, producer_kafka: Layers, tells_ends: bool) -> Self {
         Self {
             flow,
             kafka,
+            producer_kafka,
             tells_ends,
             running: BTreeMap::new(),
             leaving: Vec::new(),
@@ -76,15 +82,21 @@ impl Subscriptions {
     }
 
     fn start(&mut self, key: &GroupKey, settings: ConsumerSettings, topics: Topics) {
-        let assignment = Arc::new(Assignment::new(self.flow.clone(), key.clone()));
+        let transactions = settings.transactions();
+        let assignment = Arc::new(Assignment::new(
+            self.flow.clone(),
+            key.clone(),
+            transactions.clone(),
+        ));
         let listener = Arc::clone(&assignment);
-        match Consumer::start(&settings, topics.clone(), listener) {
+        match Consumer::start(&settings, topics.clone(), transactions.clone(), listener) {
             Ok(consumer) => {
                 self.running.insert(
                     key.clone(),
                     Running {
                         consumer,
                         assignment,
+                        transactions,
                         settings,
                         topics,
                     },
@@ -103,9 +115,15 @@ impl Subscriptions {
     fn settings(&self, key: &GroupKey, handlers: &[Arc<Deployed>]) -> ConsumerSettings {
         let mut manifests = BTreeMap::new();
         let mut start = Start::default();
+        let mut transactions = None;
         for handler in handlers {
-            manifests.extend(handler.manifest.kafka_consumer.clone());
-            start = handler.manifest.start;
+            let manifest = &handler.manifest;
+            manifests.extend(manifest.kafka_consumer.clone());
+            start = manifest.start;
+            if let Delivery::ExactlyOnce { interval } = manifest.delivery {
+                let kafka = self.producer_kafka.with(&manifest.kafka_producer);
+                transactions = Some(TransactionSettings { kafka, interval });
+            }
         }
         let mut kafka = self.kafka.with(&manifests);
         let ignored = ignored(handlers);
@@ -117,7 +135,16 @@ impl Subscriptions {
             kafka,
             start,
             tells_ends: self.tells_ends,
+            transactions,
         }
+    }
+
+    /// Lists the producers of transactions with the group that each belongs to.
+    pub(crate) fn transactions(&self) -> Vec<(GroupKey, Arc<Transactions>)> {
+        let transactions = |(key, running): (&GroupKey, &Running)| {
+            Some((key.clone(), running.transactions.clone()?))
+        };
+        self.running.iter().filter_map(transactions).collect()
     }
 
     /// Lists how the groups stand.

@@ -6,6 +6,7 @@ mod breaker;
 mod delivery;
 mod deploy;
 mod docs;
+mod exactly_once;
 mod harness_holds;
 mod hooks;
 mod isolation;

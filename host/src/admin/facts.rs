@@ -16,7 +16,7 @@ use crate::ids::HandlerId;
 use crate::moment::now_ms;
 use crate::policy::Subscription;
 use crate::sink::Sink;
-use crate::source::SourceStatus;
+use crate::source::{SourceStatus, Transactions};
 
 /// The lanes of one handler.
 #[derive(Debug, Clone, Default)]
@@ -65,6 +65,14 @@ impl View {
         self.subscriptions.lock().status()
     }
 
+    fn transactions(&self) -> BTreeMap<GroupKey, Arc<Transactions>> {
+        self.subscriptions
+            .lock()
+            .transactions()
+            .into_iter()
+            .collect()
+    }
+
     /// Counts the lanes of each handler, all and halted ones.
     fn lanes(&self) -> BTreeMap<HandlerId, Lanes> {
         let mut lanes: BTreeMap<HandlerId, Lanes> = BTreeMap::new();
@@ -83,11 +91,13 @@ impl View {
     /// Reads all that a scrape shows.
     pub(super) fn scrape(&self, delivered: &mut Tally<Sink>) -> Scrape {
         let catalog = Arc::clone(&self.catalog.borrow());
+        let transactions = self.transactions();
         let groups = self.sources().into_iter().map(|(key, status)| {
             let reading = GroupReading {
                 assigned: status.assigned_partitions(),
                 rebalances: status.rebalances(),
                 is_up: status.trouble().is_none(),
+                transactions: transactions.get(&key).map(|it| it.counts()),
             };
             (key, reading)
         });
@@ -112,10 +122,13 @@ impl View {
     }
 
     fn producers(&self, delivered: &mut Tally<Sink>) -> Producers {
+        let transactions = self.transactions();
+        let transactional = transactions.values().filter_map(|it| it.sink());
         let open: Vec<(Arc<Sink>, [u64; 2])> = self
             .sinks
             .open()
             .into_iter()
+            .chain(transactional)
             .map(|sink| {
                 let (delivered, refused) = sink.counts();
                 (sink, [delivered, refused])

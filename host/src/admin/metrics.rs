@@ -47,6 +47,8 @@ pub(super) struct GroupReading {
     pub(super) assigned: usize,
     pub(super) rebalances: u64,
     pub(super) is_up: bool,
+    /// Transactions that were committed, and aborted; none where delivery is at least once.
+    pub(super) transactions: Option<[u64; 2]>,
 }
 
 /// What is known of all producers together.
@@ -156,7 +158,14 @@ impl Scrape {
         let rebalances = groups().map(|(labels, reading)| (labels, reading.rebalances));
         writer.counters(&names::REBALANCES, rebalances)?;
         let up = groups().map(|(labels, reading)| (labels, u32::from(reading.is_up)));
-        writer.gauges(&names::KAFKA_UP, up)
+        writer.gauges(&names::KAFKA_UP, up)?;
+        let transactions = groups().filter_map(|([tenant, group], reading)| {
+            let counts = ["committed", "aborted"]
+                .into_iter()
+                .zip(reading.transactions?);
+            Some(counts.map(move |(result, count)| ([tenant, group, ("result", result)], count)))
+        });
+        writer.counters(&names::TRANSACTIONS, transactions.flatten())
     }
 
     fn write_producers(&self, writer: &mut Writer<'_, '_>) -> fmt::Result {

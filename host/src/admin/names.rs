@@ -85,6 +85,8 @@ families! {
         "Times that partitions were assigned or revoked";
     KAFKA_UP = Gauge Count "kafka_wasm_kafka_up":
         "1 while Kafka answers the group's consumer, else 0";
+    TRANSACTIONS = Counter Count "kafka_wasm_transactions_total":
+        "Transactions of groups whose delivery is exactly once, committed and aborted";
 
     // Over all producers.
     PRODUCER_QUEUE_RECORDS = Gauge Count "kafka_wasm_producer_queue_records":

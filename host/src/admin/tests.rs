@@ -28,6 +28,7 @@ fn view() -> View {
         subscriptions: Arc::new(Mutex::new(Subscriptions::new(
             flow,
             Layers::default(),
+            Layers::default(),
             false,
         ))),
         sinks: Arc::new(Sinks::new(Layers::default())),

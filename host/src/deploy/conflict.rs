@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::ids::HandlerId;
 use crate::manifest::Manifest;
-use crate::policy::Subscription;
+use crate::policy::{Delivery, Subscription};
 
 /// A handler by its name and what its manifest says.
 pub(super) type Named<'a> = (&'a HandlerId, &'a Manifest);
@@ -34,6 +34,21 @@ fn conflict(new: &Manifest, old: &Manifest) -> Option<String> {
         return Some(format!(
             "start is \"{}\" here and \"{}\" there, and group {} can only begin at one place",
             new.start, old.start, new.group
+        ));
+    }
+    if new.delivery != old.delivery {
+        return Some(format!(
+            "delivery or transaction-interval-ms differ, and group {} has one transaction for all",
+            new.group
+        ));
+    }
+    if new.delivery != Delivery::AtLeastOnce
+        && let Some(key) = different_key(&new.kafka_producer, &old.kafka_producer)
+    {
+        return Some(format!(
+            "they set {key} in [kafka.producer] differently, and with delivery = \"exactly-once\" group {} has one \
+             producer",
+            new.group
         ));
     }
     different_key(&new.kafka_consumer, &old.kafka_consumer).map(|key| {
@@ -101,6 +116,15 @@ mod tests {
             "{why}"
         );
         assert_eq!(conflict(&orders, &waits), Some(why));
+        let once = "topics = [\"x\"]\ndelivery = \"exactly-once\"";
+        let why = conflict(&manifest(once), &orders).unwrap();
+        assert!(why.contains("delivery") && why.contains("group g"), "{why}");
+        let linger = format!("{once}\n[kafka.producer]\n\"linger.ms\" = 1");
+        let why = conflict(
+            &manifest(&linger.replace("\"x\"", "\"y\"")),
+            &manifest(once),
+        );
+        assert!(why.as_ref().unwrap().contains("linger.ms"), "{why:?}");
         let tuned = manifest("topics = [\"x\"]\n[kafka.consumer]\n\"fetch.min.bytes\" = 5");
         assert!(
             conflict(&tuned, &orders)

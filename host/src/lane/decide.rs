@@ -12,6 +12,7 @@ use crate::outcome::{Failure, Settlement, Verdict};
 use crate::record::RecordView;
 use crate::returned::{Deferral, Returned};
 use crate::settle::{Tried, settle};
+use crate::suspects::{Refusal, Suspicion};
 
 /// One attempt of a record or a batch.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +71,15 @@ pub(crate) enum BatchSettlement {
 }
 
 impl Lane {
+    /// Returns what was refused of the record when it was part of an earlier transaction.
+    pub(crate) fn refusal_of(&self, started: &Started) -> Option<Refusal> {
+        let suspicion = self.ledger.suspects()?.look(started.record.offset());
+        match suspicion? {
+            Suspicion::Refused(refusal) => Some(refusal),
+            Suspicion::Batch => None,
+        }
+    }
+
     /// Decides about a failed attempt of one record, by its error hook where there is one.
     pub(crate) async fn decide(
         &mut self,

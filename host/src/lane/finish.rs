@@ -6,10 +6,11 @@ use super::{FULL_WAIT, Lane, Stopped, log_hook_failure};
 use crate::catalog::Deployed;
 use crate::dead_letter::{self, Reason};
 use crate::flight::{Cargo, Flight, FlightKind, Purpose, Started};
+use crate::gate::Pass;
 use crate::outbox::Outbox;
 use crate::outcome::Ending;
 use crate::policy::Isolation;
-use crate::sink::Sent;
+use crate::sink::{Sent, Sink};
 
 impl Lane {
     /// Ends the life of one record: the finished hook, its outputs, its dead letter, its ticket.
@@ -89,14 +90,44 @@ impl Lane {
             if let Some(stats) = self.stats() {
                 stats.ended(ending, cargo.len());
             }
-        } else if let Some(flight) = self.take_off(cargo, ending) {
-            send_all(handler, &self.outbox, &flight).await;
-            send_all(handler, &self.letters, &flight).await;
-            flight.acknowledge(Ok(()));
+        } else {
+            self.send(handler, cargo, ending).await;
         }
         self.outbox.clear();
         self.letters.clear();
         self.recycle(handler);
+    }
+
+    /// Sends what is in the outboxes. Within a transaction the records are complete then; where none can be begun and the
+    /// partition goes, they stay open.
+    async fn send(&mut self, handler: &Deployed, cargo: Cargo, ending: Ending) {
+        let Ok(pass) = self.enter().await else {
+            return;
+        };
+        let sink = pass.as_ref().map_or(&handler.sink, Pass::behind);
+        let Some(flight) = self.take_off(cargo, ending) else {
+            return;
+        };
+        send_all(sink, &self.outbox, &flight).await;
+        send_all(sink, &self.letters, &flight).await;
+        if let Some(pass) = pass {
+            self.ledger.book(&flight);
+            pass.leave();
+        }
+        flight.acknowledge(Ok(()));
+    }
+
+    /// Waits until outputs may be sent as part of the transaction, where there are transactions.
+    async fn enter(&mut self) -> Result<Option<Pass<Arc<Sink>>>, Stopped> {
+        let Some(transactions) = &self.transactions else {
+            return Ok(None);
+        };
+        let (gate, stop) = (Arc::clone(&transactions.gate), self.stop.clone());
+        tokio::select! {
+            biased;
+            pass = gate.enter() => Ok(Some(pass)),
+            () = stop.set() => Err(Stopped),
+        }
     }
 
     /// Forgets what the last hook emitted.
@@ -152,9 +183,9 @@ impl Lane {
 }
 
 /// Hands all records of an outbox to the producer, waiting while its queue is full.
-async fn send_all(handler: &Deployed, outbox: &Outbox, flight: &Arc<Flight>) {
+async fn send_all(sink: &Sink, outbox: &Outbox, flight: &Arc<Flight>) {
     for emit in outbox.iter() {
-        while handler.sink.send(&emit, flight) == Sent::QueueFull {
+        while sink.send(&emit, flight) == Sent::QueueFull {
             tokio::time::sleep(FULL_WAIT).await;
         }
     }

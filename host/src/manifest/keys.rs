@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::manifest::kafka::Clients;
 use crate::manifest::key::{Key, Kind};
-use crate::policy::{BreakerPolicy, Bulk, Limits};
+use crate::policy::{self, BreakerPolicy, Bulk, Limits};
 
 const MIB: usize = 1 << 20;
 /// An hour in milliseconds: longer deadlines are mistakes of units.
@@ -49,6 +49,8 @@ pub(crate) static KEYS: &[&Key] = list!(
         START,
         ORDERING,
         CONCURRENCY,
+        DELIVERY,
+        TRANSACTION_INTERVAL_MS,
         ISOLATION,
         DEAD_LETTER_TOPIC,
         ON_EXHAUSTED,
@@ -133,6 +135,24 @@ pub(crate) const START: Key = Key {
     },
     doc: "Where a group begins in a partition of which it has no committed position: at the oldest record, at what \
           arrives from now on, at the first record of a time or later, or at an offset.",
+};
+pub(crate) const DELIVERY: Key = Key {
+    path: "delivery",
+    kind: Kind::Choice {
+        words: &["at-least-once", "exactly-once"],
+    },
+    doc: "Whether what a record emits is committed together with its position, in transactions: readers of committed \
+          records then see it once, whatever fails. Equal for all handlers of a group.",
+};
+pub(crate) const TRANSACTION_INTERVAL_MS: Key = Key {
+    path: "transaction-interval-ms",
+    kind: Kind::Whole {
+        unit: "milliseconds",
+        min: 5,
+        max: 5000,
+        default: Some(policy::TRANSACTION_INTERVAL_MS),
+    },
+    doc: "How often a transaction is committed, with `delivery = \"exactly-once\"`. What is emitted becomes visible then.",
 };
 pub(crate) const ORDERING: Key = Key {
     path: "ordering",

@@ -46,6 +46,8 @@ group = "billing"
 start = "latest"
 ordering = "partition"
 concurrency = 4
+delivery = "exactly-once"
+transaction-interval-ms = 50
 isolation = "record"
 dead-letter-topic = "orders.failed"
 on-exhausted = "halt"
@@ -91,6 +93,7 @@ fn one_line_is_a_manifest() {
             start: Start::Earliest,
             ordering: Ordering::Partition,
             concurrency: None,
+            delivery: Delivery::AtLeastOnce,
             isolation: Isolation::Lane,
             limits: Limits::default(),
             retry: RetryPolicy::default(),

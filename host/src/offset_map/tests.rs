@@ -50,6 +50,34 @@ fn the_text_of_version_1_stays() {
     assert_eq!(bits.encode(), "kwh1:AegHAaUCFoVRww");
 }
 
+proptest! {
+    /// What is promised to fit does, whichever records are open.
+    #[test]
+    fn what_surely_fits_fits(
+        gaps in vec(prop_oneof![4 => 1i64..3, 2 => 1i64..300, 1 => 1i64..200_000], 1..900),
+        last in 0i64..1000,
+    ) {
+        let mut at = 0;
+        let runs: Vec<_> = gaps.iter().map(|gap| {
+            let start = at + 1;
+            at = start + gap;
+            start..at
+        }).collect();
+        let span = (at + last).unsigned_abs();
+        if OffsetMap::surely_fits(gaps.len(), span) {
+            prop_assert!(OffsetMap::from_runs(0, runs).encoded_len() <= METADATA_BYTES_MAX);
+        }
+    }
+}
+
+#[test]
+fn some_open_records_surely_fit_whatever_is_complete_behind_them() {
+    assert!(OffsetMap::surely_fits(5000, 24_000));
+    assert!(OffsetMap::surely_fits(500, 1 << 20));
+    assert!(OffsetMap::surely_fits(150, u64::MAX));
+    assert!(!OffsetMap::surely_fits(5000, 1 << 20));
+}
+
 #[test]
 fn no_changed_character_passes() {
     let dense = from_offsets(3, (4..200).step_by(2));

@@ -29,8 +29,10 @@ impl PartitionTask {
         let mut cargo = Cargo::new();
         let mut bytes = 0;
         while cargo.len() < bulk.max_records {
-            let size = self.waiting.front().map_or(0, Started::size_bytes);
-            if !cargo.is_empty() && bytes + size > bulk.max_bytes {
+            let first = self.waiting.front();
+            let size = first.map_or(0, Started::size_bytes);
+            let is_suspect = first.is_some_and(|first| self.is_suspect(first));
+            if !cargo.is_empty() && (bytes + size > bulk.max_bytes || is_suspect) {
                 break;
             }
             let Some(started) = self.waiting.pop_front() else {
@@ -38,6 +40,9 @@ impl PartitionTask {
             };
             bytes += size;
             cargo.push(started);
+            if is_suspect {
+                break;
+            }
         }
         if bulk.compact {
             cargo = self.compact(cargo);
@@ -47,6 +52,12 @@ impl PartitionTask {
         }
         let delivered = deliver_bulk(&mut self.lane, cargo).await;
         self.accept(delivered);
+    }
+
+    /// Returns whether the record was part of a batch of which Kafka refused an output; alone it shows whether it was its own.
+    fn is_suspect(&self, started: &Started) -> bool {
+        let suspects = self.ledger.suspects();
+        suspects.is_some_and(|suspects| suspects.look(started.record.offset()).is_some())
     }
 
     fn batch_is_full(&self, bulk: &Bulk) -> bool {

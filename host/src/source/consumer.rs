@@ -18,8 +18,10 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::Instant;
 
+use super::exactly_once::ExactlyOnce;
 use super::rebalance::{Callbacks, RebalanceListener};
 use super::status::SourceStatus;
+use super::transactions::Transactions;
 use crate::policy::Start;
 
 /// How long one poll of the main queue lasts; orders are looked at in between.
@@ -55,6 +57,17 @@ pub(crate) struct ConsumerSettings {
     pub(crate) start: Start,
     /// Whether the partition queues are told when reading comes to the end.
     pub(crate) tells_ends: bool,
+    /// How outputs and positions are committed together, where delivery is exactly once.
+    pub(crate) transactions: Option<TransactionSettings>,
+}
+
+/// What the transactions of a group are made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TransactionSettings {
+    /// librdkafka keys for the producer, as those of the consumer.
+    pub(crate) kafka: BTreeMap<String, String>,
+    /// How often a transaction is committed.
+    pub(crate) interval: Duration,
 }
 
 impl ConsumerSettings {
@@ -62,6 +75,14 @@ impl ConsumerSettings {
     fn is_assigned_by_broker(&self) -> bool {
         let protocol = self.kafka.get("group.protocol");
         protocol.is_some_and(|protocol| protocol != "classic")
+    }
+
+    /// Makes the transactions that the settings ask for.
+    pub(crate) fn transactions(&self) -> Option<Arc<Transactions>> {
+        let TransactionSettings { kafka, interval } = self.transactions.as_ref()?;
+        let instance = self.kafka.get("group.instance.id").map(String::as_str);
+        let transactions = Transactions::new(kafka.clone(), &self.group, instance, *interval);
+        Some(Arc::new(transactions))
     }
 
     fn client_config(&self) -> ClientConfig {
@@ -80,6 +101,10 @@ impl ConsumerSettings {
             .set("statistics.interval.ms", "5000");
         if !self.is_assigned_by_broker() {
             config.set("partition.assignment.strategy", "cooperative-sticky");
+            if self.transactions.is_some() {
+                // After a crash the partitions move on within seconds; the default is 45 s.
+                config.set("session.timeout.ms", "10000");
+            }
         }
         for (key, value) in &self.kafka {
             config.set(key, value);
@@ -92,9 +117,15 @@ impl ConsumerSettings {
         config
             .set("group.id", &self.group)
             .set("auto.offset.reset", reset)
-            .set("enable.auto.commit", "true")
+            .set(
+                "enable.auto.commit",
+                self.transactions.is_none().to_string(),
+            )
             .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", self.tells_ends.to_string());
+        if self.transactions.is_some() {
+            config.set("isolation.level", "read_committed");
+        }
         config
     }
 }
@@ -126,6 +157,7 @@ impl Consumer {
     pub(crate) fn start(
         settings: &ConsumerSettings,
         topics: Topics,
+        transactions: Option<Arc<Transactions>>,
         listener: Arc<dyn RebalanceListener>,
     ) -> Result<Self, Error> {
         let group = settings.group.clone();
@@ -134,6 +166,7 @@ impl Consumer {
         let callbacks = Callbacks::new(
             group.clone(),
             settings.start,
+            transactions,
             Arc::clone(&listener),
             Arc::clone(&status),
             Arc::clone(&alive),
@@ -194,20 +227,25 @@ struct Poller {
 
 impl Poller {
     fn run(mut self, inbox: &mpsc::Receiver<Order>) {
-        self.subscribe();
+        let mut is_subscribed = false;
         let mut next_check = Instant::now();
         loop {
             match inbox.try_recv() {
                 Ok(Order::Subscribe(topics)) => {
                     self.topics = topics;
-                    self.subscribe();
-                    next_check = Instant::now();
+                    is_subscribed = false;
                 }
                 Ok(Order::Stop) | Err(mpsc::TryRecvError::Disconnected) => break,
                 Err(mpsc::TryRecvError::Empty) => {}
             }
+            self.tend_transactions();
+            if !is_subscribed && self.may_subscribe() {
+                self.subscribe();
+                is_subscribed = true;
+                next_check = Instant::now();
+            }
             self.poll();
-            if next_check <= Instant::now() {
+            if is_subscribed && next_check <= Instant::now() {
                 self.look_for_missing_topics();
                 let callbacks = self.consumer.context();
                 callbacks.beginning().ask_again(&self.consumer);
@@ -215,6 +253,22 @@ impl Poller {
             }
         }
         self.leave();
+    }
+
+    /// Commits, or does what else is due, where delivery is exactly once.
+    fn tend_transactions(&self) {
+        let callbacks = self.consumer.context();
+        if let Some(exactly_once) = callbacks.exactly_once() {
+            let fenced = exactly_once.tend(&self.consumer);
+            if !fenced.is_empty() {
+                callbacks.begin_again(&self.consumer, fenced);
+            }
+        }
+    }
+
+    fn may_subscribe(&self) -> bool {
+        let exactly_once = self.consumer.context().exactly_once();
+        exactly_once.is_none_or(ExactlyOnce::has_started)
     }
 
     fn subscribe(&self) {
@@ -229,7 +283,9 @@ impl Poller {
     }
 
     fn poll(&self) {
-        match self.consumer.poll(POLL) {
+        let exactly_once = self.consumer.context().exactly_once();
+        let rest = exactly_once.map_or(POLL, |exactly_once| exactly_once.rest().min(POLL));
+        match self.consumer.poll(rest) {
             None => {}
             // Cannot happen while every assigned partition is split off; its record is not lost but read again after
             // the next rebalance, so all that is left is to say so.

@@ -4,14 +4,17 @@
 
 mod committed;
 pub(crate) mod consumer;
+mod exactly_once;
 mod queue;
 mod rebalance;
 mod record;
 mod start;
 mod status;
+mod transactions;
 
-pub(crate) use consumer::{Consumer, ConsumerSettings, Topics};
+pub(crate) use consumer::{Consumer, ConsumerSettings, Topics, TransactionSettings};
 pub(crate) use queue::PartitionQueue;
-pub(crate) use rebalance::{Position, RebalanceListener};
+pub(crate) use rebalance::{Fenced, Position, RebalanceListener};
 pub(crate) use record::Record;
 pub(crate) use status::SourceStatus;
+pub(crate) use transactions::Transactions;

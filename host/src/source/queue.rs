@@ -19,7 +19,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::Notify;
 
 use super::record::Record;
-use super::start::Held;
+use super::start::{Begun, Held};
 use crate::offset_map::{CommitPoint, OffsetMap};
 
 /// The consumer's native handle, held by its queues.
@@ -137,11 +137,15 @@ impl PartitionQueue {
 
     /// Waits until reading may begin, which is at once unless the queue is held.
     pub(crate) async fn may_begin(&mut self) {
-        if let Some(mut held) = self.held.take()
-            && held.wait_for(|may| *may).await.is_err()
-        {
+        let Some(mut held) = self.held.take() else {
+            return;
+        };
+        let Ok(begun) = held.wait_for(Option::is_some).await else {
             // The partition was revoked; its task is told to stop.
-            std::future::pending::<()>().await;
+            return std::future::pending().await;
+        };
+        if let Some(Begun { completed }) = &*begun {
+            self.completed.clone_from(completed);
         }
     }
 

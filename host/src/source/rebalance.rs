@@ -16,9 +16,11 @@ use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, Statistics, TopicPartitionList};
 
 use super::committed::{TIMEOUT, committed};
+use super::exactly_once::ExactlyOnce;
 use super::queue::{Client, PartitionQueue};
 use super::start::Beginning;
 use super::status::SourceStatus;
+use super::transactions::Transactions;
 use crate::duration::millis;
 use crate::offset_map::CommitPoint;
 use crate::policy::Start;
@@ -31,7 +33,16 @@ pub(crate) struct Position {
     pub(crate) point: CommitPoint,
 }
 
-/// Who is told about assigned and revoked partitions. Both calls come from the consumer's thread.
+/// A partition of which all work was ended because its transaction is not to be committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fenced {
+    /// Topic and partition.
+    pub(crate) name: (String, i32),
+    /// Where the partition was begun, if anything was taken of it.
+    pub(crate) first_taken: Option<i64>,
+}
+
+/// Who is told about assigned and revoked partitions. All calls come from the consumer's thread.
 pub(crate) trait RebalanceListener: Send + Sync {
     /// Partitions were assigned; reading may begin, records arrive after the call returned.
     fn assigned(&self, queues: Vec<PartitionQueue>);
@@ -42,6 +53,15 @@ pub(crate) trait RebalanceListener: Send + Sync {
 
     /// Ends all work in good order, because the consumer is about to leave its group. Returns the positions to commit.
     fn leaving(&self) -> Vec<Position>;
+
+    /// Returns what is complete of each partition, to be committed in a transaction.
+    fn positions(&self) -> Vec<Position>;
+
+    /// These positions were committed in a transaction.
+    fn committed(&self, positions: &[Position]);
+
+    /// Ends all work at once, without waiting for anything. What is not committed will be handled again.
+    fn fence(&self) -> Vec<Fenced>;
 
     /// The consumer is closed. Ends what still runs: librdkafka does not revoke what it was about to assign when it was
     /// told to close.
@@ -59,18 +79,26 @@ pub(super) struct Callbacks {
     beginning: Beginning,
     /// Why the last commit failed, if it did.
     refusal: Mutex<Option<RDKafkaErrorCode>>,
+    /// Who commits positions where delivery is exactly once.
+    exactly_once: Option<ExactlyOnce>,
 }
 
 impl Callbacks {
     pub(super) fn new(
         group: String,
         start: Start,
+        transactions: Option<Arc<Transactions>>,
         listener: Arc<dyn RebalanceListener>,
         status: Arc<SourceStatus>,
         alive: Arc<()>,
     ) -> Self {
+        let exactly_once = transactions.map(|transactions| {
+            let (listener, status) = (Arc::clone(&listener), Arc::clone(&status));
+            ExactlyOnce::new(group.clone(), transactions, listener, status)
+        });
         Self {
-            beginning: Beginning::new(group.clone(), start),
+            beginning: Beginning::new(group.clone(), start, exactly_once.is_some()),
+            exactly_once,
             group,
             listener,
             status,
@@ -91,6 +119,13 @@ impl Callbacks {
     /// between the two halves of a rebalance, and this is to be called again when it went on.
     pub(super) fn commit_ended(&self, consumer: &BaseConsumer<Self>) -> bool {
         let positions = self.ended.lock().clone().unwrap_or_default();
+        if let Some(exactly_once) = &self.exactly_once {
+            *self.ended.lock() = Some(Vec::new());
+            if exactly_once.has_started() && !exactly_once.commit(consumer, positions) {
+                self.status.gave_up_uncommitted();
+            }
+            return true;
+        }
         let result = commit(consumer, &positions);
         if matches!(
             result,
@@ -121,6 +156,28 @@ impl Callbacks {
         positions.extract_if(.., is_gone).collect()
     }
 
+    /// Returns who commits positions where delivery is exactly once.
+    pub(super) fn exactly_once(&self) -> Option<&ExactlyOnce> {
+        self.exactly_once.as_ref()
+    }
+
+    /// Has partitions read again from what is committed.
+    pub(super) fn begin_again(&self, consumer: &BaseConsumer<Self>, fenced: Vec<Fenced>) {
+        let client = self.client(consumer);
+        let queues = fenced
+            .into_iter()
+            .filter_map(|Fenced { name, first_taken }| {
+                let queue = PartitionQueue::take_from(client.clone(), &name.0, name.1, None)?;
+                Some(queue.held_by(Some(self.beginning.hold(name, first_taken))))
+            });
+        self.listener.assigned(queues.collect());
+        self.beginning.ask_again(consumer);
+    }
+
+    fn client(&self, consumer: &BaseConsumer<Self>) -> Client {
+        Client::new(consumer.client().native_ptr(), Arc::clone(&self.alive))
+    }
+
     /// Returns who knows where reading begins.
     pub(super) fn beginning(&self) -> &Beginning {
         &self.beginning
@@ -131,14 +188,15 @@ impl Callbacks {
             self.status.assigned(partitions.count());
             return;
         }
-        let client = Client::new(consumer.client().native_ptr(), Arc::clone(&self.alive));
+        let client = self.client(consumer);
         let mut queues = Vec::new();
         let committed = committed(consumer, &self.group, partitions, TIMEOUT)
             .inspect_err(|error| {
                 tracing::warn!(
                     group = self.group,
                     %error,
-                    "the last commits cannot be read; what is complete beyond their offsets is handled again"
+                    "the last commits cannot be read; what is complete beyond their offsets is handled again, unless \
+                     delivery is exactly once: then nothing is read before"
                 );
             })
             .ok();
@@ -177,6 +235,10 @@ impl Callbacks {
         }
         self.beginning.forget(&gone);
         let lost = consumer.assignment_lost();
+        if let Some(exactly_once) = self.exactly_once.as_ref().filter(|_| lost) {
+            // Before others are told to stop: what the transaction holds of these partitions is not to be seen.
+            exactly_once.give_up("the group has given partitions to others");
+        }
         let started = tokio::time::Instant::now();
         let mut positions = self.listener.revoked(&gone, lost);
         positions.extend(self.take_ended(&gone));
@@ -189,8 +251,16 @@ impl Callbacks {
             drained_ms,
             "partitions revoked"
         );
-        if !lost {
-            self.tell(commit(consumer, &positions));
+        match &self.exactly_once {
+            None if !lost => self.tell(commit(consumer, &positions)),
+            None => {}
+            Some(exactly_once) => {
+                // Should that fail, all are read again from what is committed, by whoever has them then.
+                if !lost {
+                    exactly_once.commit(consumer, positions);
+                }
+                exactly_once.forget(&gone);
+            }
         }
     }
 
@@ -206,7 +276,8 @@ impl Callbacks {
     }
 }
 
-fn commit(consumer: &BaseConsumer<Callbacks>, positions: &[Position]) -> KafkaResult<()> {
+/// Writes positions as librdkafka takes them.
+pub(super) fn offsets(positions: &[Position]) -> TopicPartitionList {
     let mut offsets = TopicPartitionList::with_capacity(positions.len());
     for position in positions {
         let mut element = offsets.add_partition(&position.topic, position.partition);
@@ -216,6 +287,11 @@ fn commit(consumer: &BaseConsumer<Callbacks>, positions: &[Position]) -> KafkaRe
             element.set_metadata(&position.point.metadata);
         }
     }
+    offsets
+}
+
+fn commit(consumer: &BaseConsumer<Callbacks>, positions: &[Position]) -> KafkaResult<()> {
+    let offsets = offsets(positions);
     if offsets.count() == 0 {
         return Ok(());
     }

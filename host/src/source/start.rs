@@ -1,10 +1,12 @@
-//! Where reading begins in partitions of which the group has committed nothing, when that is a time or an offset.
+//! Where reading begins in partitions of which the group has committed nothing, when that is a time or an offset, and
+//! where it begins again after a transaction was aborted.
 //!
 //! Handed the partitions of an assignment without a committed position, asks Kafka for their offsets. What Kafka did
 //! not answer in time is held: the consumer's thread asks again, and the partition's task takes nothing before.
 //! **Invariant:** no record is taken from a partition whose beginning is not known.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
@@ -14,6 +16,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::watch;
 
 use super::committed::{Committed, committed};
+use crate::offset_map::OffsetMap;
 use crate::policy::Start;
 
 /// How long an assignment waits for one answer.
@@ -25,21 +28,38 @@ const AGAIN_TIMEOUT: Duration = Duration::from_secs(1);
 type Name = (String, i32);
 
 /// Tells the task of a held partition that it may begin.
-pub(super) type Held = watch::Receiver<bool>;
+pub(super) type Held = watch::Receiver<Option<Begun>>;
+
+/// What was found where reading begins.
+#[derive(Debug)]
+pub(super) struct Begun {
+    /// What earlier owners completed beyond the committed offset.
+    pub(super) completed: Option<Arc<OffsetMap>>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    begin: watch::Sender<Option<Begun>>,
+    /// Where the partition was begun the first time, should nothing be committed.
+    first_taken: Option<i64>,
+}
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Beginning {
     group: String,
     start: Start,
-    held: Mutex<HashMap<Name, watch::Sender<bool>>>,
+    /// Whether nothing may be read before the committed position and its metadata are known.
+    is_strict: bool,
+    held: Mutex<HashMap<Name, Waiting>>,
 }
 
 impl Beginning {
-    pub(super) fn new(group: String, start: Start) -> Self {
+    pub(super) fn new(group: String, start: Start, is_strict: bool) -> Self {
         Self {
             group,
             start,
+            is_strict,
             held: Mutex::default(),
         }
     }
@@ -53,7 +73,9 @@ impl Beginning {
         partitions: &TopicPartitionList,
     ) -> HashMap<Name, Held> {
         // librdkafka does these by itself.
-        if matches!(self.start, Start::Earliest | Start::Latest) {
+        if matches!(self.start, Start::Earliest | Start::Latest)
+            && (committed.is_some() || !self.is_strict)
+        {
             return HashMap::new();
         }
         let found = match committed {
@@ -75,7 +97,9 @@ impl Beginning {
                     why,
                     "kafka does not say where reading begins; nothing is read until it does"
                 );
-                self.hold(held)
+                held.into_iter()
+                    .map(|name| (name.clone(), self.hold(name, None)))
+                    .collect()
             }
         }
     }
@@ -87,7 +111,7 @@ impl Beginning {
             return;
         }
         match self.place(consumer, &held) {
-            Ok(()) => {
+            Ok(mut completed) => {
                 tracing::info!(
                     group = self.group,
                     partitions = held.len(),
@@ -95,8 +119,9 @@ impl Beginning {
                 );
                 let mut all = self.held.lock();
                 for name in &held {
-                    if let Some(begin) = all.remove(name) {
-                        let _ = begin.send(true);
+                    let completed = completed.remove(name).map(Arc::new);
+                    if let Some(waiting) = all.remove(name) {
+                        let _ = waiting.begin.send(Some(Begun { completed }));
                     }
                 }
             }
@@ -116,30 +141,42 @@ impl Beginning {
         }
     }
 
-    fn hold(&self, names: Vec<Name>) -> HashMap<Name, Held> {
-        let mut all = self.held.lock();
-        names
-            .into_iter()
-            .map(|name| {
-                let (begin, held) = watch::channel(false);
-                all.insert(name.clone(), begin);
-                (name, held)
-            })
-            .collect()
+    /// Holds a partition back until [`Self::ask_again`] has had an answer. It then begins where the group has committed,
+    /// or else at `first_taken`.
+    pub(super) fn hold(&self, name: Name, first_taken: Option<i64>) -> Held {
+        let (begin, held) = watch::channel(None);
+        let waiting = Waiting { begin, first_taken };
+        self.held.lock().insert(name, waiting);
+        held
     }
 
     /// Moves held partitions, which librdkafka reads from somewhere meanwhile, to where they begin. What was fetched
-    /// before is outdated then, and librdkafka does not hand it out.
+    /// before is outdated then, and librdkafka does not hand it out. Returns what earlier owners completed.
     fn place<C: ConsumerContext>(
         &self,
         consumer: &BaseConsumer<C>,
         held: &[Name],
-    ) -> Result<(), String> {
-        let committed = committed(consumer, &self.group, &list(held), AGAIN_TIMEOUT)
+    ) -> Result<HashMap<Name, OffsetMap>, String> {
+        let mut committed = committed(consumer, &self.group, &list(held), AGAIN_TIMEOUT)
             .map_err(|error| error.to_string())?;
+        for (name, waiting) in &*self.held.lock() {
+            if let Some(offset) = waiting.first_taken {
+                committed.positions.entry(name.clone()).or_insert(offset);
+                committed.missing.retain(|missing| missing != name);
+            }
+        }
         let mut offsets = self.offsets(consumer, &committed.missing, AGAIN_TIMEOUT)?;
         offsets.extend(committed.positions);
-        let wanted = list(held);
+        // Where nothing was taken and nothing is committed, librdkafka goes on from where it is.
+        let known: Vec<Name> = held
+            .iter()
+            .filter(|name| offsets.contains_key(*name))
+            .cloned()
+            .collect();
+        if known.is_empty() {
+            return Ok(committed.completed);
+        }
+        let wanted = list(&known);
         set(&wanted, &offsets);
         let moved = consumer
             .seek_partitions(wanted, AGAIN_TIMEOUT)
@@ -147,7 +184,7 @@ impl Beginning {
         for element in moved.elements() {
             element.error().map_err(|error| error.to_string())?;
         }
-        Ok(())
+        Ok(committed.completed)
     }
 
     /// Asks Kafka for the offset at which each partition begins.

@@ -20,6 +20,8 @@ pub(crate) struct SourceStatus {
     rebalances: AtomicU64,
     /// Why Kafka is out of reach; `None` when it answers. Begins as "not connected yet".
     trouble: Mutex<Option<String>>,
+    /// Why no transaction can be begun, if none can.
+    transactions: Mutex<Option<String>>,
     /// What the last broken connection came to, with its address.
     broken: Mutex<String>,
     missing_topics: Mutex<BTreeSet<String>>,
@@ -52,7 +54,16 @@ impl SourceStatus {
 
     /// Returns why Kafka is out of reach, if it is.
     pub(crate) fn trouble(&self) -> Option<String> {
-        self.trouble.lock().clone()
+        let transactions = || self.transactions.lock().clone();
+        self.trouble.lock().clone().or_else(transactions)
+    }
+
+    /// Takes note of whether transactions can be begun; returns whether that is news.
+    pub(super) fn set_transaction_trouble(&self, why: Option<String>) -> bool {
+        let mut transactions = self.transactions.lock();
+        let is_news = *transactions != why;
+        *transactions = why;
+        is_news
     }
 
     /// Returns the subscribed topics that do not exist.

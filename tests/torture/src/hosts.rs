@@ -15,7 +15,7 @@ use harness::{HandlersDir, Host, guest};
 use crate::account::Violation;
 use crate::deed::{ATTEMPTS_MAX, DEADLINE_MS};
 use crate::plan::{Fault, Step};
-use crate::{Clock, GROUP, INPUT, LETTERS, OUTPUT, Options, Ordering, Protocol};
+use crate::{Clock, Delivery, GROUP, INPUT, LETTERS, OUTPUT, Options, Ordering, Protocol};
 
 /// The handler's name.
 pub(crate) const HANDLER: &str = "torture";
@@ -42,6 +42,7 @@ pub(crate) struct Hosts {
     folder: PathBuf,
     handlers: HandlersDir,
     ordering: Ordering,
+    delivery: Delivery,
     protocol: Protocol,
     /// Whether no host goes away without a word.
     is_graceful: bool,
@@ -69,12 +70,17 @@ impl Hosts {
     ) -> Result<Self> {
         let ordering = options.ordering;
         let handlers = HandlersDir::new()?;
-        handlers.handler(HANDLER, guest("act"), &manifest(ordering, 0))?;
+        handlers.handler(
+            HANDLER,
+            guest("act"),
+            &manifest(ordering, options.delivery, 0),
+        )?;
         let mut hosts = Self {
             brokers: brokers.to_owned(),
             folder: folder.to_path_buf(),
             handlers,
             ordering,
+            delivery: options.delivery,
             protocol: options.group_protocol,
             is_graceful: options.is_graceful(),
             seats: Vec::new(),
@@ -177,7 +183,7 @@ impl Hosts {
     /// Gives the handler a new revision.
     fn replace(&mut self) -> Result<()> {
         self.revision += 1;
-        let manifest = manifest(self.ordering, self.revision);
+        let manifest = manifest(self.ordering, self.delivery, self.revision);
         self.handlers.swap_manifest(HANDLER, &manifest).map(drop)
     }
 
@@ -295,12 +301,13 @@ fn serves(host: &Host) -> bool {
     host.lines().iter().any(|line| line.contains(" deployed "))
 }
 
-fn manifest(ordering: Ordering, revision: usize) -> String {
+fn manifest(ordering: Ordering, delivery: Delivery, revision: usize) -> String {
     format!(
         "topics = [\"{INPUT}\"]
 group = \"{GROUP}\"
 dead-letter-topic = \"{LETTERS}\"
 {ordering}
+delivery = \"{delivery}\"
 [limits]
 deadline-ms = {DEADLINE_MS}
 [retry]
@@ -311,6 +318,7 @@ max-ms = 100
 output = \"{OUTPUT}\"
 label = \"revision {revision}\"
 ",
-        ordering = ordering.manifest()
+        ordering = ordering.manifest(),
+        delivery = delivery.word(),
     )
 }

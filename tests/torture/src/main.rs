@@ -57,7 +57,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "M", default_value = "1", value_parser = minutes)]
     minutes: f64,
     /// What is promised
-    #[arg(long, value_name = "PROMISE", default_value = "at-least-once", value_parser = delivery)]
+    #[arg(long, value_enum, value_name = "PROMISE", default_value_t = Delivery::AtLeastOnce)]
     delivery: Delivery,
     /// Which records keep their order
     #[arg(long, value_enum, default_value_t = Ordering::Partition)]
@@ -77,9 +77,19 @@ pub(crate) struct Options {
 }
 
 /// What is promised of how often a record comes out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Delivery {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Delivery {
     AtLeastOnce,
+    ExactlyOnce,
+}
+
+impl Delivery {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::AtLeastOnce => "at-least-once",
+            Self::ExactlyOnce => "exactly-once",
+        }
+    }
 }
 
 fn minutes(text: &str) -> Result<f64, String> {
@@ -88,16 +98,6 @@ fn minutes(text: &str) -> Result<f64, String> {
     is_possible
         .then_some(minutes)
         .ok_or_else(|| "expected a number from 0.1 to 1440".to_owned())
-}
-
-fn delivery(text: &str) -> Result<Delivery, String> {
-    match text {
-        "at-least-once" => Ok(Delivery::AtLeastOnce),
-        "exactly-once" => Err(
-            "the host has no exactly-once delivery yet, so there is nothing to prove".to_owned(),
-        ),
-        _ => Err("expected at-least-once".to_owned()),
-    }
 }
 
 /// The handler's `ordering`.
@@ -153,10 +153,9 @@ impl Options {
     }
 
     fn rules(&self) -> Rules {
-        let Delivery::AtLeastOnce = self.delivery;
         Rules {
             ordered: self.ordering.is_ordered(),
-            repeats: if self.is_graceful() {
+            repeats: if self.is_graceful() || self.delivery == Delivery::ExactlyOnce {
                 Repeats::Never
             } else {
                 Repeats::Within(REPEAT_WINDOW_MS)
@@ -175,7 +174,8 @@ impl Options {
 
     /// Where the logs are.
     fn folder(&self) -> PathBuf {
-        let name = format!("seed-{}-{}", self.seed, self.ordering.word());
+        let (ordering, delivery) = (self.ordering.word(), self.delivery.word());
+        let name = format!("seed-{}-{ordering}-{delivery}", self.seed);
         root().join("target/torture").join(name)
     }
 }
@@ -308,16 +308,6 @@ mod tests {
     }
 
     #[test]
-    fn exactly_once_is_refused_as_long_as_the_host_has_none() {
-        let error = options(&["--delivery", "exactly-once"]).unwrap_err();
-        assert!(
-            error.to_string().contains("no exactly-once delivery yet"),
-            "{error}"
-        );
-        assert!(options(&["--delivery", "at-least-once"]).is_ok());
-    }
-
-    #[test]
     fn a_time_that_nobody_can_wait_for_is_refused() {
         assert!(options(&["--minutes", "0.5"]).is_ok());
         for bad in ["0", "-1", "NaN", "1e9", "long"] {
@@ -326,11 +316,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_may_be_repeated_where_all_faults_are_graceful() {
+    fn nothing_may_be_repeated_where_all_faults_are_graceful_or_delivery_is_exactly_once() {
         let rules = |faults| options(&["--faults", faults]).unwrap().rules();
         assert_eq!(rules("term,join,replace").repeats, Repeats::Never);
         assert_ne!(rules("term,kill").repeats, Repeats::Never);
         assert_ne!(options(&[]).unwrap().rules().repeats, Repeats::Never);
+        let once = options(&["--delivery", "exactly-once"]).unwrap();
+        assert_eq!(once.rules().repeats, Repeats::Never);
         assert!(!options(&["--ordering", "none"]).unwrap().rules().ordered);
     }
 
@@ -345,6 +337,8 @@ mod tests {
             "0.5",
             "--ordering",
             "key",
+            "--delivery",
+            "exactly-once",
             "--faults",
             "kill,broker",
         ];

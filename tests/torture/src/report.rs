@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::account::Account;
 use crate::plan::Plan;
-use crate::{Options, Protocol};
+use crate::{Delivery, Options, Protocol};
 
 /// Violations that are printed; the rest is counted.
 const SHOWN: usize = 20;
@@ -61,7 +61,7 @@ pub(crate) fn json(options: &Options, plan: &Plan, account: &Account, took: Dura
         "seed": options.seed,
         "minutes": options.minutes,
         "ordering": options.ordering.word(),
-        "delivery": "at-least-once",
+        "delivery": options.delivery.word(),
         "command": command(options),
         "seconds": took.as_secs(),
         "faults": { "hosts": plan.of_hosts.len(), "brokers": plan.of_brokers.len() },
@@ -88,6 +88,9 @@ pub(crate) fn command(options: &Options) -> String {
         options.minutes,
         options.ordering.word()
     );
+    if options.delivery == Delivery::ExactlyOnce {
+        command.push_str(" --delivery exactly-once");
+    }
     if options.group_protocol == Protocol::Consumer {
         command.push_str(" --group-protocol consumer");
     }

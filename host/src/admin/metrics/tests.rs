@@ -38,6 +38,7 @@ fn scrape() -> Scrape {
         assigned,
         rebalances: 2,
         is_up,
+        transactions: (assigned > 0).then_some([40, 1]),
     };
     Scrape {
         now_ms: NOW_MS,
@@ -95,6 +96,8 @@ kafka_wasm_assigned_partitions{tenant="acme",group="acme.bills"} 2
 kafka_wasm_rebalances_total{tenant="acme",group="acme.bills"} 2
 kafka_wasm_kafka_up{tenant="acme",group="acme.bills"} 1
 kafka_wasm_kafka_up{tenant="default",group="a\"\\b"} 0
+kafka_wasm_transactions_total{tenant="acme",group="acme.bills",result="committed"} 40
+kafka_wasm_transactions_total{tenant="acme",group="acme.bills",result="aborted"} 1
 kafka_wasm_producer_queue_records 3
 kafka_wasm_delivered_records_total 8
 kafka_wasm_refused_records_total 1

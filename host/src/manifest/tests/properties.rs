@@ -100,6 +100,9 @@ fn lines() -> impl Strategy<Value = Vec<Line>> {
 
 /// Takes the topics of waits out where records must keep an order, and makes each delay's name its own.
 fn without_lone_topics(mut lines: Vec<Line>) -> Vec<Line> {
+    if Naive(&lines).text("delivery", "") != "exactly-once" {
+        lines.retain(|(path, _)| *path != "transaction-interval-ms");
+    }
     let is_free = Naive(&lines).text("ordering", "") == "none";
     lines.retain(|(path, _)| is_free || *path != TOPIC_DELAYS);
     for (_, delays) in lines.iter_mut().filter(|(path, _)| *path == TOPIC_DELAYS) {
@@ -203,6 +206,14 @@ impl Naive<'_> {
         ReturnTopics::new(format!("{group}.replay").parse().ok(), retries)
     }
 
+    fn delivery(&self) -> Delivery {
+        let interval = self.millis("transaction-interval-ms", 100);
+        match self.text("delivery", "").as_str() {
+            "exactly-once" => Delivery::ExactlyOnce { interval },
+            _ => Delivery::AtLeastOnce,
+        }
+    }
+
     fn breaker(&self) -> Option<BreakerPolicy> {
         let is_given = self.0.iter().any(|(path, _)| path.starts_with("breaker."));
         is_given.then(|| BreakerPolicy {
@@ -238,6 +249,7 @@ impl Naive<'_> {
                     .contains(&self.text("ordering", "").as_str())
                     .then_some(16),
             },
+            delivery: self.delivery(),
             isolation: if self.text("isolation", "") == "record" {
                 Isolation::Record
             } else {

@@ -149,3 +149,15 @@ fn a_breaker_and_batches_exclude_each_other() {
         "{problems:?}"
     );
 }
+
+#[test]
+fn what_contradicts_exactly_once_is_refused() {
+    let problems = problems_of("transaction-interval-ms = 50");
+    assert!(
+        problems[0].contains("transaction-interval-ms") && problems[0].contains("\"exactly-once\""),
+        "{problems:?}"
+    );
+    let dirty = "[kafka.consumer]\nisolation.level = \"read_uncommitted\"";
+    let problems = problems_of(&format!("delivery = \"exactly-once\"\n{dirty}"));
+    assert!(problems[0].contains("isolation.level"), "{problems:?}");
+}

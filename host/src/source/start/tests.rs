@@ -11,7 +11,7 @@ use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use crate::policy::Start;
 use crate::source::{
-    Consumer, ConsumerSettings, PartitionQueue, Position, RebalanceListener, Topics,
+    Consumer, ConsumerSettings, Fenced, PartitionQueue, Position, RebalanceListener, Topics,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,6 +31,16 @@ impl RebalanceListener for Flow {
     }
 
     fn leaving(&self) -> Vec<Position> {
+        Vec::new()
+    }
+
+    fn positions(&self) -> Vec<Position> {
+        Vec::new()
+    }
+
+    fn committed(&self, _: &[Position]) {}
+
+    fn fence(&self) -> Vec<Fenced> {
         Vec::new()
     }
 
@@ -73,13 +83,14 @@ fn begins_late(refusals: usize) {
         kafka: BTreeMap::from([("bootstrap.servers".to_owned(), kafka.bootstrap_servers())]),
         start: Start::Offset(7),
         tells_ends: false,
+        transactions: None,
     };
     let topics = Topics {
         names: vec!["in".to_owned()],
         returns: Vec::new(),
     };
     let (queues, assigned) = mpsc::sync_channel(1);
-    let consumer = Consumer::start(&settings, topics, Arc::new(Flow(queues))).unwrap();
+    let consumer = Consumer::start(&settings, topics, None, Arc::new(Flow(queues))).unwrap();
     let mut queue = assigned.recv_timeout(PATIENCE).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
