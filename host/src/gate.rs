@@ -77,7 +77,8 @@ impl<T: Clone> Gate<T> {
         }
     }
 
-    fn try_enter(self: &Arc<Self>) -> Option<Pass<T>> {
+    /// Enters, if the gate is open.
+    pub(crate) fn try_enter(self: &Arc<Self>) -> Option<Pass<T>> {
         let mut state = self.state.lock();
         let behind = state.behind.clone()?;
         state.inside += 1;

@@ -1,13 +1,15 @@
 //! What order costs where a handler waits: one partition, pauses at random, many instances.
 //!
 //! It starts one Kafka and lets the host handle the same records under each ordering. Beside the time it prints the
-//! least that the order allows: no key faster than its own pauses, nobody faster than all of them shared out.
+//! least that the order allows: no key faster than its own pauses, nobody faster than all of them shared out. Then how
+//! long a record takes from its producer to a reader of what became of it, under each kind of delivery.
 //! **Invariant:** every run wrote as many outputs as there were records, or it does not count.
 #![allow(
     clippy::disallowed_types,
     reason = "a benchmark runs in real time, and its parts share no locks"
 )]
 
+mod latency;
 mod machine;
 
 use std::collections::BTreeMap;
@@ -33,6 +35,12 @@ struct Options {
     /// Instances at once, and records in flight
     #[arg(long, default_value_t = 1000)]
     concurrency: u32,
+    /// Seconds for which records are written one by one, 1,000 a second, to see how long each takes
+    #[arg(long, default_value_t = 10)]
+    latency_seconds: u32,
+    /// Leaves the table of orders out
+    #[arg(long)]
+    latency_only: bool,
 }
 
 /// One line of the table.
@@ -79,16 +87,24 @@ fn main() -> Result<()> {
         options.pause_ms,
         options.concurrency
     );
+    if !options.latency_only {
+        orders(&kafka, &options)?;
+    }
+    latency::print(&kafka, options.latency_seconds)
+}
+
+fn orders(kafka: &Kafka, options: &Options) -> Result<()> {
     println!("| Order | Time | Least possible | Records/s |\n|---|---:|---:|---:|");
     for row in ROWS {
-        let took_s = measure(&kafka, &options, &row)?;
+        let took_s = measure(kafka, options, &row)?;
         println!(
             "| {} | {took_s:.2} s | {:.2} s | {:.0} |",
             row.name,
-            least_s(&options, &row),
+            least_s(options, &row),
             f64::from(options.records) / took_s
         );
     }
+    println!();
     Ok(())
 }
 

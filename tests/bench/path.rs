@@ -137,7 +137,11 @@ fn native(args: &NativeArgs) -> Result<()> {
         Variant::Tuned => tuned::run(args),
         Variant::ConsumeOnly => floors::consume(args),
         Variant::ProduceOnly => floors::produce(args),
-        Variant::Host | Variant::HostKey | Variant::HostJson => {
+        Variant::Host
+        | Variant::HostKey
+        | Variant::HostCommits
+        | Variant::HostOnce
+        | Variant::HostJson => {
             bail!("the host is no native variant")
         }
     }

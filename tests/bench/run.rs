@@ -69,7 +69,10 @@ impl Bench<'_> {
     fn run_into(&self, variant: Variant, output: &str) -> Result<Run> {
         let group = unique("group");
         let progress = match variant {
-            Variant::ConsumeOnly => Progress::committed(self.kafka, &group, self.input),
+            // The markers of transactions take offsets, too.
+            Variant::ConsumeOnly | Variant::HostCommits | Variant::HostOnce => {
+                Progress::committed(self.kafka, &group, self.input)
+            }
             _ => Progress::outputs(self.kafka, output),
         }?;
         let place = Place {

@@ -17,6 +17,10 @@ pub(crate) enum Variant {
     Host,
     /// Pass-through by a handler in the host, in the order of keys.
     HostKey,
+    /// Pass-through by a handler in the host, with a commit each 100 ms.
+    HostCommits,
+    /// Pass-through by a handler in the host, exactly once, with a transaction each 100 ms.
+    HostOnce,
     /// The JSON transform in the native user loop.
     NativeJson,
     /// The JSON transform by a handler in the host.
@@ -29,11 +33,13 @@ pub(crate) enum Variant {
 
 impl Variant {
     /// All, in the order in which they run.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Native,
         Self::Tuned,
         Self::Host,
         Self::HostKey,
+        Self::HostCommits,
+        Self::HostOnce,
         Self::NativeJson,
         Self::HostJson,
         Self::ConsumeOnly,
@@ -44,13 +50,14 @@ impl Variant {
     pub(crate) fn baseline(self) -> Self {
         match self {
             Self::NativeJson | Self::HostJson => Self::NativeJson,
+            Self::HostCommits | Self::HostOnce => Self::HostCommits,
             _ => Self::Native,
         }
     }
 
     /// Returns whether it is measured only when asked for.
     pub(crate) fn is_extra(self) -> bool {
-        self.is_floor() || self == Self::HostKey
+        self.is_floor() || matches!(self, Self::HostKey | Self::HostCommits | Self::HostOnce)
     }
 
     /// Returns whether it is half of a path only.
@@ -62,6 +69,8 @@ impl Variant {
     pub(crate) fn manifest(self) -> &'static str {
         match self {
             Self::HostKey => "ordering = \"key\"\n",
+            Self::HostCommits => "kafka.consumer.\"auto.commit.interval.ms\" = 100\n",
+            Self::HostOnce => "delivery = \"exactly-once\"\n",
             _ => "",
         }
     }
@@ -69,7 +78,7 @@ impl Variant {
     /// Returns the fixture that the host runs, of a variant of the host.
     pub(crate) fn guest(self) -> Option<&'static str> {
         match self {
-            Self::Host | Self::HostKey => Some("pass"),
+            Self::Host | Self::HostKey | Self::HostCommits | Self::HostOnce => Some("pass"),
             Self::HostJson => Some("json"),
             _ => None,
         }
@@ -82,6 +91,8 @@ impl Variant {
             Self::Tuned => "tuned",
             Self::Host => "host",
             Self::HostKey => "host-key",
+            Self::HostCommits => "host-commits",
+            Self::HostOnce => "host-once",
             Self::NativeJson => "native-json",
             Self::HostJson => "host-json",
             Self::ConsumeOnly => "consume-only",
@@ -97,6 +108,8 @@ impl fmt::Display for Variant {
             Self::Tuned => "pass-through, native tuned loop",
             Self::Host => "pass-through, host",
             Self::HostKey => "pass-through, host, order by key",
+            Self::HostCommits => "pass-through, host, a commit each 100 ms",
+            Self::HostOnce => "pass-through, host, exactly once",
             Self::NativeJson => "JSON transform, native user loop",
             Self::HostJson => "JSON transform, host",
             Self::ConsumeOnly => "consume only, native",

@@ -122,6 +122,9 @@ impl Lane {
         let Some(transactions) = &self.transactions else {
             return Ok(None);
         };
+        if let Some(pass) = transactions.gate.try_enter() {
+            return Ok(Some(pass));
+        }
         let (gate, stop) = (Arc::clone(&transactions.gate), self.stop.clone());
         tokio::select! {
             biased;
