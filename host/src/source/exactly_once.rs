@@ -249,3 +249,6 @@ impl ExactlyOnce {
 fn name(position: &Position) -> Name {
     (position.topic.to_string(), position.partition)
 }
+
+#[cfg(test)]
+mod tests;

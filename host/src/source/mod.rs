@@ -5,6 +5,8 @@
 mod committed;
 pub(crate) mod consumer;
 mod exactly_once;
+#[cfg(test)]
+mod hands_on;
 mod queue;
 mod rebalance;
 mod record;

@@ -210,12 +210,12 @@ fn scaling_out_and_in_repeats_nothing() {
 #[test]
 fn a_batch_and_its_position_are_one() {
     let stage = Stage::new("once-bulk", 1);
-    let mut host = stage.run("bulk", &format!("{ONCE}bulk.max-records = 50\n"));
-    stage.produce_records((0..3000).map(|n| keyed(&format!("key-{n}"), "ok")));
+    let mut host = stage.run("bulk", &format!("{ONCE}bulk.max-records = 20\n"));
+    stage.produce_records((0..60_000).map(|n| keyed(&format!("key-{n}"), "ok")));
     clients::consume_until(&stage.bootstrap, &stage.output, 10, PATIENCE).unwrap();
     host.kill9();
     let host = stage.serve(&[]);
-    stage.committed(&host, &[(0, 3000)]);
+    stage.committed(&host, &[(0, 60_000)]);
     host.stop().unwrap();
     let batches = stage.read(&stage.output);
     let mut next = 0;
@@ -223,7 +223,7 @@ fn a_batch_and_its_position_are_one() {
         assert_eq!(field(batch, "first"), next.to_string(), "{batch:?}");
         next = field(batch, "last").parse::<i64>().unwrap() + 1;
     }
-    assert_eq!(next, 3000);
+    assert_eq!(next, 60_000);
 }
 
 #[test]

@@ -10,42 +10,10 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use crate::policy::Start;
-use crate::source::{
-    Consumer, ConsumerSettings, Fenced, PartitionQueue, Position, RebalanceListener, Topics,
-};
+use crate::source::hands_on::HandsOn;
+use crate::source::{Consumer, ConsumerSettings, Topics};
 
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Hands the queues on; the flow is the test.
-struct Flow(mpsc::SyncSender<PartitionQueue>);
-
-impl RebalanceListener for Flow {
-    fn assigned(&self, queues: Vec<PartitionQueue>) {
-        for queue in queues {
-            self.0.send(queue).unwrap();
-        }
-    }
-
-    fn revoked(&self, _: &[(String, i32)], _: bool) -> Vec<Position> {
-        Vec::new()
-    }
-
-    fn leaving(&self) -> Vec<Position> {
-        Vec::new()
-    }
-
-    fn positions(&self) -> Vec<Position> {
-        Vec::new()
-    }
-
-    fn committed(&self, _: &[Position]) {}
-
-    fn fence(&self) -> Vec<Fenced> {
-        Vec::new()
-    }
-
-    fn closed(&self) {}
-}
 
 fn write(bootstrap: &str, records: usize) {
     let producer: BaseProducer = ClientConfig::new()
@@ -90,7 +58,7 @@ fn begins_late(refusals: usize) {
         returns: Vec::new(),
     };
     let (queues, assigned) = mpsc::sync_channel(1);
-    let consumer = Consumer::start(&settings, topics, None, Arc::new(Flow(queues))).unwrap();
+    let consumer = Consumer::start(&settings, topics, None, Arc::new(HandsOn(queues))).unwrap();
     let mut queue = assigned.recv_timeout(PATIENCE).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
