@@ -14,8 +14,19 @@ use crate::breaker::Breaker;
 use crate::guest::{Handler as Component, Setup};
 use crate::ids::{GroupId, HandlerId, Revision, TenantId};
 use crate::manifest::Manifest;
-use crate::policy::Ordering;
+use crate::policy::{LagBounds, Ordering};
 use crate::sink::Sink;
+
+/// How the records of a partition are handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Handing {
+    /// One by one.
+    Singles,
+    /// In batches.
+    Batches,
+    /// In batches while the partition lags behind.
+    ByLag(LagBounds),
+}
 
 /// One revision of a handler, ready to be called.
 #[derive(Debug)]
@@ -33,17 +44,24 @@ pub(crate) struct Deployed {
 }
 
 impl Deployed {
-    /// Returns whether the handler is handed batches.
+    /// Returns how records are handed to the handler.
     ///
-    /// A component with both hooks gets batches when its manifest has a `[bulk]` table.
+    /// A component with both hooks gets batches when its manifest has a `[bulk]` table, where that gives bounds only
+    /// while a partition lags behind.
     ///
     /// Where order holds within a key only, records come one by one.
-    pub(crate) fn is_bulk(&self) -> bool {
+    pub(crate) fn handing(&self) -> Handing {
         if self.manifest.ordering != Ordering::Partition {
-            return false;
+            return Handing::Singles;
         }
         let takes = self.component.takes();
-        takes.batches && (self.manifest.bulk.is_some() || !takes.singles)
+        match self.manifest.bulk {
+            _ if !takes.batches => Handing::Singles,
+            None if takes.singles => Handing::Singles,
+            bulk => bulk
+                .and_then(|bulk| bulk.by_lag)
+                .map_or(Handing::Batches, Handing::ByLag),
+        }
     }
 
     /// Returns whether the handler pauses because too many of its records fail.

@@ -28,6 +28,7 @@ pub mod breaker;
 pub mod catch_up;
 pub mod compact;
 mod gate;
+pub mod lag_switch;
 mod letter;
 pub mod manifest;
 pub mod offset_map;

@@ -4,6 +4,7 @@
 //! text at once. Files are read, and problems printed, elsewhere.
 //! **Invariant:** a manifest that exists is complete: every default is filled in and every value is in its range.
 
+mod bulk;
 mod found;
 pub mod kafka;
 mod key;
@@ -123,7 +124,7 @@ impl Manifest {
         let limits = limits(&mut reader);
         let retry = retry::retry(&mut reader);
         let return_topics = retry::return_topics(&mut reader, &group, ordering);
-        let bulk = bulk(&mut reader, ordering);
+        let bulk = bulk::bulk(&mut reader, ordering);
         let breaker = breaker(&mut reader);
         let config = reader.table(&keys::CONFIG);
         let kafka_consumer = reader.table(&keys::KAFKA_CONSUMER);
@@ -363,22 +364,6 @@ fn reads_committed(
         let offset = reader.offset(&keys::DELIVERY);
         reader.problem(&keys::DELIVERY, offset, what);
     }
-}
-
-fn bulk(reader: &mut Reader<'_>, ordering: Ordering) -> Option<Bulk> {
-    let bulk = Bulk {
-        max_records: count(reader, &keys::BULK_RECORDS),
-        max_bytes: count(reader, &keys::BULK_BYTES),
-        max_wait: Duration::from_millis(reader.whole(&keys::BULK_WAIT_MS)),
-        compact: reader.flag(&keys::BULK_COMPACT).unwrap_or_default(),
-    };
-    if reader.has_table("bulk") && ordering != Ordering::Partition {
-        let what = "batches follow the order of a partition, so [bulk] and this ordering exclude each other (leave \
-                    [bulk] out, or write ordering = \"partition\")";
-        let offset = reader.offset(&keys::ORDERING);
-        reader.problem(&keys::ORDERING, offset, what);
-    }
-    reader.has_table("bulk").then_some(bulk)
 }
 
 fn breaker(reader: &mut Reader<'_>) -> Option<BreakerPolicy> {

@@ -5,6 +5,7 @@
 
 mod batches;
 mod halted;
+mod handing;
 mod parallel;
 mod refused;
 mod returned;
@@ -24,6 +25,7 @@ use crate::catalog;
 use crate::deliver::{Delivered, Job, deliver};
 use crate::flight::{Cargo, Ledger, Started};
 use crate::ids::Revision;
+use crate::lag_switch::LagSwitch;
 use crate::lane::Lane;
 use crate::manifest::Manifest;
 use crate::offset_map::CommitPoint;
@@ -56,6 +58,9 @@ pub(crate) struct PartitionTask {
     hasher: RandomState,
     /// What the queue gave and is not started yet.
     taken: Vec<Record>,
+    /// The next offset to be taken, once one was.
+    taken_until: Option<i64>,
+    lag_switch: LagSwitch,
     /// Records at which the lane halted, and the revision that did, if any: another one gets them again.
     halted: Vec<Cargo>,
     halted_by: Option<Revision>,
@@ -80,6 +85,8 @@ impl PartitionTask {
             parallel: Parallel::default(),
             hasher: RandomState::new(),
             taken: Vec::new(),
+            taken_until: None,
+            lag_switch: LagSwitch::default(),
             halted: Vec::new(),
             halted_by: None,
             stored: None,
@@ -141,10 +148,15 @@ impl PartitionTask {
         if !self.has_room(&manifest.limits) {
             return self.wait_for_room(&manifest.limits).await;
         }
-        if self.retry.is_none() && self.waiting.is_empty() && self.take() == 0 {
+        let is_idle = self.retry.is_none() && self.waiting.is_empty() && self.take() == 0;
+        let is_bulk = self.hands_batches(&handler);
+        if is_idle {
             return self.idle().await;
         }
-        if handler.is_bulk() {
+        if self.retry.is_some() && handler.component.takes().singles {
+            // Its attempts are counted, so it goes on alone, whatever comes after it.
+            self.serve_retry().await;
+        } else if is_bulk {
             self.serve_bulk(manifest.bulk.unwrap_or_default()).await;
         } else {
             self.serve_singles(&manifest.limits).await;
@@ -154,18 +166,7 @@ impl PartitionTask {
     /// Takes what the queue has; returns how many records it was, also those that need not be handled.
     fn take(&mut self) -> usize {
         if self.taken.is_empty() {
-            self.queue.take(
-                TAKE_MAX,
-                &mut self.taken,
-                |error| tracing::warn!(%error, "the partition goes on"),
-            );
-            if let (Some(stats), Some(last)) = (self.lane.stats(), self.taken.last()) {
-                let bytes: usize = self.taken.iter().map(Record::size_bytes).sum();
-                stats.bytes_in.add(bytes as u64);
-                if let Some(timestamp) = last.timestamp_ms() {
-                    stats.last_timestamp_ms.set(timestamp);
-                }
-            }
+            self.fetch();
         }
         let startable = if self.ledger.suspects().is_some() {
             self.ledger.fitting(self.taken.iter().map(Record::offset))
@@ -174,6 +175,25 @@ impl PartitionTask {
         };
         self.start_taken(startable);
         startable
+    }
+
+    fn fetch(&mut self) {
+        self.queue.take(
+            TAKE_MAX,
+            &mut self.taken,
+            |error| tracing::warn!(%error, "the partition goes on"),
+        );
+        let Some(last) = self.taken.last() else {
+            return;
+        };
+        self.taken_until = Some(last.offset() + 1);
+        if let Some(stats) = self.lane.stats() {
+            let bytes: usize = self.taken.iter().map(Record::size_bytes).sum();
+            stats.bytes_in.add(bytes as u64);
+            if let Some(timestamp) = last.timestamp_ms() {
+                stats.last_timestamp_ms.set(timestamp);
+            }
+        }
     }
 
     /// Enters the first `count` of what was taken into the ledger; what an earlier owner of the partition completed is not
@@ -203,21 +223,26 @@ impl PartitionTask {
         }
     }
 
-    async fn serve_singles(&mut self, limits: &Limits) {
-        while let Some(job) = self.next_job() {
+    async fn serve_retry(&mut self) {
+        if let Some((job, _)) = self.retry.take() {
             let delivered = deliver(&mut self.lane, job).await;
-            if self.lane.clock >= self.store_due {
-                self.store();
-            }
-            if !self.accept(delivered) || self.lane.stop.is_set() || !self.has_room(limits) {
-                break;
-            }
+            self.accept(delivered);
         }
     }
 
-    fn next_job(&mut self) -> Option<Job> {
-        let retry = self.retry.take().map(|(job, _)| job);
-        retry.or_else(|| self.waiting.pop_front().map(Job::from))
+    async fn serve_singles(&mut self, limits: &Limits) {
+        while let Some(job) = self.waiting.pop_front().map(Job::from) {
+            let delivered = deliver(&mut self.lane, job).await;
+            // Then it is also time to look again how many wait.
+            let is_due = self.lane.clock >= self.store_due;
+            if is_due {
+                self.store();
+            }
+            let goes_on = self.accept(delivered) && !is_due;
+            if !goes_on || self.lane.stop.is_set() || !self.has_room(limits) {
+                break;
+            }
+        }
     }
 
     /// Keeps the lanes busy and takes more while there is room.

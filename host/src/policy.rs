@@ -144,7 +144,7 @@ impl Default for Limits {
     }
 }
 
-/// When a batch for the bulk hook is full.
+/// When a batch for the bulk hook is full, and when there are batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bulk {
     /// Records in one batch.
@@ -155,6 +155,17 @@ pub struct Bulk {
     pub max_wait: Duration,
     /// Whether only the last record of each key is handed over.
     pub compact: bool,
+    /// How far a partition lags behind where batches begin and end; none where there are always batches.
+    pub by_lag: Option<LagBounds>,
+}
+
+/// Between which lags a partition's records go from one by one to batches, and back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LagBounds {
+    /// Records that wait when batches begin.
+    pub enter_records: u64,
+    /// Records that wait when they end; at most as many.
+    pub exit_records: u64,
 }
 
 impl Bulk {
@@ -164,6 +175,7 @@ impl Bulk {
         max_bytes: 4 * MIB,
         max_wait: Duration::from_millis(100),
         compact: false,
+        by_lag: None,
     };
 }
 

@@ -138,6 +138,8 @@ pub(crate) struct LaneStats {
     partition: Option<i32>,
     /// The offset of the record at which the lane halted; -1 while it is not halted.
     pub(crate) halted_at: Gauge,
+    /// Whether the partition's records come in batches, 1 or 0.
+    pub(crate) is_bulk: Gauge,
 }
 
 impl LaneStats {
@@ -173,6 +175,8 @@ pub(crate) struct Reading {
     pub(crate) lanes: usize,
     /// Halted partitions, each with the offset of its record.
     pub(crate) halted: Vec<(i32, i64)>,
+    /// Partitions whose records come in batches.
+    pub(crate) bulk: i64,
     pub(crate) in_flight: i64,
     /// `None` when no lane knows its partition's end yet.
     pub(crate) lag_records: Option<i64>,
@@ -201,6 +205,7 @@ impl Reading {
         self.lanes += usize::from(lane.partition.is_some());
         let halted_at = Some(lane.halted_at.get()).filter(|offset| *offset >= 0);
         self.halted.extend(lane.partition.zip(halted_at));
+        self.bulk += lane.is_bulk.get();
         self.in_flight += lane.in_flight.get();
         self.memory_bytes += lane.memory_bytes.get();
         let lag = lane.lag_records.get();

@@ -140,6 +140,7 @@ impl Scrape {
             .iter()
             .map(|series| (labels(series), series.2.halted.len()));
         writer.gauges(&names::HALTED_PARTITIONS, halted)?;
+        writer.gauges(&names::BULK_PARTITIONS, each(|reading| reading.bulk))?;
         writer.gauges(
             &names::GUEST_MEMORY_BYTES,
             each(|reading| reading.memory_bytes),

@@ -75,6 +75,8 @@ families! {
         "Partitions that this host handles";
     HALTED_PARTITIONS = Gauge Count "kafka_wasm_halted_partitions":
         "Partitions that stopped at a record";
+    BULK_PARTITIONS = Gauge Count "kafka_wasm_bulk_partitions":
+        "Partitions whose records come in batches now";
     GUEST_MEMORY_BYTES = Gauge Bytes "kafka_wasm_guest_memory_bytes":
         "Linear memory of the instances";
 

@@ -53,15 +53,10 @@ pub(super) fn load(candidate: &Candidate, runtime: &Runtime) -> Result<Loaded, V
         Ok((component, wasm))
     });
     match (manifest, component) {
-        (Ok(manifest), Ok((component, _)))
-            if manifest.breaker.is_some() && !component.takes().singles =>
-        {
-            Err(vec![format!(
-                "{}: [breaker] is for records that are handed over one by one, and the component takes batches only",
-                candidate.manifest.display()
-            )])
-        }
         (Ok(manifest), Ok((component, wasm))) => {
+            if let Some(what) = misfit(&manifest, &component) {
+                return Err(vec![format!("{}: {what}", candidate.manifest.display())]);
+            }
             let mut digest = Sha256::new();
             digest.update(text.as_bytes());
             digest.update(&wasm);
@@ -79,6 +74,26 @@ pub(super) fn load(candidate: &Candidate, runtime: &Runtime) -> Result<Loaded, V
             .chain(component.err())
             .collect()),
     }
+}
+
+/// Returns what the manifest says that the component has no hook for.
+fn misfit(manifest: &Manifest, component: &Component) -> Option<&'static str> {
+    let takes = component.takes();
+    if manifest.breaker.is_some() && !takes.singles {
+        return Some(
+            "[breaker] is for records that are handed over one by one, and the component takes batches only",
+        );
+    }
+    let bulk = manifest.bulk?;
+    if !takes.batches {
+        return Some(
+            "[bulk] is for components that take batches, and this one has no on-bulk (add the hook, or leave [bulk] out)",
+        );
+    }
+    (bulk.by_lag.is_some() && !takes.singles).then_some(
+        "bulk.enter-lag and bulk.exit-lag say when batches take turns with single records, and the component takes \
+         batches only (add on-message, or leave both out)",
+    )
 }
 
 pub(super) fn read_text(path: &Path) -> Result<String, String> {

@@ -15,6 +15,8 @@ use crate::policy::{self, BreakerPolicy, Bulk, Limits};
 const MIB: usize = 1 << 20;
 /// An hour in milliseconds: longer deadlines are mistakes of units.
 const HOUR_MS: u64 = 3_600_000;
+/// More records than a partition holds.
+const LAG_MAX: u64 = 1_000_000_000_000;
 /// A day in milliseconds.
 const DAY_MS: u64 = 86_400_000;
 
@@ -75,6 +77,8 @@ pub(crate) static KEYS: &[&Key] = list!(
         BULK_BYTES,
         BULK_WAIT_MS,
         BULK_COMPACT,
+        BULK_ENTER_LAG,
+        BULK_EXIT_LAG,
         BREAKER_SHARE,
         BREAKER_WINDOW,
         BREAKER_PAUSE_MS,
@@ -295,6 +299,28 @@ pub(crate) const BULK_COMPACT: Key = Key {
         default: Bulk::DEFAULT.compact,
     },
     doc: "Whether a batch has only the last record of each key. Those before it are settled without being handled.",
+};
+
+pub(crate) const BULK_ENTER_LAG: Key = Key {
+    path: "bulk.enter-lag",
+    kind: Kind::Whole {
+        unit: "records",
+        min: 1,
+        max: LAG_MAX,
+        default: None,
+    },
+    doc: "With this key and `exit-lag`, a partition's records come one by one until so many of them wait. Left out, they \
+          always come in batches.",
+};
+pub(crate) const BULK_EXIT_LAG: Key = Key {
+    path: "bulk.exit-lag",
+    kind: Kind::Whole {
+        unit: "records",
+        min: 0,
+        max: LAG_MAX,
+        default: None,
+    },
+    doc: "They come one by one again when no more than so many wait.",
 };
 
 pub(crate) const BREAKER_SHARE: Key = Key {

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::*;
 use crate::outcome::FailureKind;
-use crate::policy::{Backoff, BackoffKind, KindPolicy};
+use crate::policy::{Backoff, BackoffKind, KindPolicy, LagBounds};
 
 fn id() -> HandlerId {
     "acme/orders".parse().unwrap()
@@ -70,6 +70,8 @@ max-age-ms = 60000
 max-attempts = 2
 [bulk]
 max-records = 7
+enter-lag = 1000
+exit-lag = 100
 [config]
 text = "x"
 number = -1.50
@@ -160,6 +162,10 @@ fn a_full_manifest_is_read_as_written() {
         manifest.bulk,
         Some(Bulk {
             max_records: 7,
+            by_lag: Some(LagBounds {
+                enter_records: 1000,
+                exit_records: 100
+            }),
             ..Bulk::default()
         })
     );

@@ -51,7 +51,7 @@ impl PartitionTask {
         };
         self.show_halt(None);
         let mut left = std::mem::take(&mut self.halted).into_iter();
-        if handler.is_bulk() {
+        if self.hands_batches(&handler) {
             for cargo in left.by_ref() {
                 let delivered = deliver_bulk(&mut self.lane, cargo).await;
                 if !self.accept(delivered) {

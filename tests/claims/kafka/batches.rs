@@ -4,8 +4,9 @@
 //! **Invariant:** the summaries say which records were handled together, so none is handled twice unseen.
 
 use harness::TestRecord;
+use serde_json::Value;
 
-use super::stage::{Stage, count_lines, field, json, said, texts};
+use super::stage::{Stage, count_lines, field, json, said, texts, value_on, wait_lines};
 
 /// A batch of all that waits when the host starts.
 pub(super) const BATCHES: &str = "retry.max-attempts = 2\nretry.initial-ms = 10\nbulk.max-records = 5\nbulk.max-wait-ms = 1000\n";
@@ -111,6 +112,70 @@ fn a_handler_of_batches_needs_no_bulk_table() {
         .map(|summary| json(summary)["count"].as_u64().unwrap())
         .sum();
     assert_eq!(records, 2);
+    let bulk = host.metric("kafka_wasm_bulk_partitions", &[]);
+    assert_eq!(bulk.unwrap(), 1.0);
+}
+
+#[test]
+fn a_bulk_table_that_does_not_fit_the_hooks_is_refused() {
+    let by_lag = "bulk.enter-lag = 60\nbulk.exit-lag = 20\n";
+    for (fixture, more, what) in [
+        ("bulk", by_lag, "takes batches only"),
+        ("act", "bulk.max-records = 5\n", "has no on-bulk"),
+    ] {
+        let stage = Stage::new("bulk-misfit", 1);
+        let host = stage.run(fixture, more);
+        wait_lines(&host, &["handler.toml", "bulk", what], 1);
+        host.stop().unwrap();
+    }
+}
+
+/// What a trace of the fixture `hooks` says was handled: the first offset, and how many records.
+fn handled(trace: &TestRecord) -> Option<(u64, usize)> {
+    let trace = json(trace);
+    match trace["hook"].as_str()? {
+        "on-message" => Some((trace["offset"].as_u64()?, 1)),
+        "on-bulk" => Some((
+            trace.pointer("/records/0/offset").and_then(Value::as_u64)?,
+            trace["records"].as_array()?.len(),
+        )),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_partition_that_lags_behind_is_handled_in_batches() {
+    const BY_LAG: &str = "bulk.max-records = 50\nbulk.max-wait-ms = 5000\nbulk.enter-lag = 60\nbulk.exit-lag = 20\n\
+                          retry.max-attempts = 2\nretry.initial-ms = 3000\nretry.jitter = 0\n";
+    let (in_batches, one_by_one) = ("records come in batches", "records come one by one");
+    let stage = Stage::new("bulk-by-lag", 1);
+    stage.produce(&["v"; 110]);
+    let host = stage.run("hooks", BY_LAG);
+    stage.committed(&host, &[(0, 110)]);
+    assert_eq!(count_lines(&host, &[in_batches, "lag_records=110"]), 1);
+    assert_eq!(count_lines(&host, &[one_by_one, "lag_records=10"]), 1);
+    // One that is tried again holds the partition, so that others gather behind it.
+    stage.produce_records([value_on(0, "fail").header("verdict", Some(b"retry"))]);
+    wait_lines(&host, &["attempt failed", "offset=110"], 1);
+    stage.produce(&["v"; 100]);
+    stage.committed(&host, &[(0, 211)]);
+    stage.produce(&["v"]);
+    stage.committed(&host, &[(0, 212)]);
+    // Its attempts are counted on, though batches begin meanwhile.
+    assert_eq!(said(&stage.letter(&host), "attempts"), "2");
+    let traces = stage.outputs(&host, 4 * 3 + 11 * 3 + 1);
+    let calls: Vec<_> = traces.iter().filter_map(handled).collect();
+    let singles = (100..110).map(|offset| (offset, 1));
+    let expected: Vec<_> = [(0, 50), (50, 50)]
+        .into_iter()
+        .chain(singles)
+        .chain([(111, 50), (161, 50), (211, 1)])
+        .collect();
+    assert_eq!(calls, expected);
+    assert_eq!(count_lines(&host, &[in_batches]), 2);
+    assert_eq!(count_lines(&host, &[one_by_one]), 2);
+    let bulk = host.metric("kafka_wasm_bulk_partitions", &[]);
+    assert_eq!(bulk.unwrap(), 0.0);
 }
 
 #[test]

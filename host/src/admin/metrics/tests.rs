@@ -32,6 +32,7 @@ fn scrape() -> Scrape {
     lanes[0].failed(FailureKind::Trap);
     lanes[0].invoke.observe(Duration::from_mins(1));
     lanes[1].halted_at.set(17);
+    lanes[0].is_bulk.set(1);
     let _starting = registry.open(&"new".parse().unwrap(), &orders, Some(2));
     let group = |tenant: &str, group: &str| (tenant.parse().unwrap(), group.parse().unwrap());
     let reading = |assigned, is_up| GroupReading {
@@ -89,6 +90,7 @@ kafka_wasm_lag_records{tenant="acme",handler="bills",topic="orders"} 200
 kafka_wasm_lag_seconds{tenant="acme",handler="bills",topic="orders"} 2.5
 kafka_wasm_partitions{tenant="acme",handler="bills",topic="orders"} 2
 kafka_wasm_halted_partitions{tenant="acme",handler="bills",topic="orders"} 1
+kafka_wasm_bulk_partitions{tenant="acme",handler="bills",topic="orders"} 1
 kafka_wasm_guest_memory_bytes{tenant="acme",handler="bills",topic="orders"} 131072
 kafka_wasm_records_total{tenant="default",handler="new",topic="orders",outcome="handled"} 0
 kafka_wasm_partitions{tenant="default",handler="new",topic="orders"} 1

@@ -17,6 +17,9 @@ struct RetryPaths {
 
 const TOPIC_DELAYS: &str = "retry.topic-delays-ms";
 
+/// Where batches begin and end.
+const LAGS: [&str; 2] = ["bulk.enter-lag", "bulk.exit-lag"];
+
 /// All such tables, that of all kinds of failures first.
 const TABLES: [(Option<FailureKind>, RetryPaths); 6] = [
     (None, paths("retry.max-ms", "retry.delays-ms")),
@@ -87,6 +90,7 @@ fn lines() -> impl Strategy<Value = Vec<Line>> {
         .prop_flat_map(|keys| keys.into_iter().map(scalar).collect::<Vec<_>>())
         .prop_map(|lines| TABLES.iter().fold(lines, made_valid))
         .prop_map(without_lone_topics)
+        .prop_map(with_bounds_of_lag)
         .prop_filter(
             "batches follow the order of a partition, and have no breaker",
             |lines| {
@@ -111,6 +115,24 @@ fn without_lone_topics(mut lines: Vec<Line>) -> Vec<Line> {
         all.dedup();
         all.reverse();
         *delays = format!("{all:?}");
+    }
+    lines
+}
+
+/// Leaves both bounds of the lag or none, the lower one as the lower.
+fn with_bounds_of_lag(mut lines: Vec<Line>) -> Vec<Line> {
+    let bounds = Naive(&lines).by_lag();
+    lines.retain(|(path, _)| !LAGS.contains(path));
+    if let Some(LagBounds {
+        enter_records,
+        exit_records,
+    }) = bounds
+    {
+        let (exit, enter) = (
+            exit_records.min(enter_records),
+            exit_records.max(enter_records),
+        );
+        lines.extend(LAGS.into_iter().zip([enter.to_string(), exit.to_string()]));
     }
     lines
 }
@@ -214,6 +236,14 @@ impl Naive<'_> {
         }
     }
 
+    fn by_lag(&self) -> Option<LagBounds> {
+        let [enter_records, exit_records] = LAGS.map(|path| self.text(path, "").parse().ok());
+        Some(LagBounds {
+            enter_records: enter_records?,
+            exit_records: exit_records?,
+        })
+    }
+
     fn breaker(&self) -> Option<BreakerPolicy> {
         let is_given = self.0.iter().any(|(path, _)| path.starts_with("breaker."));
         is_given.then(|| BreakerPolicy {
@@ -288,6 +318,7 @@ impl Naive<'_> {
                     max_bytes: self.number("bulk.max-bytes", 4_194_304),
                     max_wait: self.millis("bulk.max-wait-ms", 100),
                     compact: self.text("bulk.compact", "") == "true",
+                    by_lag: self.by_lag(),
                 }),
             breaker: self.breaker(),
             config: BTreeMap::new(),

@@ -23,7 +23,7 @@ fn an_unknown_key_gets_a_suggestion_or_the_list_of_keys() {
     assert_eq!(
         problems_of("[bulk]\ncolour = 5"),
         [
-            "3: unknown key \"bulk.colour\" (known here: max-records, max-bytes, max-wait-ms, compact)"
+            "3: unknown key \"bulk.colour\" (known here: max-records, max-bytes, max-wait-ms, compact, enter-lag, exit-lag)"
         ]
     );
     assert_eq!(
@@ -136,6 +136,32 @@ fn a_start_that_is_none_says_what_to_write() {
             problems_of(&format!("start = {value}")),
             [format!("2: start: {what}")]
         );
+    }
+}
+
+#[test]
+fn bounds_of_the_lag_that_do_not_fit_are_refused() {
+    for (bulk, start) in [
+        (
+            "enter-lag = 5",
+            "3: bulk.enter-lag: batches that begin must end",
+        ),
+        (
+            "exit-lag = 5",
+            "3: bulk.exit-lag: batches that end must begin",
+        ),
+        (
+            "enter-lag = 5\nexit-lag = 6",
+            "4: bulk.exit-lag: 6 is above the enter-lag of 5",
+        ),
+        (
+            "enter-lag = 0\nexit-lag = 0",
+            "3: bulk.enter-lag: expected a whole number of records from 1",
+        ),
+    ] {
+        let problems = problems_of(&format!("[bulk]\n{bulk}"));
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with(start), "{problems:?}");
     }
 }
 

@@ -1,0 +1,48 @@
+//! Whether a partition's task hands its records over in batches now.
+
+use super::PartitionTask;
+use crate::catalog::{Deployed, Handing};
+use crate::policy::LagBounds;
+
+impl PartitionTask {
+    /// Returns whether the handler is handed batches now, after a look at how many records wait.
+    pub(super) fn hands_batches(&mut self, handler: &Deployed) -> bool {
+        let is_bulk = match handler.handing() {
+            Handing::Singles => false,
+            Handing::Batches => true,
+            Handing::ByLag(bounds) => self.note_lag(handler, bounds),
+        };
+        if let Some(stats) = self.lane.stats() {
+            stats.is_bulk.set(is_bulk.into());
+        }
+        is_bulk
+    }
+
+    fn note_lag(&mut self, handler: &Deployed, bounds: LagBounds) -> bool {
+        let Some(lag_records) = self.waiting_records() else {
+            return self.lag_switch.is_bulk();
+        };
+        let has_switched = self.lag_switch.note(bounds, lag_records);
+        let is_bulk = self.lag_switch.is_bulk();
+        if has_switched {
+            tracing::info!(
+                tenant = %handler.id.tenant,
+                handler = %handler.id.name,
+                topic = &**self.lane.topic(),
+                partition = self.lane.partition(),
+                lag_records,
+                "records come {} from now on",
+                if is_bulk { "in batches" } else { "one by one" }
+            );
+        }
+        is_bulk
+    }
+
+    /// Returns how many records are not handled: those that were not taken, as of the last fetch, and those that were
+    /// taken and wait. `None` before the first fetch.
+    fn waiting_records(&self) -> Option<u64> {
+        let in_kafka = (self.queue.end_offset()? - self.taken_until?).max(0);
+        let taken = self.waiting.len() + usize::from(self.retry.is_some());
+        Some(in_kafka.unsigned_abs() + taken as u64)
+    }
+}
