@@ -148,19 +148,7 @@ impl PartitionTask {
         if !self.has_room(&manifest.limits) {
             return self.wait_for_room(&manifest.limits).await;
         }
-        let is_idle = self.retry.is_none() && self.waiting.is_empty() && self.take() == 0;
-        let is_bulk = self.hands_batches(&handler);
-        if is_idle {
-            return self.idle().await;
-        }
-        if self.retry.is_some() && handler.component.takes().singles {
-            // Its attempts are counted, so it goes on alone, whatever comes after it.
-            self.serve_retry().await;
-        } else if is_bulk {
-            self.serve_bulk(manifest.bulk.unwrap_or_default()).await;
-        } else {
-            self.serve_singles(&manifest.limits).await;
-        }
+        self.hand_over(&handler).await;
     }
 
     /// Takes what the queue has; returns how many records it was, also those that need not be handled.
@@ -220,13 +208,6 @@ impl PartitionTask {
             if let Some(stats) = self.lane.stats() {
                 stats.completed_before.add(done.len() as u64);
             }
-        }
-    }
-
-    async fn serve_retry(&mut self) {
-        if let Some((job, _)) = self.retry.take() {
-            let delivered = deliver(&mut self.lane, job).await;
-            self.accept(delivered);
         }
     }
 

@@ -1,4 +1,4 @@
-//! What order costs where a handler waits: one partition, pauses at random, many instances.
+//! What order costs where a handler waits: one partition, pauses at random, many instances. And what batches cost.
 //!
 //! It starts one Kafka and lets the host handle the same records under each ordering. Beside the time it prints the
 //! least that the order allows: no key faster than its own pauses, nobody faster than all of them shared out. Then how
@@ -9,14 +9,18 @@
     reason = "a benchmark runs in real time, and its parts share no locks"
 )]
 
+mod batches;
 mod latency;
 mod machine;
+mod reader;
+#[allow(dead_code, reason = "the other benchmark also asks for memory")]
+mod usage;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use harness::kafka::unique;
 use harness::{HandlersDir, Host, Kafka, TestRecord, clients, guest};
 
@@ -38,9 +42,29 @@ struct Options {
     /// Seconds for which records are written one by one, 1,000 a second, to see how long each takes
     #[arg(long, default_value_t = 10)]
     latency_seconds: u32,
-    /// Leaves the table of orders out
-    #[arg(long)]
-    latency_only: bool,
+    /// Records of each run with batches
+    #[arg(long, default_value_t = 1_000_000)]
+    batch_records: u64,
+    /// Only this table; may be repeated
+    #[arg(long, value_enum)]
+    only: Vec<Table>,
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Table {
+    /// The time of records that wait, under each ordering.
+    Orders,
+    /// The time from a producer to a reader, under each delivery.
+    Latency,
+    /// The CPU of batches.
+    Batches,
+}
+
+impl Options {
+    fn wants(&self, table: Table) -> bool {
+        self.only.is_empty() || self.only.contains(&table)
+    }
 }
 
 /// One line of the table.
@@ -78,19 +102,26 @@ fn main() -> Result<()> {
     let kafka = Kafka::start()?;
     println!(
         "{} · {} · load at the start {} · Apache Kafka {}, one node on the same machine · one partition\n\n    \
-         cargo xtask bench guarantees --records {} --pause-ms {} --concurrency {}\n",
+         cargo xtask bench guarantees --records {} --pause-ms {} --concurrency {} --batch-records {}\n",
         machine::date(),
         machine::cores(),
         machine::load(),
         machine::kafka(),
         options.records,
         options.pause_ms,
-        options.concurrency
+        options.concurrency,
+        options.batch_records
     );
-    if !options.latency_only {
+    if options.wants(Table::Orders) {
         orders(&kafka, &options)?;
     }
-    latency::print(&kafka, options.latency_seconds)
+    if options.wants(Table::Latency) {
+        latency::print(&kafka, options.latency_seconds)?;
+    }
+    if options.wants(Table::Batches) {
+        batches::measure(&kafka, options.batch_records)?;
+    }
+    Ok(())
 }
 
 fn orders(kafka: &Kafka, options: &Options) -> Result<()> {

@@ -50,6 +50,7 @@ pub(crate) fn print(kafka: &Kafka, seconds: u32) -> Result<()> {
             at(100)
         );
     }
+    println!();
     Ok(())
 }
 

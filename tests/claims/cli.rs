@@ -147,7 +147,8 @@ fn a_component_without_a_handler_hook_is_told() {
     let none = fs::read(guest("no-hooks")).unwrap();
     is_refused(
         &none,
-        "exports neither kafka:handler/message-handler@0.1.0 nor kafka:handler/bulk-handler@0.1.0",
+        "exports none of kafka:handler/message-handler@0.1.0, kafka:handler/bulk-handler@0.1.0 and \
+         kafka:handler/packed-bulk-handler@0.1.0",
     );
 }
 

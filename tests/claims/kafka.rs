@@ -14,6 +14,7 @@ mod letters;
 mod limits;
 mod once;
 mod ordering;
+mod packed;
 mod positions;
 mod rebalance;
 mod retries;

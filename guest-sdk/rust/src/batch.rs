@@ -5,8 +5,8 @@
 //!
 //! **Invariant:** a record whose payload does not parse costs itself, never its batch.
 
-use crate::bindings::bulk::exports::kafka::handler::bulk_handler;
-use crate::{Error, FromMessage, Message, Result};
+use crate::bindings::imports::kafka::handler::types;
+use crate::{Error, Message, Result};
 
 /// The records of one batch: of one partition, in offset order.
 pub type Batch = Vec<Message>;
@@ -48,19 +48,18 @@ impl<E: Into<Error>> IntoBulkResult for std::result::Result<Vec<BulkFailure>, E>
     }
 }
 
-/// Converts the records, calls the hook with those that parse and adds the others to its failures.
+/// Calls the hook with the records that could be converted and adds the others to its failures.
 pub(crate) fn call<T, R>(
     hook: impl FnOnce(Vec<T>) -> R,
-    messages: Vec<Message>,
+    records: impl ExactSizeIterator<Item = Result<T>>,
 ) -> Result<Vec<BulkFailure>>
 where
-    T: FromMessage,
     R: IntoBulkResult,
 {
     let mut failures = Vec::new();
-    let mut items = Vec::with_capacity(messages.len());
-    for (index, mut message) in messages.into_iter().enumerate() {
-        match T::from_message(&mut message) {
+    let mut items = Vec::with_capacity(records.len());
+    for (index, record) in records.enumerate() {
+        match record {
             Ok(item) => items.push(item),
             Err(error) => failures.push(BulkFailure { index, error }),
         }
@@ -88,10 +87,10 @@ fn host_index(skipped: &[usize], index: usize) -> usize {
 }
 
 /// The failures as the host wants them. A place beyond `u32` cannot come from the host's list.
-pub(crate) fn to_wire(failures: Vec<BulkFailure>) -> Vec<bulk_handler::BulkFailure> {
+pub(crate) fn to_wire(failures: Vec<BulkFailure>) -> Vec<types::BulkFailure> {
     failures
         .into_iter()
-        .map(|failure| bulk_handler::BulkFailure {
+        .map(|failure| types::BulkFailure {
             index: u32::try_from(failure.index).unwrap_or(u32::MAX),
             error: failure.error.into(),
         })
@@ -101,13 +100,24 @@ pub(crate) fn to_wire(failures: Vec<BulkFailure>) -> Vec<bulk_handler::BulkFailu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Json, reject, testing};
+    use crate::{FromMessage, Json, reject, testing};
 
     fn batch(values: &[&str]) -> Batch {
         values
             .iter()
             .map(|value| testing::message("t").text(value).build())
             .collect()
+    }
+
+    fn call<T: FromMessage, R: IntoBulkResult>(
+        hook: impl FnOnce(Vec<T>) -> R,
+        messages: Batch,
+    ) -> Result<Vec<BulkFailure>> {
+        let records = messages.into_iter();
+        super::call(
+            hook,
+            records.map(|mut message| T::from_message(&mut message)),
+        )
     }
 
     #[test]

@@ -63,6 +63,12 @@ world!(
 );
 world!(bulk, "bulk", "export_bulk", "kafka:handler/types@0.1.0");
 world!(
+    packed_bulk,
+    "packed-bulk",
+    "export_packed_bulk",
+    "kafka:handler/types@0.1.0"
+);
+world!(
     bulk_error,
     "on-bulk-error",
     "export_bulk_error",

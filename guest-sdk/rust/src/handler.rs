@@ -13,7 +13,8 @@
 /// | hook | function |
 /// |---|---|
 /// | `on_message`, `on_tombstone` | `fn(T) -> Result`, `T:` [`FromMessage`](crate::FromMessage) |
-/// | `on_bulk` | `fn(Vec<T>) -> Result` or `-> Result<Vec<BulkFailure>>` |
+/// | `on_bulk` | `fn(Vec<T>) -> Result` or `-> Result<Vec<BulkFailure>>`; `T` may also be [`MessageView`](crate::MessageView) |
+/// | `on_bulk_list` | as `on_bulk`, see below |
 /// | `on_error` | `fn(&Failure, &Message) -> Verdict` |
 /// | `on_bulk_error` | `fn(&Failure, &[Message]) -> Verdict` |
 /// | `did_receive` | `fn(Message) -> Result<Option<Message>>`; `None` drops the record |
@@ -21,6 +22,10 @@
 /// | `on_finished` | `fn(&[Message], Outcome)` |
 /// | `define_context` | `fn(Config) -> Result`; an error refuses the deployment |
 /// | `on_assigned`, `on_revoked` | `fn(topic: &str, partition: u32)` |
+///
+/// `on_bulk` gets its records in one block of bytes, the packed interface, which costs a fraction of
+/// a list of records where they are small. `on_bulk_list` gets the list: for values of more than
+/// about 10 KiB. Where both are named the host calls `on_bulk`.
 ///
 /// In place of [`Error`](crate::Error) a function may return any error that converts into it.
 ///
@@ -111,16 +116,26 @@ macro_rules! __hook {
         }}
     };
     (on_bulk $($f:path)?) => {
+        $crate::__export! { packed_bulk export_packed_bulk packed_bulk_handler {
+            fn on_packed_bulk(
+                batch: $crate::__private::PackedBatch,
+            ) -> ::core::result::Result<
+                ::std::vec::Vec<$crate::__private::WireFailure>,
+                $crate::__private::HandlerError,
+            > {
+                $crate::__private::bulk($crate::__function!(on_bulk $($f)?), &batch)
+            }
+        }}
+    };
+    (on_bulk_list $($f:path)?) => {
         $crate::__export! { bulk export_bulk bulk_handler {
             fn on_bulk(
                 messages: ::std::vec::Vec<$crate::Message>,
             ) -> ::core::result::Result<
-                ::std::vec::Vec<
-                    $crate::__private::bulk::exports::kafka::handler::bulk_handler::BulkFailure,
-                >,
+                ::std::vec::Vec<$crate::__private::WireFailure>,
                 $crate::__private::HandlerError,
             > {
-                $crate::__private::bulk($crate::__function!(on_bulk $($f)?), messages)
+                $crate::__private::bulk_list($crate::__function!(on_bulk_list $($f)?), messages)
             }
         }}
     };
@@ -199,8 +214,8 @@ macro_rules! __hook {
         ::core::compile_error!(::core::concat!(
             "`",
             ::core::stringify!($unknown),
-            "` is no hook: expected on_message, on_tombstone, on_bulk, on_error, on_bulk_error, \
-             did_receive, did_receive_bulk, on_finished, define_context, on_assigned or on_revoked",
+            "` is no hook: expected on_message, on_tombstone, on_bulk, on_bulk_list, on_error, \
+             on_bulk_error, did_receive, did_receive_bulk, on_finished, define_context, on_assigned or on_revoked",
         ));
     };
 }
@@ -260,6 +275,9 @@ mod tests {
         fn on_bulk(_: Vec<Record<String>>) -> Result<Vec<BulkFailure>> {
             Ok(Vec::new())
         }
+        fn on_bulk_list(_: Vec<Json<u32>>) -> Result {
+            Ok(())
+        }
         fn on_error(_: &Failure, _: &Message) -> Verdict {
             Verdict::Resume
         }
@@ -280,7 +298,7 @@ mod tests {
         fn on_revoked(_: &str, _: u32) {}
 
         crate::handler! {
-            on_message, on_tombstone, on_bulk, on_error, on_bulk_error, did_receive,
+            on_message, on_tombstone, on_bulk, on_bulk_list, on_error, on_bulk_error, did_receive,
             did_receive_bulk, on_finished, define_context, on_assigned, on_revoked,
         }
     }
@@ -291,8 +309,11 @@ mod tests {
                 Ok(())
             }
             pub(super) fn gone(_: &str, _: u32) {}
+            pub(super) fn lent(_: Vec<crate::MessageView<'_>>) -> crate::Result {
+                Ok(())
+            }
         }
 
-        crate::handler! { on_message: hooks::each, on_revoked: hooks::gone }
+        crate::handler! { on_message: hooks::each, on_bulk: hooks::lent, on_revoked: hooks::gone }
     }
 }

@@ -5,10 +5,11 @@
 //!
 //! **Invariant:** every call installs the panic hook before it runs the user's code.
 
-use crate::bindings::bulk::exports::kafka::handler::bulk_handler;
-use crate::bindings::imports::kafka::handler::types::HandlerError;
+use crate::bindings::imports::kafka::handler::types::{self, HandlerError};
+use crate::bindings::packed_bulk::exports::kafka::handler::packed_bulk_handler::PackedBatch;
 use crate::{
-    Config, Error, Failure, FromMessage, IntoBulkResult, Message, Outcome, Verdict, batch,
+    Config, Error, Failure, FromBatch, FromMessage, IntoBulkResult, Message, MessageView, Outcome,
+    Verdict, batch,
 };
 
 type HookResult<T = ()> = Result<T, HandlerError>;
@@ -35,17 +36,33 @@ where
     to_host(hook(payload))
 }
 
+/// `on-packed-bulk`.
+pub fn bulk<'a, T, R>(
+    hook: impl FnOnce(Vec<T>) -> R,
+    batch: &'a PackedBatch,
+) -> HookResult<Vec<types::BulkFailure>>
+where
+    T: FromBatch<'a>,
+    R: IntoBulkResult,
+{
+    enter();
+    let records = MessageView::all(batch).map(T::from_batch);
+    to_host(batch::call(hook, records)).map(batch::to_wire)
+}
+
 /// `on-bulk`.
-pub fn bulk<T, R>(
+pub fn bulk_list<T, R>(
     hook: impl FnOnce(Vec<T>) -> R,
     messages: Vec<Message>,
-) -> HookResult<Vec<bulk_handler::BulkFailure>>
+) -> HookResult<Vec<types::BulkFailure>>
 where
     T: FromMessage,
     R: IntoBulkResult,
 {
     enter();
-    to_host(batch::call(hook, messages)).map(batch::to_wire)
+    let messages = messages.into_iter();
+    let records = messages.map(|mut message| T::from_message(&mut message));
+    to_host(batch::call(hook, records)).map(batch::to_wire)
 }
 
 /// `did-receive` and `did-receive-bulk`.

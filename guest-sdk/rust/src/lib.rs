@@ -25,7 +25,8 @@
 //! Build it as a `cdylib` for `wasm32-wasip2`; the same file compiles natively too, where
 //! `testing` stands in for the host.
 //!
-//! **Invariant:** a payload is copied once, by the host into the guest. From there it moves.
+//! **Invariant:** a payload is copied once, by the host into the guest. From there it moves, or is
+//! lent; only what a handler keeps of a batch as a value of its own is copied again.
 
 pub mod log;
 
@@ -41,6 +42,7 @@ mod payload;
 mod stderr;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
+mod view;
 mod words;
 
 pub use batch::{Batch, BulkFailure, IntoBulkResult};
@@ -50,16 +52,20 @@ pub use bindings::imports::kafka::handler::types::{
 pub use config::{Config, config};
 pub use emit::{Emit, EmitError, IntoBytes, emit};
 pub use error::{Error, Result, ResultExt, other, reject, retry, retry_after};
-pub use payload::{FromMessage, Json, Record};
+pub use payload::{FromBatch, FromMessage, Json, Record};
 pub use serde_json;
+pub use view::MessageView;
 
 /// What the macros of this crate expand to. Not for direct use: it changes without notice.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::bindings::imports::kafka::handler::types::{HandlerError, Message};
+    pub use crate::bindings::imports::kafka::handler::types::{
+        BulkFailure as WireFailure, HandlerError, Message,
+    };
+    pub use crate::bindings::packed_bulk::exports::kafka::handler::packed_bulk_handler::PackedBatch;
     pub use crate::bindings::{
-        bulk, bulk_error, bulk_received, context, error, finished, message, partition, received,
-        tombstone,
+        bulk, bulk_error, bulk_received, context, error, finished, message, packed_bulk, partition,
+        received, tombstone,
     };
     pub use crate::hook::*;
 }

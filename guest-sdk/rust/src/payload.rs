@@ -4,6 +4,7 @@
 //! name: the whole [`Message`], [`Json`], text, bytes, [`Option`], [`Record`] or a type of yours.
 //!
 //! **Invariant:** a conversion moves bytes out of the record or borrows them; it never copies them.
+//! Only of a batch, whose bytes lie in one block, is it a copy of what the type keeps.
 
 use std::ops::{Deref, DerefMut};
 
@@ -11,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Serialize, Serializer};
 
 use crate::message::{no_value, not_json, not_utf8};
-use crate::{Error, Message, Result};
+use crate::{Error, Message, MessageView, Result};
 
 /// A type that a hook can take in place of the whole record.
 ///
@@ -30,6 +31,31 @@ pub trait FromMessage: Sized {
     /// Reads the record; may move parts out of it. A payload that does not parse should be an
     /// [`Error::Reject`]: another attempt would not help.
     fn from_message(message: &mut Message) -> Result<Self>;
+
+    /// Reads a record of a batch. Left out, that is [`from_message`](Self::from_message) of a copy;
+    /// a type that needs only some of the parts can save the rest of it.
+    fn from_view(view: MessageView<'_>) -> Result<Self> {
+        Self::from_message(&mut view.to_message())
+    }
+}
+
+/// What the records of a batch can be seen as: every [`FromMessage`], and the [`MessageView`] that
+/// borrows. It is not for other types.
+pub trait FromBatch<'a>: Sized {
+    /// Reads one record of the batch.
+    fn from_batch(view: MessageView<'a>) -> Result<Self>;
+}
+
+impl<T: FromMessage> FromBatch<'_> for T {
+    fn from_batch(view: MessageView<'_>) -> Result<Self> {
+        T::from_view(view)
+    }
+}
+
+impl<'a> FromBatch<'a> for MessageView<'a> {
+    fn from_batch(view: Self) -> Result<Self> {
+        Ok(view)
+    }
 }
 
 /// The whole record.
@@ -44,12 +70,20 @@ impl FromMessage for Vec<u8> {
     fn from_message(message: &mut Message) -> Result<Self> {
         message.value.take().ok_or_else(no_value)
     }
+
+    fn from_view(view: MessageView<'_>) -> Result<Self> {
+        view.required().map(<[u8]>::to_vec)
+    }
 }
 
 /// The value as UTF-8 text, moved out of the record.
 impl FromMessage for String {
     fn from_message(message: &mut Message) -> Result<Self> {
         Self::from_utf8(Vec::from_message(message)?).map_err(|error| not_utf8(error.utf8_error()))
+    }
+
+    fn from_view(view: MessageView<'_>) -> Result<Self> {
+        view.text().map(str::to_owned)
     }
 }
 
@@ -62,12 +96,24 @@ impl<T: FromMessage> FromMessage for Option<T> {
             T::from_message(message).map(Some)
         }
     }
+
+    fn from_view(view: MessageView<'_>) -> Result<Self> {
+        if view.is_tombstone() {
+            Ok(None)
+        } else {
+            T::from_view(view).map(Some)
+        }
+    }
 }
 
 /// What became of the conversion, for a hook that wants to decide about bad payloads itself.
 impl<T: FromMessage> FromMessage for Result<T, Error> {
     fn from_message(message: &mut Message) -> Result<Self> {
         Ok(T::from_message(message))
+    }
+
+    fn from_view(view: MessageView<'_>) -> Result<Self> {
+        Ok(T::from_view(view))
     }
 }
 
@@ -81,6 +127,10 @@ impl<T: DeserializeOwned> FromMessage for Json<T> {
         serde_json::from_slice(value)
             .map(Json)
             .map_err(|error| not_json(&error))
+    }
+
+    fn from_view(view: MessageView<'_>) -> Result<Self> {
+        view.json().map(Json)
     }
 }
 
@@ -175,6 +225,31 @@ mod tests {
         ));
         let empty = testing::message("t").text("").build();
         assert_eq!(read::<Option<Vec<u8>>>(empty), Ok(Some(Vec::new())));
+    }
+
+    #[test]
+    fn a_record_of_a_batch_reads_as_one_by_itself() {
+        fn same<T: FromMessage + PartialEq + std::fmt::Debug>(message: &Message) {
+            let batch = testing::packed(std::slice::from_ref(message));
+            let of_batch: Vec<_> = MessageView::all(&batch).map(T::from_view).collect();
+            assert_eq!(of_batch, [read::<T>(message.clone())]);
+        }
+        let begun = || testing::message("t").key("k").header("a", "1");
+        for message in [
+            begun().text(r#"{"total": 2.5}"#).build(),
+            begun().bytes([b'a', 0xff]).build(),
+            begun().text("").build(),
+            begun().tombstone().build(),
+        ] {
+            same::<Message>(&message);
+            same::<Vec<u8>>(&message);
+            same::<String>(&message);
+            same::<Option<String>>(&message);
+            same::<Result<String>>(&message);
+            same::<Json<Order>>(&message);
+            same::<Record<String>>(&message);
+            same::<Record<Option<Json<Order>>>>(&message);
+        }
     }
 
     #[test]

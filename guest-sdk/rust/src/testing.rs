@@ -23,11 +23,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::bindings::imports::kafka::handler::producer::Outgoing;
+use crate::bindings::packed_bulk::exports::kafka::handler::packed_bulk_handler::{
+    Entry, PackedBatch, PackedHeader, Span,
+};
 use crate::log::Level;
 use crate::message::find;
 use crate::{
-    BulkFailure, EmitError, Error, FromMessage, Header, IntoBulkResult, IntoBytes, Message, Result,
-    batch,
+    BulkFailure, EmitError, Error, FromBatch, FromMessage, Header, IntoBulkResult, IntoBytes,
+    Message, MessageView, Result, batch,
 };
 
 #[derive(Default)]
@@ -140,15 +143,73 @@ where
 
 /// Calls `on_bulk` as the host would: records that do not parse are failures of their own, and
 /// what was emitted is dropped when the whole batch fails.
+///
+/// The batch is never freed, so that a hook may borrow from it for as long as its test likes.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a hook owns its batch, and tests read better so"
+)]
 pub fn deliver_bulk<T, R>(
     hook: impl FnOnce(Vec<T>) -> R,
     messages: Vec<Message>,
 ) -> Result<Vec<BulkFailure>>
 where
-    T: FromMessage,
+    T: FromBatch<'static>,
     R: IntoBulkResult,
 {
-    or_forget(|| batch::call(hook, messages))
+    let packed: &'static PackedBatch = Box::leak(Box::new(packed(&messages)));
+    or_forget(|| batch::call(hook, MessageView::all(packed).map(T::from_batch)))
+}
+
+/// Lays records out as the host does.
+pub(crate) fn packed(messages: &[Message]) -> PackedBatch {
+    let mut batch = PackedBatch {
+        topics: Vec::new(),
+        entries: Vec::new(),
+        headers: Vec::new(),
+        data: Vec::new(),
+    };
+    for message in messages {
+        let headers_start = small(batch.headers.len());
+        for header in &message.headers {
+            let key = pack(&mut batch.data, Some(header.key.as_bytes()));
+            let value = pack(&mut batch.data, header.value.as_deref());
+            batch.headers.push(PackedHeader { key, value });
+        }
+        let known = batch.topics.iter().position(|name| *name == message.topic);
+        let topic = known.unwrap_or(batch.topics.len());
+        if known.is_none() {
+            batch.topics.push(message.topic.clone());
+        }
+        let (key, value) = (
+            pack(&mut batch.data, message.key.as_deref()),
+            pack(&mut batch.data, message.value.as_deref()),
+        );
+        batch.entries.push(Entry {
+            offset: message.offset,
+            timestamp: message.timestamp.unwrap_or(-1),
+            topic: small(topic),
+            partition: message.partition,
+            key,
+            value,
+            headers_start,
+            headers_count: small(message.headers.len()),
+        });
+    }
+    batch
+}
+
+fn pack(data: &mut Vec<u8>, bytes: Option<&[u8]>) -> Span {
+    let start = small(data.len());
+    data.extend_from_slice(bytes.unwrap_or_default());
+    Span {
+        start,
+        length: bytes.map_or(-1, |bytes| i32::try_from(bytes.len()).unwrap_or(i32::MAX)),
+    }
+}
+
+fn small(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 fn or_forget<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {

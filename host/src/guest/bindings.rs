@@ -244,12 +244,54 @@ impl From<Ending> for OutcomeParam {
     }
 }
 
-/// `bulk-handler.bulk-failure`.
+/// `types.bulk-failure`.
 #[derive(ComponentType, Lift, Debug)]
 #[component(record)]
 pub(super) struct BulkFailure {
     pub(super) index: u32,
     pub(super) error: HandlerError,
+}
+
+/// `packed-bulk-handler.span`.
+#[derive(ComponentType, Lower, Debug, Clone, Copy, PartialEq, Eq)]
+#[component(record)]
+pub(super) struct Span {
+    pub(super) start: u32,
+    pub(super) length: i32,
+}
+
+/// `packed-bulk-handler.packed-header`.
+#[derive(ComponentType, Lower, Debug, Clone, Copy)]
+#[component(record)]
+pub(super) struct PackedHeader {
+    pub(super) key: Span,
+    pub(super) value: Span,
+}
+
+/// `packed-bulk-handler.entry`.
+#[derive(ComponentType, Lower, Debug, Clone, Copy)]
+#[component(record)]
+pub(super) struct Entry {
+    pub(super) offset: u64,
+    pub(super) timestamp: i64,
+    pub(super) topic: u32,
+    pub(super) partition: u32,
+    pub(super) key: Span,
+    pub(super) value: Span,
+    #[component(name = "headers-start")]
+    pub(super) headers_start: u32,
+    #[component(name = "headers-count")]
+    pub(super) headers_count: u32,
+}
+
+/// `packed-bulk-handler.packed-batch`.
+#[derive(ComponentType, Lower, Clone, Copy)]
+#[component(record)]
+pub(super) struct PackedBatch<'a> {
+    pub(super) topics: &'a [&'a str],
+    pub(super) entries: &'a [Entry],
+    pub(super) headers: &'a [PackedHeader],
+    pub(super) data: &'a [u8],
 }
 
 /// `producer.outgoing`, read in place from guest memory.

@@ -68,9 +68,9 @@ pub(crate) enum Error {
     OtherVersion { found: String },
     /// There is nothing to call.
     #[error(
-        "the component exports neither {PACKAGE}/message-handler@{VERSION} nor {PACKAGE}/bulk-handler@{VERSION} \
-         (it has to handle records or batches: include world handler or bulk-only, or name on_message or on_bulk in \
-         the SDK's handler!)"
+        "the component exports none of {PACKAGE}/message-handler@{VERSION}, {PACKAGE}/bulk-handler@{VERSION} and \
+         {PACKAGE}/packed-bulk-handler@{VERSION} (it has to handle records or batches: include world handler, bulk-only \
+         or packed-bulk, or name on_message or on_bulk in the SDK's handler!)"
     )]
     NoHandler,
 }
@@ -119,6 +119,8 @@ hooks! {
     did_receive_bulk: "bulk-received-hook" "did-receive-bulk",
     /// Handles a batch.
     on_bulk: "bulk-handler" "on-bulk",
+    /// Handles a batch that lies in one block of bytes.
+    on_packed_bulk: "packed-bulk-handler" "on-packed-bulk",
     /// Decides about the failure of a batch.
     on_bulk_error: "bulk-error-handler" "on-bulk-error",
     /// Learns how records ended.
@@ -202,7 +204,7 @@ impl Handler {
     /// Returns whether the component has a hook for batches, and whether it has one for single records.
     pub(crate) fn takes(&self) -> Takes {
         Takes {
-            batches: self.hooks.on_bulk.is_some(),
+            batches: self.hooks.on_bulk.is_some() || self.hooks.on_packed_bulk.is_some(),
             singles: self.hooks.on_message.is_some(),
         }
     }
@@ -257,7 +259,8 @@ fn check_preamble(wasm: &[u8]) -> Result<(), Error> {
 }
 
 fn check_exports(runtime: &Runtime, component: &Component, hooks: &Hooks) -> Result<(), Error> {
-    if hooks.on_message.is_some() || hooks.on_bulk.is_some() {
+    let handlers = [&hooks.on_message, &hooks.on_bulk, &hooks.on_packed_bulk];
+    if handlers.into_iter().any(Option::is_some) {
         return Ok(());
     }
     let ours = format!("{PACKAGE}/");

@@ -16,7 +16,7 @@ use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
 use super::bindings::{
     BulkFailure, FailureParam, HandlerError, MessageParam, MessageResult, OutcomeParam,
-    VerdictResult,
+    PackedBatch, VerdictResult,
 };
 use super::component::{Handler, chain};
 use super::log::GuestLog;
@@ -70,6 +70,7 @@ type DidReceive =
 type OnError = TypedFunc<(FailureParam<'static>, MessageParam<'static>), (VerdictResult,)>;
 type Batch = &'static [MessageParam<'static>];
 type OnBulk = TypedFunc<(Batch,), (Result<Vec<BulkFailure>, HandlerError>,)>;
+type OnPackedBulk = TypedFunc<(PackedBatch<'static>,), (Result<Vec<BulkFailure>, HandlerError>,)>;
 type DidReceiveBulk = TypedFunc<(Batch,), (Result<Vec<MessageResult>, HandlerError>,)>;
 type OnBulkError = TypedFunc<(FailureParam<'static>, Batch), (VerdictResult,)>;
 type OnFinished = TypedFunc<(Batch, OutcomeParam), ()>;
@@ -86,6 +87,7 @@ pub(super) struct Functions {
     pub(super) on_error: Option<OnError>,
     pub(super) did_receive_bulk: Option<DidReceiveBulk>,
     pub(super) on_bulk: Option<OnBulk>,
+    pub(super) on_packed_bulk: Option<OnPackedBulk>,
     pub(super) on_bulk_error: Option<OnBulkError>,
     pub(super) on_finished: Option<OnFinished>,
     pub(super) on_assigned: Option<OnPartition>,
@@ -304,6 +306,7 @@ fn functions(
         on_error: typed!(on_error),
         did_receive_bulk: typed!(did_receive_bulk),
         on_bulk: typed!(on_bulk),
+        on_packed_bulk: typed!(on_packed_bulk),
         on_bulk_error: typed!(on_bulk_error),
         on_finished: typed!(on_finished),
         on_assigned: typed!(on_assigned),

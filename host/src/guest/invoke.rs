@@ -11,6 +11,7 @@ use super::bindings::{
     header_params,
 };
 use super::instance::{BulkOutcome, Instance};
+use super::packed::Packed;
 use crate::outcome::{Ending, Failure, FailureKind, Outcome, Verdict};
 use crate::record::RecordView;
 
@@ -155,23 +156,24 @@ impl Instance {
         records: &[RecordView<'_>],
         started: Instant,
     ) -> Result<Vec<(usize, Failure)>, Failure> {
-        let Some(function) = self.functions.on_bulk else {
-            return Err(Failure::new(
-                FailureKind::Other,
-                "the component has no hook for batches",
-            ));
+        let deadline = started + self.deadline;
+        let (result,) = if let Some(function) = self.functions.on_packed_bulk {
+            let batch = Packed::new(records)?;
+            self.call(&function, (batch.param(),), deadline).await?
+        } else if let Some(function) = self.functions.on_bulk {
+            let headers = batch_headers(records);
+            let batch = batch_params(records, &headers);
+            self.call(&function, (batch.as_slice(),), deadline).await?
+        } else {
+            let what = "the component has no hook for batches";
+            return Err(Failure::new(FailureKind::Other, what));
         };
-        let headers = batch_headers(records);
-        let batch = batch_params(records, &headers);
-        let (result,) = self
-            .call(&function, (batch.as_slice(),), started + self.deadline)
-            .await?;
         let mut failed = Vec::new();
         for failure in result? {
             let index = usize::try_from(failure.index).unwrap_or(usize::MAX);
             if index >= records.len() {
                 let message = format!(
-                    "on-bulk named record {index} of a batch of {} as failed",
+                    "the hook named record {index} of a batch of {} as failed",
                     records.len()
                 );
                 return Err(Failure::new(FailureKind::Other, message));

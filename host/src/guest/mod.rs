@@ -11,6 +11,7 @@ mod imports;
 mod instance;
 mod invoke;
 mod log;
+mod packed;
 mod places;
 mod state;
 

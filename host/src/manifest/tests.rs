@@ -159,17 +159,6 @@ fn a_full_manifest_is_read_as_written() {
         RetryPolicy::new(base).with(FailureKind::Trap, on_trap)
     );
     assert_eq!(
-        manifest.bulk,
-        Some(Bulk {
-            max_records: 7,
-            by_lag: Some(LagBounds {
-                enter_records: 1000,
-                exit_records: 100
-            }),
-            ..Bulk::default()
-        })
-    );
-    assert_eq!(
         manifest.config,
         texts([
             ("text", "x"),
@@ -185,6 +174,22 @@ fn a_full_manifest_is_read_as_written() {
     assert_eq!(
         manifest.kafka_producer,
         texts([("compression.type", "lz4")])
+    );
+}
+
+#[test]
+fn a_table_of_batches_is_read_as_written() {
+    let manifest = parse(FULL);
+    assert_eq!(
+        manifest.bulk,
+        Some(Bulk {
+            max_records: 7,
+            by_lag: Some(LagBounds {
+                enter_records: 1000,
+                exit_records: 100
+            }),
+            ..Bulk::default()
+        })
     );
 }
 

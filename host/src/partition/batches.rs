@@ -18,13 +18,16 @@ impl PartitionTask {
         }
         let deadline = Instant::now() + bulk.max_wait;
         while !self.batch_is_full(&bulk) && !self.lane.stop.is_set() {
+            // The queue tells of a record only where it was found empty.
+            if self.take() > 0 {
+                continue;
+            }
             tokio::select! {
                 biased;
                 () = self.lane.stop.set() => return,
                 () = sleep_until(deadline) => break,
                 () = self.queue.filled() => {}
             }
-            self.take();
         }
         let mut cargo = Cargo::new();
         let mut bytes = 0;

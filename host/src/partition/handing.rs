@@ -1,10 +1,32 @@
-//! Whether a partition's task hands its records over in batches now.
+//! How a partition's task hands its records over: one by one or in batches, be it by how many wait.
 
 use super::PartitionTask;
 use crate::catalog::{Deployed, Handing};
+use crate::deliver::deliver;
 use crate::policy::LagBounds;
 
 impl PartitionTask {
+    /// Hands over what waits, one by one or as a batch.
+    pub(super) async fn hand_over(&mut self, handler: &Deployed) {
+        let is_idle = self.retry.is_none() && self.waiting.is_empty() && self.take() == 0;
+        let is_bulk = self.hands_batches(handler);
+        if is_idle {
+            return self.idle().await;
+        }
+        let manifest = &handler.manifest;
+        if handler.component.takes().singles
+            && let Some((job, _)) = self.retry.take()
+        {
+            // Its attempts are counted, so it goes on alone, whatever comes after it.
+            let delivered = deliver(&mut self.lane, job).await;
+            self.accept(delivered);
+        } else if is_bulk {
+            self.serve_bulk(manifest.bulk.unwrap_or_default()).await;
+        } else {
+            self.serve_singles(&manifest.limits).await;
+        }
+    }
+
     /// Returns whether the handler is handed batches now, after a look at how many records wait.
     pub(super) fn hands_batches(&mut self, handler: &Deployed) -> bool {
         let is_bulk = match handler.handing() {

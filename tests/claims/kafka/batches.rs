@@ -13,9 +13,16 @@ pub(super) const BATCHES: &str = "retry.max-attempts = 2\nretry.initial-ms = 10\
 
 #[test]
 fn a_batch_fails_record_by_record() {
+    // By the packed interface, and by that of lists.
+    for fixture in ["bulk", "bulk-list"] {
+        fails_record_by_record(fixture);
+    }
+}
+
+fn fails_record_by_record(fixture: &str) {
     let stage = Stage::new("bulk", 1);
     stage.produce(&["a", "bad", "b", "again", "c"]);
-    let host = stage.run("bulk", BATCHES);
+    let host = stage.run(fixture, BATCHES);
     let letters = stage.letters(&host, 2);
     assert_eq!(texts(&letters), ["bad", "again"]);
     let told: Vec<_> = letters
@@ -68,6 +75,12 @@ fn a_compacted_batch_has_the_last_record_of_each_key() {
 
 #[test]
 fn a_failing_batch_is_halved_until_the_poison_record_is_alone() {
+    for fixture in ["bulk", "bulk-list"] {
+        is_halved(fixture);
+    }
+}
+
+fn is_halved(fixture: &str) {
     let stage = Stage::new("bulk-halves", 1);
     let values: Vec<String> = (0..16)
         .map(|n| {
@@ -80,7 +93,7 @@ fn a_failing_batch_is_halved_until_the_poison_record_is_alone() {
         .collect();
     stage.produce(&values.iter().map(String::as_str).collect::<Vec<_>>());
     let whole = BATCHES.replace("max-records = 5", "max-records = 16");
-    let host = stage.run("bulk", &whole);
+    let host = stage.run(fixture, &whole);
     let letter = stage.letter(&host);
     assert_eq!(letter.text(), "fail-all");
     assert_eq!(said(&letter, "error"), "the whole batch fails on purpose");
@@ -198,6 +211,9 @@ fn a_batch_is_bounded_by_records_by_bytes_and_by_time() {
     let by_bytes = format!("bulk.max-bytes = 10\n{long_wait}");
     let values = ["four", "four", "four", "more than ten", "four"];
     assert_eq!(sizes(&values, &by_bytes, 4), ["2", "1", "1", "1"]);
+    // One that holds more than is fetched from the queue at once does not wait where more is there.
+    let large = "bulk.max-records = 1200\nbulk.max-wait-ms = 100000\n";
+    assert_eq!(sizes(&["v"; 2400], large, 2), ["1200", "1200"]);
     // Far from full, it is handed over when its first record has waited for so long.
     let by_time = "bulk.max-records = 1000\nbulk.max-wait-ms = 300\n";
     assert_eq!(sizes(&["v", "v"], by_time, 1), ["2"]);

@@ -67,8 +67,9 @@ fn the_benchmarks_measure_every_row() {
         "--records=200",
         "--pause-ms=1",
         "--concurrency=20",
+        "--batch-records=2000",
     ];
-    for (command, rows) in [(path.as_slice(), 5), (&guarantees, 4)] {
+    for (command, rows) in [(path.as_slice(), 5), (&guarantees, 4 + 1 + 4)] {
         let output = Command::new(command[0])
             .args(&command[1..])
             .output()

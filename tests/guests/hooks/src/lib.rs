@@ -66,7 +66,15 @@ fn on_tombstone(message: Message) -> Result {
 }
 
 fn on_bulk(batch: Batch) -> Result<Vec<BulkFailure>> {
-    trace("on-bulk", all_seen(&batch));
+    on_batch("on-bulk", &batch)
+}
+
+fn on_bulk_list(batch: Batch) -> Result<Vec<BulkFailure>> {
+    on_batch("on-bulk-list", &batch)
+}
+
+fn on_batch(hook: &str, batch: &[Message]) -> Result<Vec<BulkFailure>> {
+    trace(hook, all_seen(batch));
     let failed = batch
         .iter()
         .enumerate()
@@ -149,6 +157,6 @@ fn on_revoked(topic: &str, partition: u32) {
 }
 
 handler! {
-    on_message, on_tombstone, on_bulk, on_error, on_bulk_error, did_receive, did_receive_bulk,
-    on_finished, define_context, on_assigned, on_revoked,
+    on_message, on_tombstone, on_bulk, on_bulk_list, on_error, on_bulk_error, did_receive,
+    did_receive_bulk, on_finished, define_context, on_assigned, on_revoked,
 }

@@ -1,0 +1,51 @@
+//! Emits one summary of each batch to the topic that config `output` names (`out`). With a config `dump`
+//! the summary has all parts of all records.
+//!
+//! The value `bad` rejects its record, `again` fails it with `other`, `fail-all` fails the batch.
+
+use kafka_wasm_guest::{Batch, BulkFailure, Message, Result, config, emit, other, reject};
+use serde_json::{Value, json};
+
+pub fn on_bulk(batch: Batch) -> Result<Vec<BulkFailure>> {
+    if batch
+        .iter()
+        .any(|message| message.value() == Some(b"fail-all"))
+    {
+        return Err(other("the whole batch fails on purpose"));
+    }
+    let mut summary = json!({
+        "topic": batch.first().map(Message::topic),
+        "partition": batch.first().map(|message| message.partition),
+        "count": batch.len(),
+        "first": batch.first().map(|message| message.offset),
+        "last": batch.last().map(|message| message.offset),
+    });
+    if config("dump").is_some() {
+        summary["records"] = batch.iter().map(dump).collect();
+    }
+    let output = config("output").unwrap_or_else(|| "out".into());
+    emit(&output).json(&summary)?.send()?;
+    Ok(batch.iter().enumerate().filter_map(failure).collect())
+}
+
+fn dump(message: &Message) -> Value {
+    let headers = message.headers.iter();
+    let headers: Vec<_> = headers.map(|it| (&it.key, &it.value)).collect();
+    json!({
+        "topic": message.topic,
+        "partition": message.partition,
+        "offset": message.offset,
+        "timestamp": message.timestamp,
+        "key": message.key,
+        "value": message.value,
+        "headers": headers,
+    })
+}
+
+fn failure((index, message): (usize, &Message)) -> Option<BulkFailure> {
+    match message.value()? {
+        b"bad" => Some(BulkFailure::new(index, reject("bad on purpose"))),
+        b"again" => Some(BulkFailure::new(index, other("failed on purpose"))),
+        _ => None,
+    }
+}
