@@ -280,10 +280,9 @@ impl Naive<'_> {
                     .then_some(16),
             },
             delivery: self.delivery(),
-            isolation: if self.text("isolation", "") == "record" {
-                Isolation::Record
-            } else {
-                Isolation::Lane
+            isolation: match self.text("isolation", "").as_str() {
+                "record" => Isolation::Record,
+                _ => Isolation::Lane,
             },
             limits: Limits {
                 memory_bytes: self.number("limits.memory-mib", 64) * 1_048_576,
