@@ -4,7 +4,7 @@
 //! **Invariant:** when `revoked` returns, the tasks of the revoked partitions have ended: by themselves within the
 //! drain deadline, or aborted. Nothing of theirs moves a watermark, emits or stores afterwards.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use crate::catalog::{CatalogReader, GroupKey};
 use crate::catch_up::PartitionStanding;
 use crate::flight::Ledger;
 use crate::lane::{Lane, LanePlace};
+use crate::parking::{ParkedKeys, Parking};
 use crate::partition::{PartitionTask, Told};
 use crate::source::{Fenced, PartitionQueue, Position, RebalanceListener, Transactions};
 use crate::stats::Registry;
@@ -52,6 +53,7 @@ struct Running {
 pub(crate) struct Assignment {
     flow: Flow,
     group: GroupKey,
+    parking: Arc<Parking>,
     running: Mutex<HashMap<(String, i32), Running>>,
     /// Where outputs and positions are committed together.
     transactions: Option<Arc<Transactions>>,
@@ -60,12 +62,15 @@ pub(crate) struct Assignment {
 }
 
 impl Assignment {
+    /// `kafka` are the settings of the group's consumer.
     pub(crate) fn new(
         flow: Flow,
         group: GroupKey,
+        kafka: BTreeMap<String, String>,
         transactions: Option<Arc<Transactions>>,
     ) -> Self {
         Self {
+            parking: Parking::new(group.1.clone(), kafka, flow.runtime.clone()),
             flow,
             group,
             running: Mutex::default(),
@@ -116,6 +121,7 @@ impl Assignment {
             Arc::clone(&ledger),
             signal,
             alive,
+            ParkedKeys::new(Arc::clone(&self.parking), Arc::clone(&topic), partition),
         )
         .sending_through(self.transactions.as_ref());
         let task = self

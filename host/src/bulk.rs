@@ -146,7 +146,8 @@ async fn settle_whole(
             finish_all(lane, handler, cargo, Ending::Skipped, None).await;
             Left::Nothing
         }
-        Settlement::DeadLetter => {
+        // Keys are parked where order holds for each key, so never in batches.
+        Settlement::DeadLetter | Settlement::Park => {
             finish_all(lane, handler, cargo, Ending::DeadLettered, Some(reason)).await;
             Left::Nothing
         }
@@ -205,7 +206,7 @@ async fn settle_failed(
                 again.push(started);
             }
             Settlement::Skip => lane.finish(handler, started, Ending::Skipped, None).await,
-            Settlement::DeadLetter => {
+            Settlement::DeadLetter | Settlement::Park => {
                 lane.finish(handler, started, Ending::DeadLettered, Some(reason))
                     .await;
             }

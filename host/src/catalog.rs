@@ -14,7 +14,8 @@ use crate::breaker::Breaker;
 use crate::guest::{Handler as Component, Setup};
 use crate::ids::{GroupId, HandlerId, Revision, TenantId};
 use crate::manifest::Manifest;
-use crate::policy::{LagBounds, Ordering};
+use crate::marker::parked_topic;
+use crate::policy::{LagBounds, OnExhausted, Ordering};
 use crate::sink::Sink;
 
 /// How the records of a partition are handed over.
@@ -78,6 +79,12 @@ impl Deployed {
         manifest.subscription.matches(topic)
             && manifest.dead_letter_topic.as_str() != topic
             && !manifest.return_topics.contains(topic)
+            && !(self.parks() && parked_topic(&manifest.group).is_ok_and(|it| it.as_str() == topic))
+    }
+
+    /// Returns whether a failure parks its key.
+    pub(crate) fn parks(&self) -> bool {
+        self.manifest.on_exhausted == OnExhausted::Park
     }
 }
 

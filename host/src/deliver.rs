@@ -12,8 +12,9 @@ use tokio::time::Instant;
 use crate::catalog::Deployed;
 use crate::dead_letter::Reason;
 use crate::flight::{Cargo, Started};
-use crate::lane::{Attempt, Lane, Stopped, note_failed, note_handled, paused_until};
+use crate::lane::{Attempt, Lane, Stopped, follow_parked, note_failed, note_handled, paused_until};
 use crate::outcome::{Ending, Failure, FailureKind, Outcome, Settlement};
+use crate::parked::KEYS_MAX;
 use crate::settle::exhausted;
 use crate::suspects::Refusal;
 
@@ -51,6 +52,10 @@ pub(crate) enum Delivered {
 pub(crate) async fn deliver(lane: &mut Lane, job: Job) -> Delivered {
     let Some(handler) = lane.route() else {
         return Delivered::Unrouted(Cargo::from_iter([job.started]));
+    };
+    let job = match follow_parked(lane, &handler, job).await {
+        Ok(job) => job,
+        Err(delivered) => return delivered,
     };
     if let Some(until) = paused_until(&handler) {
         return Delivered::Later(job, until);
@@ -130,7 +135,15 @@ async fn settle(
                 .await;
             Delivered::Settled
         }
-        Settlement::Halt => {
+        Settlement::Park if !lane.parked.is_full() => {
+            let reason = Reason::last(failure, attempt.number);
+            lane.park(handler, started, reason).await;
+            Delivered::Settled
+        }
+        Settlement::Halt | Settlement::Park => {
+            if settlement == Settlement::Park {
+                tracing::error!("{KEYS_MAX} keys of the partition are parked, and no more may be");
+            }
             let cargo = Cargo::from_iter([started]);
             lane.finish_halted(handler, &cargo).await;
             halt(lane, handler, cargo, failure)
@@ -160,6 +173,13 @@ pub(crate) async fn deliver_refused(lane: &mut Lane, cargo: Cargo, refusal: &Ref
             (Ending::DeadLettered, Some(reason))
         }
         Settlement::Skip => (Ending::Skipped, None),
+        Settlement::Park => {
+            for started in cargo {
+                let reason = Reason::last(&failure, refusal.attempts);
+                lane.park(&handler, started, reason).await;
+            }
+            return Delivered::Settled;
+        }
         Settlement::Halt | Settlement::Retry { .. } => {
             return halt(lane, &handler, cargo, &failure);
         }

@@ -5,6 +5,7 @@
 
 mod decide;
 mod finish;
+mod park;
 mod pause;
 
 use std::convert::Infallible;
@@ -15,6 +16,7 @@ use tokio::sync::{SemaphorePermit, mpsc};
 use tokio::time::Instant;
 
 pub(crate) use self::decide::{Attempt, BatchSettlement};
+pub(crate) use self::park::follow_parked;
 pub(crate) use self::pause::{note_failed, note_handled, paused_until};
 use crate::catalog::{CatalogReader, Deployed, GroupKey};
 use crate::flight::Ledger;
@@ -22,6 +24,7 @@ use crate::guest::{GuestLog, Instance};
 use crate::ids::Revision;
 use crate::outbox::Outbox;
 use crate::outcome::{Failure, FailureKind};
+use crate::parking::ParkedKeys;
 use crate::source::Transactions;
 use crate::stats::{OpenLane, Registry};
 use crate::stop::StopSignal;
@@ -73,6 +76,7 @@ pub(crate) struct Lane {
     is_first: bool,
     /// Dead letters of the record at hand.
     letters: Outbox,
+    pub(crate) parked: Arc<ParkedKeys>,
     alive: Alive,
     /// What outputs are sent through, where they are part of a transaction.
     transactions: Option<Arc<Transactions>>,
@@ -86,6 +90,7 @@ impl Lane {
         ledger: Arc<Ledger>,
         stop: StopSignal,
         alive: Alive,
+        parked: Arc<ParkedKeys>,
     ) -> Self {
         catalog.mark_changed();
         Self {
@@ -98,6 +103,7 @@ impl Lane {
             stop,
             outbox: Outbox::new(usize::MAX, usize::MAX),
             letters: Outbox::new(usize::MAX, usize::MAX),
+            parked,
             attempts: 1,
             clock: Instant::now(),
             is_first: true,
@@ -121,6 +127,7 @@ impl Lane {
             Arc::clone(&self.ledger),
             self.stop.clone(),
             self.alive.clone(),
+            Arc::clone(&self.parked),
         );
         lane.is_first = false;
         lane.sending_through(self.transactions.as_ref())

@@ -22,6 +22,8 @@ pub(crate) const ERROR: &str = "dead-letter.error";
 pub(crate) const TIME: &str = "dead-letter.time";
 /// Follows the block of a letter that is replayed, and says which letter that is.
 pub(crate) const REPLAY_OF: &str = "replay.of";
+/// Stands before the last header where a letter is replayed with all others of its key, and says in which replay.
+pub(crate) const REPLAY_SESSION: &str = "replay.session";
 
 /// What the name of the topic ends with in which a group finds the letters that it shall handle again.
 const REPLAY_SUFFIX: &str = ".replay";
@@ -140,6 +142,11 @@ pub(crate) fn split<'h, 'r>(
 ) -> Option<(&'h [Header<'r>], &'h [Header<'r>])> {
     let begin = headers.iter().rposition(|header| header.key == TOPIC)?;
     headers.split_at_checked(begin)
+}
+
+/// Reads a header out of a block and what follows it; `None` where there is no such header.
+pub(crate) fn optional_text(block: &[Header<'_>], name: &'static str) -> Option<String> {
+    Block(block).text(name).ok()
 }
 
 /// Reads a header with a time out of a block and what follows it; `None` where there is no such header.

@@ -29,6 +29,8 @@ pub use self::problem::Problem;
 pub(crate) use self::problem::closest;
 pub(crate) use self::reader::{Reader, Text};
 use crate::ids::{GroupId, HandlerId, TopicName};
+use crate::letter::replay_topic;
+use crate::marker::parked_topic;
 use crate::policy::{
     BreakerPolicy, Bulk, CONCURRENCY, Delivery, Isolation, Limits, OnExhausted, Ordering,
     PatternError, RetryPolicy, ReturnTopics, Start, StartError, Subscription,
@@ -116,11 +118,7 @@ impl Manifest {
             Some("record") => Isolation::Record,
             _ => Isolation::Lane,
         };
-        let on_exhausted = match reader.choice(&keys::ON_EXHAUSTED) {
-            Some("skip") => OnExhausted::Skip,
-            Some("halt") => OnExhausted::Halt,
-            _ => OnExhausted::DeadLetter,
-        };
+        let on_exhausted = on_exhausted(&mut reader, &group, ordering);
         let limits = limits(&mut reader);
         let retry = retry::retry(&mut reader);
         let return_topics = retry::return_topics(&mut reader, &group, ordering);
@@ -324,6 +322,31 @@ fn limits(reader: &mut Reader<'_>) -> Limits {
         in_flight_bytes: mebibytes(reader, &keys::IN_FLIGHT_MIB),
         outbox_records: count(reader, &keys::OUTBOX_RECORDS),
         outbox_bytes: mebibytes(reader, &keys::OUTBOX_MIB),
+    }
+}
+
+fn on_exhausted(reader: &mut Reader<'_>, group: &GroupId, ordering: Ordering) -> OnExhausted {
+    let key = &keys::ON_EXHAUSTED;
+    match reader.choice(key) {
+        Some("skip") => OnExhausted::Skip,
+        Some("halt") => OnExhausted::Halt,
+        Some("park") => {
+            let offset = reader.offset(key);
+            if ordering != Ordering::Key {
+                let what = "a key is parked so that nothing overtakes its failure, which takes an order of keys (write \
+                            ordering = \"key\", or on-exhausted = \"dead-letter\")";
+                reader.problem(key, offset, what);
+            }
+            for name in [parked_topic(group), replay_topic(group)] {
+                if let Err(error) = name {
+                    let what =
+                        format!("group {group} cannot have the topics that this needs: {error}");
+                    reader.problem(key, offset, &what);
+                }
+            }
+            OnExhausted::Park
+        }
+        _ => OnExhausted::DeadLetter,
     }
 }
 

@@ -34,11 +34,13 @@ pub enum FailureKind {
     Memory,
     /// Kafka refused an emitted record for good.
     Emit,
+    /// None of its own: a record before it with the same key failed. No attempt ends so, only a dead letter says it.
+    Parked,
 }
 
 impl FailureKind {
     /// All kinds, in the order of their declaration.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Retry,
         Self::Reject,
         Self::Other,
@@ -46,6 +48,7 @@ impl FailureKind {
         Self::Deadline,
         Self::Memory,
         Self::Emit,
+        Self::Parked,
     ];
 
     /// Returns the kind's name in headers, metrics and logs.
@@ -58,6 +61,7 @@ impl FailureKind {
             Self::Deadline => "deadline",
             Self::Memory => "memory",
             Self::Emit => "emit",
+            Self::Parked => "parked",
         }
     }
 }
@@ -123,6 +127,8 @@ pub enum Settlement {
     },
     /// Write the record to the dead-letter topic, then go on.
     DeadLetter,
+    /// Write the record to the dead-letter topic, and those of its key that come after it.
+    Park,
     /// Count the record as skipped and go on.
     Skip,
     /// Stop the partition at this record.
@@ -146,11 +152,13 @@ pub enum Ending {
     Deferred,
     /// A later record of its batch has its key, and only the last one counts.
     Compacted,
+    /// It followed a record of its key to the dead-letter topic, unhandled.
+    Parked,
 }
 
 impl Ending {
     /// All endings, in the order of their declaration.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Handled,
         Self::Filtered,
         Self::Skipped,
@@ -158,6 +166,7 @@ impl Ending {
         Self::Halted,
         Self::Deferred,
         Self::Compacted,
+        Self::Parked,
     ];
 
     /// Returns the ending's name in metrics and logs.
@@ -170,6 +179,7 @@ impl Ending {
             Self::Halted => "halted",
             Self::Deferred => "deferred",
             Self::Compacted => "compacted",
+            Self::Parked => "parked",
         }
     }
 }

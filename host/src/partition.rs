@@ -7,6 +7,7 @@ mod batches;
 mod halted;
 mod handing;
 mod parallel;
+mod parked;
 mod refused;
 mod returned;
 mod standing;
@@ -133,6 +134,9 @@ impl PartitionTask {
             return self.wait_for_change().await;
         };
         let manifest = &handler.manifest;
+        if handler.parks() && !self.tend_parked(&handler).await {
+            return;
+        }
         if manifest.ordering != Ordering::Partition {
             return self.serve_parallel(manifest).await;
         }
@@ -401,6 +405,12 @@ impl PartitionTask {
         let Some(stats) = self.lane.stats() else {
             return;
         };
+        if !self.lane.is_return() {
+            let parked = self.lane.parked.len();
+            stats
+                .parked_keys
+                .set(i64::try_from(parked).unwrap_or(i64::MAX));
+        }
         stats
             .in_flight
             .set(i64::try_from(self.ledger.span()).unwrap_or(i64::MAX));

@@ -107,6 +107,8 @@ pub enum OnExhausted {
     Skip,
     /// Its partition stops before it, until the handler is replaced or the host restarted.
     Halt,
+    /// It is written to the dead-letter topic, and later records of its key follow it there, unhandled.
+    Park,
 }
 
 /// Bounds of one handler.

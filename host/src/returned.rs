@@ -4,7 +4,9 @@
 //! Handed the headers of such a record; tells where the record was first, what was tried, and when it is due.
 //! **Invariant:** the handler is shown the record as it was first: its own headers, its first place and timestamp.
 
-use crate::letter::{Letter, ParseError, optional_time, split, time_text};
+use crate::letter::{
+    Letter, ParseError, REPLAY_SESSION, optional_text, optional_time, split, time_text,
+};
 use crate::record::Header;
 
 /// When the next attempt is due.
@@ -23,6 +25,8 @@ pub(crate) struct Returned {
     pub(crate) due_ms: Option<i64>,
     /// When its first attempt began; none where its age begins anew.
     pub(crate) begun_ms: Option<i64>,
+    /// The session of the replay of a whole key; none where the letter alone is replayed.
+    pub(crate) session: Option<String>,
 }
 
 impl Returned {
@@ -35,6 +39,7 @@ impl Returned {
             own_headers: own.len(),
             due_ms: optional_time(block, DUE)?,
             begun_ms: optional_time(block, BEGUN)?,
+            session: optional_text(block, REPLAY_SESSION),
         })
     }
 }
@@ -102,7 +107,7 @@ mod tests {
             all.extend(letter.block());
             all.extend(Deferral { due_ms, begun_ms }.headers());
             let returned = Returned::parse(&headers(&all)).unwrap();
-            let expected = Returned { letter, own_headers: own, due_ms: Some(due_ms), begun_ms: Some(begun_ms) };
+            let expected = Returned { letter, own_headers: own, due_ms: Some(due_ms), begun_ms: Some(begun_ms), session: None };
             prop_assert_eq!(returned, expected);
         }
     }
@@ -112,8 +117,10 @@ mod tests {
         let letter = letter(7, 5);
         let mut all = vec![("retry.due", "the record's own".to_owned())];
         all.extend(letter.block());
+        all.push(("replay.session", "s-1".to_owned()));
         all.push(("replay.of", "orders.dead-letter[0]@3".to_owned()));
         let returned = Returned::parse(&headers(&all)).unwrap();
+        assert_eq!(returned.session.as_deref(), Some("s-1"));
         assert_eq!((returned.due_ms, returned.begun_ms), (None, None));
         assert_eq!(returned.own_headers, 1);
     }

@@ -61,6 +61,7 @@ pub fn exhausted(on_exhausted: OnExhausted) -> Settlement {
         OnExhausted::DeadLetter => Settlement::DeadLetter,
         OnExhausted::Skip => Settlement::Skip,
         OnExhausted::Halt => Settlement::Halt,
+        OnExhausted::Park => Settlement::Park,
     }
 }
 
@@ -73,7 +74,8 @@ fn default_verdict(kind: FailureKind) -> Verdict {
         | FailureKind::Trap
         | FailureKind::Deadline
         | FailureKind::Memory
-        | FailureKind::Emit => Verdict::Retry,
+        | FailureKind::Emit
+        | FailureKind::Parked => Verdict::Retry,
     }
 }
 
@@ -233,6 +235,7 @@ mod tests {
             OnExhausted::DeadLetter,
             OnExhausted::Skip,
             OnExhausted::Halt,
+            OnExhausted::Park,
         ];
         prop::sample::select(all.to_vec())
     }

@@ -140,6 +140,8 @@ pub(crate) struct LaneStats {
     pub(crate) halted_at: Gauge,
     /// Whether the partition's records come in batches, 1 or 0.
     pub(crate) is_bulk: Gauge,
+    /// Keys of the partition that are parked.
+    pub(crate) parked_keys: Gauge,
 }
 
 impl LaneStats {
@@ -183,6 +185,7 @@ pub(crate) struct Reading {
     /// The timestamp of the last record taken by the lane that is furthest behind.
     pub(crate) oldest_timestamp_ms: Option<i64>,
     pub(crate) memory_bytes: i64,
+    pub(crate) parked_keys: i64,
 }
 
 impl Reading {
@@ -208,6 +211,7 @@ impl Reading {
         self.bulk += lane.is_bulk.get();
         self.in_flight += lane.in_flight.get();
         self.memory_bytes += lane.memory_bytes.get();
+        self.parked_keys += lane.parked_keys.get();
         let lag = lane.lag_records.get();
         if lag >= 0 {
             *self.lag_records.get_or_insert(0) += lag;
@@ -328,7 +332,7 @@ mod tests {
         assert_eq!(before[0].2.lag_records, Some(7));
         drop(lane);
         let after = &registry.read()[0].2;
-        assert_eq!(after.endings, [3, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(after.endings, [3, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(after.failures[3], 1);
         assert_eq!((after.invoke.buckets[1], after.invoke.sum_us), (1, 60));
         assert_eq!((after.lanes, after.lag_records), (0, None));

@@ -86,6 +86,7 @@ impl Subscriptions {
         let assignment = Arc::new(Assignment::new(
             self.flow.clone(),
             key.clone(),
+            settings.kafka.clone(),
             transactions.clone(),
         ));
         let listener = Arc::clone(&assignment);

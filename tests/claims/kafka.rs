@@ -15,6 +15,7 @@ mod limits;
 mod once;
 mod ordering;
 mod packed;
+mod parking;
 mod positions;
 mod rebalance;
 mod retries;

@@ -93,8 +93,8 @@ fn the_seeds_meet_every_situation() {
         "halted records are delivered again",
     ];
     let kinds = FailureKind::ALL.map(FailureKind::as_str);
-    // The scenes know neither topics of retries nor batches that are compacted.
-    let elsewhere = [Ending::Deferred, Ending::Compacted];
+    // The scenes know neither topics of retries nor batches that are compacted, nor keys that are parked.
+    let elsewhere = [Ending::Deferred, Ending::Compacted, Ending::Parked];
     let endings = Ending::ALL
         .into_iter()
         .filter(|ending| !elsewhere.contains(ending))

@@ -15,8 +15,10 @@ use std::task::{Context as TaskContext, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use anyhow::{Context as _, Result, anyhow, bail};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use tempfile::TempDir;
@@ -131,6 +133,16 @@ impl Kafka {
         check(block_on(
             admin(&self.bootstrap)?.delete_topics(&[name], &admin_options()),
         )?)
+    }
+
+    /// Returns what a topic is configured with under this name.
+    pub fn topic_config(&self, topic: &str, name: &str) -> Result<String> {
+        let topic = ResourceSpecifier::Topic(topic);
+        let found = block_on(admin(&self.bootstrap)?.describe_configs([&topic], &admin_options()))?;
+        let found = found.into_iter().next().context("no answer")?;
+        let found = found.map_err(|code| anyhow!("{code}"))?;
+        let value = found.get(name).and_then(|entry| entry.value.clone());
+        value.with_context(|| format!("no {name}"))
     }
 
     /// Raises the number of partitions of a topic to `partitions`.

@@ -144,7 +144,8 @@ impl Scrape {
         writer.gauges(
             &names::GUEST_MEMORY_BYTES,
             each(|reading| reading.memory_bytes),
-        )
+        )?;
+        writer.gauges(&names::PARKED_KEYS, each(|reading| reading.parked_keys))
     }
 
     fn write_groups(&self, writer: &mut Writer<'_, '_>) -> fmt::Result {

@@ -79,6 +79,8 @@ families! {
         "Partitions whose records come in batches now";
     GUEST_MEMORY_BYTES = Gauge Bytes "kafka_wasm_guest_memory_bytes":
         "Linear memory of the instances";
+    PARKED_KEYS = Gauge Count "kafka_wasm_parked_keys":
+        "Keys whose records go to the dead letters unhandled, since one of them failed";
 
     // By tenant and group.
     ASSIGNED_PARTITIONS = Gauge Count "kafka_wasm_assigned_partitions":

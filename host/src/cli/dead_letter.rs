@@ -4,11 +4,15 @@
 //! **Invariant:** only `replay` and `purge --yes` change anything, and neither writes to a topic that a handler reads.
 
 mod filter;
+mod key_replay;
 mod list;
+mod parked;
 mod print;
 mod purge;
 mod replay;
+mod replay_topic;
 mod replayed;
+mod request;
 mod show;
 mod topics;
 mod which;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::ids::HandlerId;
 use crate::manifest::Manifest;
-use crate::policy::{Delivery, Subscription};
+use crate::policy::{Delivery, OnExhausted, Subscription};
 
 /// A handler by its name and what its manifest says.
 pub(super) type Named<'a> = (&'a HandlerId, &'a Manifest);
@@ -27,6 +27,16 @@ fn conflict(new: &Manifest, old: &Manifest) -> Option<String> {
     if new.return_topics.has_retries() || old.return_topics.has_retries() {
         return Some(format!(
             "retry.topic-delays-ms needs a group that no other handler reads, and this one shares {}",
+            new.group
+        ));
+    }
+    if [new, old]
+        .iter()
+        .any(|it| it.on_exhausted == OnExhausted::Park)
+    {
+        return Some(format!(
+            "on-exhausted = \"park\" needs a group that no other handler reads, and this one shares {} (give one of them \
+             another group)",
             new.group
         ));
     }
@@ -125,6 +135,13 @@ mod tests {
             &manifest(once),
         );
         assert!(why.as_ref().unwrap().contains("linger.ms"), "{why:?}");
+        let parks = manifest("topics = [\"x\"]\nordering = \"key\"\non-exhausted = \"park\"");
+        let why = conflict(&parks, &orders).unwrap();
+        assert!(
+            why.contains("\"park\"") && why.contains("another group"),
+            "{why}"
+        );
+        assert_eq!(conflict(&orders, &parks), Some(why));
         let tuned = manifest("topics = [\"x\"]\n[kafka.consumer]\n\"fetch.min.bytes\" = 5");
         assert!(
             conflict(&tuned, &orders)

@@ -172,8 +172,8 @@ impl<'a> FailureParam<'a> {
         let kind = match failure.kind {
             FailureKind::Retry => FailureKindParam::Retry,
             FailureKind::Reject => FailureKindParam::Reject,
-            // Refused emits are settled without the guest: its hook has long returned.
-            FailureKind::Other | FailureKind::Emit => FailureKindParam::Other,
+            // Refused emits and what follows a parked key are settled without the guest.
+            FailureKind::Other | FailureKind::Emit | FailureKind::Parked => FailureKindParam::Other,
             FailureKind::Trap => FailureKindParam::Trap,
             FailureKind::Deadline => FailureKindParam::Deadline,
             FailureKind::Memory => FailureKindParam::Memory,
@@ -237,7 +237,7 @@ impl From<Ending> for OutcomeParam {
             Ending::Handled => Self::Handled,
             Ending::Filtered => Self::Filtered,
             Ending::Skipped => Self::Skipped,
-            Ending::DeadLettered => Self::DeadLettered,
+            Ending::DeadLettered | Ending::Parked => Self::DeadLettered,
             // No hook is told of a record that is not at its end, or was not handed over.
             Ending::Halted | Ending::Deferred | Ending::Compacted => Self::Halted,
         }

@@ -195,10 +195,11 @@ pub(crate) const DEAD_LETTER_TOPIC: Key = Key {
 pub(crate) const ON_EXHAUSTED: Key = Key {
     path: "on-exhausted",
     kind: Kind::Choice {
-        words: &["dead-letter", "skip", "halt"],
+        words: &["dead-letter", "skip", "halt", "park"],
     },
-    doc: "What becomes of a record whose attempts are used up: it goes to the dead-letter topic, is left behind, or \
-          stops its partition.",
+    doc: "What becomes of a record whose attempts are used up: it goes to the dead-letter topic, is left behind, \
+          stops its partition, or goes to the dead-letter topic together with all later records of its key \
+          (`park`, only for `ordering = \"key\"` and a handler with a group of its own).",
 };
 
 pub(crate) const MEMORY_MIB: Key = Key {

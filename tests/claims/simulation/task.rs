@@ -262,7 +262,9 @@ impl Task {
                 Ok(())
             }
             Settlement::Skip => self.finish(scene, started, attempt, Ending::Skipped),
-            Settlement::DeadLetter => self.finish(scene, started, attempt, Ending::DeadLettered),
+            Settlement::DeadLetter | Settlement::Park => {
+                self.finish(scene, started, attempt, Ending::DeadLettered)
+            }
             Settlement::Halt => {
                 self.outbox.clear();
                 self.halt(scene, started);
@@ -399,7 +401,9 @@ impl Task {
             _ => exhausted(scene.scenario.on_exhausted),
         };
         match settlement {
-            Settlement::DeadLetter => self.finish(scene, flight.started, 1, Ending::DeadLettered),
+            Settlement::DeadLetter | Settlement::Park => {
+                self.finish(scene, flight.started, 1, Ending::DeadLettered)
+            }
             Settlement::Skip => self.finish(scene, flight.started, 1, Ending::Skipped),
             Settlement::Halt | Settlement::Retry { .. } => {
                 self.halt(scene, flight.started);

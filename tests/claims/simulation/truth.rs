@@ -407,5 +407,6 @@ fn is_last(on_exhausted: OnExhausted, settlement: Settlement) -> bool {
         OnExhausted::DeadLetter => settlement == Settlement::DeadLetter,
         OnExhausted::Skip => settlement == Settlement::Skip,
         OnExhausted::Halt => settlement == Settlement::Halt,
+        OnExhausted::Park => settlement == Settlement::Park,
     }
 }

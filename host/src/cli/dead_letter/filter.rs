@@ -15,7 +15,7 @@ use crate::moment::{Moment, MomentError};
 use crate::outcome::FailureKind;
 
 /// Flags that choose among the letters of a topic; those that are given must all fit.
-#[derive(Debug, Clone, Default, clap::Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
 #[command(next_help_heading = "Which letters")]
 pub(super) struct FilterArgs {
     /// Those of records with this key
@@ -102,6 +102,15 @@ impl FilterArgs {
         ];
         fits.into_iter()
             .find_map(|(flag, fits)| (!fits).then_some(flag))
+    }
+
+    /// Returns whether no flag but `--key` is given.
+    pub(super) fn is_key_only(&self) -> bool {
+        *self
+            == Self {
+                key: self.key.clone(),
+                ..Self::default()
+            }
     }
 
     /// Returns whether `count` letters are all that was asked for.

@@ -11,10 +11,11 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::filter::{FilterArgs, is_of};
+use super::parked::{self, ParkedKey, ParkedTopic};
 use super::print::{self, Item};
 use super::topics::Session;
 use super::which::WhichArgs;
-use super::{ReachArgs, letters};
+use super::{ReachArgs, Usage, letters};
 use crate::cli::console::Console;
 use crate::ids::HandlerId;
 use crate::outcome::FailureKind;
@@ -24,6 +25,7 @@ Examples:
   kafka-wasm-host dead-letter list acme/orders --handlers handlers --brokers kafka:9092
   kafka-wasm-host dead-letter list acme/orders --kind trap --since 2h
   kafka-wasm-host dead-letter list --topic acme.orders.dead-letter --group acme.orders --count
+  kafka-wasm-host dead-letter list acme/orders --parked
   kafka-wasm-host dead-letter list acme/orders --json | jq .\\\"dead-letter\\\".error
 
 A line is: place in the dead-letter topic, place of the record, handler, kind of failure, attempts, when it was given
@@ -49,6 +51,10 @@ pub(super) struct ListArgs {
     #[arg(long)]
     count: bool,
 
+    /// Prints a line for each parked key in place of letters, and how many there are
+    #[arg(long, conflicts_with = "count")]
+    parked: bool,
+
     // Last, since its heading would be that of what follows.
     #[command(flatten)]
     filter: FilterArgs,
@@ -60,6 +66,26 @@ pub(super) fn run(
     console: &Console,
 ) -> anyhow::Result<ExitCode> {
     let which = args.which.find()?;
+    let parked = match &which.group {
+        Some(group) => ParkedTopic::open(&args.reach, group)?,
+        None if args.parked => {
+            let what = "whose parked keys? Name the group beside --topic by --group";
+            return Err(Usage(what.to_owned()).into());
+        }
+        None => None,
+    };
+    let keys = parked.map(|parked| parked.keys(which.handler.as_ref()));
+    let keys = keys.unwrap_or_default();
+    if args.parked {
+        let named = |key: &ParkedKey| {
+            let wanted = args.filter.key.as_ref();
+            wanted.is_none_or(|text| text.as_bytes() == key.key)
+        };
+        let keys: Vec<ParkedKey> = keys.into_iter().filter(named).collect();
+        parked::print(out, &keys, args.json)?;
+        out.flush()?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let session = Session::new(&args.reach, console)?;
     let topic = session.letters(&which.topic)?;
     let replayed = which.replayed(&session)?;
@@ -108,6 +134,10 @@ pub(super) fn run(
     }
     out.flush()?;
     counts.tell_strangers(console);
+    if !keys.is_empty() {
+        let keys = parked::summary(keys.len() as u64);
+        console.say(&format!("{keys} (list them by --parked)"));
+    }
     Ok(ExitCode::SUCCESS)
 }
 

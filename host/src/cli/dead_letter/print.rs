@@ -194,6 +194,11 @@ fn field(out: &mut dyn Write, name: &str, text: &str) -> io::Result<()> {
     writeln!(out, "{name:<11}  {text}")
 }
 
+/// Returns the key of records as people read it.
+pub(super) fn key_text(key: &[u8]) -> String {
+    bytes(Some(key), false)
+}
+
 fn bytes(bytes: Option<&[u8]>, may_break: bool) -> String {
     match bytes.map(|bytes| (std::str::from_utf8(bytes), bytes)) {
         None => "(null)".to_owned(),

@@ -9,27 +9,21 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::error::RDKafkaErrorCode;
-use tokio::time::Instant;
-
 use super::filter::{FilterArgs, is_of};
+use super::key_replay::{self, KeyReplay};
 use super::list::Counts;
+use super::parked::{self, ParkedKey, ParkedTopic};
 use super::print::{self, Item};
+use super::replay_topic::make_topic;
 use super::replayed::Replayed;
 use super::topics::{Session, Topic};
 use super::which::{of_handler, reads_alone, replays};
 use super::writer::Writer;
-use super::{ReachArgs, counted, letters};
-use crate::cli::async_runtime;
-use crate::cli::connect::{Troubles, explain_config};
+use super::{ReachArgs, Usage, letters};
 use crate::cli::console::Console;
 use crate::ids::{HandlerId, TopicName};
+use crate::letter::Letter;
 use crate::record::RecordView;
-
-/// How long a topic of replays keeps them, and with them what was replayed: 30 days.
-const RETENTION_MS: &str = "2592000000";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,11 +31,16 @@ Examples:
   kafka-wasm-host dead-letter replay acme/orders --kind trap --since 7d
   kafka-wasm-host dead-letter replay acme/orders --at 0@17 --again
   kafka-wasm-host dead-letter replay acme/orders --rate 100
+  kafka-wasm-host dead-letter replay acme/orders --key customer-17
 
 Each letter is written, as it is, to the topic <group>.replay, which the handler's group reads beside its own topics.
 Other readers of the record's topic see nothing of it. The last header, replay.of, says which letter it was; so a
 replay that was interrupted can be run again, and goes on where it stopped. Of two replays of a group at once, the one
 that began first ends with an error, and the other does what is left.
+
+A parked key (on-exhausted = \"park\") is replayed as a whole by --key, and all of them by --parked: in the order of its
+records, while later records of the key wait. When all are handled the key is unparked; when one fails again the key stays
+parked, and the exit code is 1. Letters of parked keys are left alone by other replays.
 
 The topic is made at the first letter: as many partitions as the dead-letter topic has, the brokers' replication
 factor, and a retention of 30 days. For that long it is known what was replayed.";
@@ -64,6 +63,10 @@ pub(super) struct ReplayArgs {
     /// Replays also what was replayed already
     #[arg(long)]
     again: bool,
+
+    /// Replays every parked key of the handler as a whole and unparks it
+    #[arg(long, conflicts_with_all = ["again", "key", "kind", "since", "until", "at", "from_topic", "from_partition", "from_offsets", "limit"])]
+    parked: bool,
 
     /// Writes at most so many letters a second
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -89,11 +92,36 @@ pub(super) fn run(
     let session = Session::new(&args.reach, console)?;
     let topic = session.letters(&letter_topic)?;
     // Only then is what was replayed known for good: whoever replayed before can write no more.
-    let writer = if args.dry_run {
+    let mut writer = if args.dry_run {
         None
     } else {
         Some(Writer::begin(&args.reach, &replay_topic, args.rate)?)
     };
+    let mut parked = ParkedTopic::open(&args.reach, &group)?;
+    let keys = parked
+        .as_ref()
+        .map(|parked| parked.keys(Some(&args.handler)));
+    let keys = keys.unwrap_or_default();
+    let chosen: Vec<&ParkedKey> = keys.iter().filter(|key| args.chooses(key)).collect();
+    if let Some(parked) = parked
+        .as_mut()
+        .filter(|_| args.parked || !chosen.is_empty())
+    {
+        let replay = KeyReplay {
+            session: &session,
+            reach: &args.reach,
+            handler: &args.handler,
+            group: &group,
+            letter_topic: &letter_topic,
+            replay_topic: &replay_topic,
+            parked,
+        };
+        return args.replay_keys(replay, &chosen, writer.as_mut(), out);
+    }
+    if args.parked {
+        console.say(&parked::summary(0));
+        return Ok(ExitCode::SUCCESS);
+    }
     let replayed = Replayed::read(&session, &replay_topic, &letter_topic)?;
     let mut replay = Replay {
         args,
@@ -101,6 +129,7 @@ pub(super) fn run(
         letters: &topic,
         to: replay_topic,
         replayed,
+        keys,
         writer,
         is_there: false,
         chosen: 0,
@@ -115,12 +144,61 @@ pub(super) fn run(
     result.map(|()| ExitCode::SUCCESS)
 }
 
+impl ReplayArgs {
+    /// Returns whether a parked key is to be replayed as a whole.
+    fn chooses(&self, key: &ParkedKey) -> bool {
+        let named = self.filter.key.as_ref();
+        self.parked || named.is_some_and(|text| text.as_bytes() == key.key)
+    }
+
+    /// Replays parked keys, one after the other.
+    fn replay_keys(
+        &self,
+        mut replay: KeyReplay<'_>,
+        keys: &[&ParkedKey],
+        mut writer: Option<&mut Writer>,
+        out: &mut dyn Write,
+    ) -> anyhow::Result<ExitCode> {
+        if self.again || !self.filter.is_key_only() {
+            return Err(Usage(
+                "the key is parked, so all of its letters are replayed in their order, each once: leave the other flags out"
+                    .to_owned(),
+            )
+            .into());
+        }
+        let console = replay.session.console;
+        let mut code = ExitCode::SUCCESS;
+        for key in keys {
+            let Some(writer) = writer.as_deref_mut() else {
+                let count = replay.print(key, out)?;
+                console.say(&format!(
+                    "would replay {} of {} and unpark it; nothing was written",
+                    letters(count),
+                    key.name()
+                ));
+                continue;
+            };
+            if replay.run(key, writer)? == key_replay::Ended::FailedAgain {
+                code = ExitCode::FAILURE;
+            }
+        }
+        out.flush()?;
+        Ok(code)
+    }
+}
+
+fn is_of_key(key: &ParkedKey, record: &RecordView<'_>, letter: &Letter) -> bool {
+    record.key == Some(key.key.as_slice())
+        && (letter.topic.as_str(), letter.partition) == (key.place.0.as_str(), key.place.1)
+}
+
 /// Letters that were left alone.
 #[derive(Debug, Default)]
 struct Skipped {
     already: u64,
     of_others: u64,
     by_flags: u64,
+    of_parked_keys: u64,
     strangers: Counts,
 }
 
@@ -131,6 +209,7 @@ struct Replay<'a> {
     /// The topic of replays.
     to: TopicName,
     replayed: Replayed,
+    keys: Vec<ParkedKey>,
     /// None where nothing is to be written.
     writer: Option<Writer>,
     /// Whether the topic of replays is known to exist.
@@ -165,6 +244,8 @@ impl Replay<'_> {
             skipped.of_others += 1;
         } else if filter.mismatch(item.place, record.key, letter).is_some() {
             skipped.by_flags += 1;
+        } else if self.keys.iter().any(|key| is_of_key(key, record, letter)) {
+            skipped.of_parked_keys += 1;
         } else if was_replayed && !self.args.again {
             skipped.already += 1;
         } else {
@@ -185,7 +266,7 @@ impl Replay<'_> {
 
     fn write(&mut self, record: &RecordView<'_>) -> anyhow::Result<()> {
         if !self.is_there {
-            self.make_topic()?;
+            make_topic(self.session, &self.to, self.letters.bounds.len())?;
             self.is_there = true;
         }
         let Some(writer) = &mut self.writer else {
@@ -196,58 +277,6 @@ impl Replay<'_> {
         self.session
             .console
             .progress(|| format!("{written} of {} replayed", letters(taken)));
-        Ok(())
-    }
-
-    /// Makes the topic of replays, unless it is there.
-    fn make_topic(&self) -> anyhow::Result<()> {
-        let (session, name) = (self.session, &self.to);
-        if session.partitions(name)?.is_some() {
-            return Ok(());
-        }
-        let partitions = i32::try_from(self.letters.bounds.len())?;
-        let admin: AdminClient<Troubles> = session
-            .connect
-            .config(&[], &[])?
-            .create_with_context(Troubles::default())
-            .map_err(explain_config)?;
-        // The brokers know best how often to replicate.
-        let topic = NewTopic::new(name.as_str(), partitions, TopicReplication::Fixed(-1))
-            .set("cleanup.policy", "delete")
-            .set("retention.ms", RETENTION_MS);
-        let options = AdminOptions::new()
-            .operation_timeout(Some(session.timeout))
-            .request_timeout(Some(session.timeout));
-        let remedy = || {
-            format!(
-                "cannot create topic {name}; create it, then replay again (kafka-topics.sh --create --topic {name} \
-                 --partitions {partitions} --config retention.ms={RETENTION_MS} --bootstrap-server {})",
-                session.connect.brokers
-            )
-        };
-        let created = async_runtime()?
-            .block_on(admin.create_topics([&topic], &options))
-            .with_context(remedy)?;
-        for result in created {
-            match result {
-                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
-                Err((_, code)) => return Err(anyhow::Error::new(code)).with_context(remedy),
-            }
-        }
-        session.console.say(&format!(
-            "created topic {name} with {}",
-            counted(partitions.unsigned_abs().into(), "partition", "partitions")
-        ));
-        let deadline = Instant::now() + session.timeout;
-        while session.partitions(name)?.is_none() {
-            if Instant::now() >= deadline {
-                bail!(
-                    "topic {name} was created, but does not appear within {:?}",
-                    session.timeout
-                );
-            }
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
         Ok(())
     }
 
@@ -273,6 +302,10 @@ impl Replay<'_> {
             (skipped.already, "already replayed"),
             (skipped.by_flags, "left out by flags"),
             (skipped.of_others, "of other handlers"),
+            (
+                skipped.of_parked_keys,
+                "of parked keys, which are replayed as a whole (--key K, or --parked for all)",
+            ),
         ] {
             if n > 0 {
                 console.say(&format!("  {what}: {n}"));

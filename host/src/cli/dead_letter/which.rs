@@ -40,6 +40,8 @@ pub(super) struct Which {
     pub(super) handler: Option<HandlerId>,
     /// Where replays go; none where the group is not known.
     pub(super) replays: Option<TopicName>,
+    /// The handler's group, where it is known.
+    pub(super) group: Option<GroupId>,
 }
 
 impl Which {
@@ -61,6 +63,7 @@ impl WhichArgs {
                 topic: topic.clone(),
                 handler: self.handler.clone(),
                 replays,
+                group: self.group.clone(),
             });
         }
         let Some(handler) = &self.handler else {
@@ -75,6 +78,7 @@ impl WhichArgs {
             handler: Some(handler.clone()),
             // A group whose name is no topic's cannot have had replays.
             replays: replay_topic(&group).ok(),
+            group: Some(group),
         })
     }
 }

@@ -6,6 +6,7 @@
 //! first error nothing more is written.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message as _;
 use rdkafka::producer::{DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 use tokio::time::Instant;
 
@@ -21,7 +23,7 @@ use super::ReachArgs;
 use crate::cli::connect::{Troubles, explain_config};
 use crate::cli::sender::to_base_record;
 use crate::ids::TopicName;
-use crate::letter::REPLAY_OF;
+use crate::letter::{REPLAY_OF, REPLAY_SESSION};
 use crate::record::{Emit, Header, RecordId, RecordView};
 
 /// Letters of one transaction.
@@ -41,6 +43,8 @@ struct Reports {
     troubles: Troubles,
     /// The number of the letter in its transaction, and why.
     refusal: Mutex<Option<(usize, RDKafkaErrorCode)>>,
+    /// The offset of the last replay in each partition.
+    last: Mutex<BTreeMap<i32, i64>>,
 }
 
 impl ClientContext for Reports {
@@ -59,14 +63,19 @@ impl ProducerContext for Reports {
 
     fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
         use RDKafkaErrorCode::{PurgeInflight, PurgeQueue};
-        if let Err((error, _)) = result {
-            match error.rdkafka_error_code() {
+        match result {
+            Ok(message) => {
+                self.last
+                    .lock()
+                    .insert(message.partition(), message.offset());
+            }
+            Err((error, _)) => match error.rdkafka_error_code() {
                 // It goes down with another.
                 Some(PurgeInflight | PurgeQueue) | None => {}
                 Some(code) => {
                     self.refusal.lock().get_or_insert((number, code));
                 }
-            }
+            },
         }
     }
 }
@@ -84,6 +93,8 @@ pub(super) struct Writer {
     open_bytes: usize,
     opened: Instant,
     written: u64,
+    /// In which replay of a whole key the letters are written.
+    pub(super) session: Option<String>,
 }
 
 impl Writer {
@@ -122,6 +133,7 @@ impl Writer {
             open_bytes: 0,
             opened: Instant::now(),
             written: 0,
+            session: None,
         };
         writer.patiently(|| writer.producer.init_transactions(reach.timeout))?;
         Ok(writer)
@@ -135,6 +147,11 @@ impl Writer {
     /// Returns how many letters were taken, committed or not.
     pub(super) fn taken(&self) -> u64 {
         self.written + self.open.len() as u64
+    }
+
+    /// Returns the offset of the last replay in each partition to which any was written.
+    pub(super) fn last(&self) -> BTreeMap<i32, i64> {
+        self.producer.context().last.lock().clone()
     }
 
     /// Takes a letter; many letters make a transaction.
@@ -152,6 +169,12 @@ impl Writer {
         };
         let of = place.to_string();
         let mut headers = letter.headers.clone();
+        if let Some(session) = &self.session {
+            headers.push(Header {
+                key: Cow::Borrowed(REPLAY_SESSION),
+                value: Some(session.as_bytes()),
+            });
+        }
         headers.push(Header {
             key: Cow::Borrowed(REPLAY_OF),
             value: Some(of.as_bytes()),

@@ -92,12 +92,14 @@ fn lines() -> impl Strategy<Value = Vec<Line>> {
         .prop_map(without_lone_topics)
         .prop_map(with_bounds_of_lag)
         .prop_filter(
-            "batches follow the order of a partition, and have no breaker",
+            "batches follow the order of a partition, and have no breaker; keys are parked in the order of keys",
             |lines| {
                 let has = |table: &str| lines.iter().any(|(path, _)| path.starts_with(table));
                 let ordering = lines.iter().find(|(path, _)| *path == "ordering");
                 let is_ordered = ordering.is_none_or(|(_, word)| word == "\"partition\"");
-                !has("bulk.") || (is_ordered && !has("breaker."))
+                let is_parking = lines.iter().any(|(_, word)| word == "\"park\"");
+                let is_by_key = ordering.is_some_and(|(_, word)| word == "\"key\"");
+                (!has("bulk.") || (is_ordered && !has("breaker."))) && (!is_parking || is_by_key)
             },
         )
 }
@@ -301,6 +303,7 @@ impl Naive<'_> {
             on_exhausted: match self.text("on-exhausted", "").as_str() {
                 "skip" => OnExhausted::Skip,
                 "halt" => OnExhausted::Halt,
+                "park" => OnExhausted::Park,
                 _ => OnExhausted::DeadLetter,
             },
             dead_letter_topic: self

@@ -1,6 +1,7 @@
 //! What is said about keys that do not exist and values that do not fit.
 
-use super::problems_of;
+use super::{parse, problems_of};
+use crate::policy::OnExhausted;
 
 #[test]
 fn an_unknown_key_gets_a_suggestion_or_the_list_of_keys() {
@@ -100,7 +101,7 @@ fn a_word_out_of_place_gets_a_suggestion() {
     );
     assert_eq!(
         problems_of("on-exhausted = 1"),
-        ["2: on-exhausted: expected \"dead-letter\", \"skip\" or \"halt\", found 1"]
+        ["2: on-exhausted: expected \"dead-letter\", \"skip\", \"halt\" or \"park\", found 1"]
     );
 }
 
@@ -186,4 +187,28 @@ fn what_contradicts_exactly_once_is_refused() {
     let dirty = "[kafka.consumer]\nisolation.level = \"read_uncommitted\"";
     let problems = problems_of(&format!("delivery = \"exactly-once\"\n{dirty}"));
     assert!(problems[0].contains("isolation.level"), "{problems:?}");
+}
+
+#[test]
+fn a_key_is_parked_only_where_keys_keep_their_order() {
+    for ordering in ["", "ordering = \"none\"", "ordering = \"partition\""] {
+        let problems = problems_of(&format!("on-exhausted = \"park\"\n{ordering}"));
+        assert!(
+            problems.len() == 1
+                && problems[0].starts_with("2: on-exhausted: ")
+                && problems[0].contains("nothing overtakes its failure")
+                && problems[0].contains("write ordering = \"key\""),
+            "{problems:?}"
+        );
+    }
+    let manifest = parse("topics = [\"a\"]\nordering = \"key\"\non-exhausted = \"park\"");
+    assert_eq!(manifest.on_exhausted, OnExhausted::Park);
+    let group = "g".repeat(245);
+    let problems = problems_of(&format!(
+        "ordering = \"key\"\ngroup = \"{group}\"\ndead-letter-topic = \"d\"\non-exhausted = \"park\""
+    ));
+    assert!(
+        problems.iter().all(|problem| problem.contains("249")) && problems.len() == 2,
+        "{problems:?}"
+    );
 }

@@ -1,0 +1,246 @@
+//! Reads the topic of a group's parked keys, and makes it where it is missing.
+//!
+//! Handed the settings of a client and the topic; gives its records out one by one and knows whether all that were there
+//! at a moment have been given out. It joins no group and commits nothing.
+//! **Invariant:** it says to be at the end only when every partition was read to where it ended after
+//! [`MarkerLog::go_to_end`] was called.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::{ClientContext, DefaultClientContext};
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message as _;
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::ids::TopicName;
+use crate::manifest::kafka::{Side, side};
+
+/// How long a broker may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Settings of a consumer that mean something to a member of a group only, or would hide the topic.
+const LEFT_OUT: [&str; 6] = [
+    "group.protocol",
+    "group.remote.assignor",
+    "group.instance.id",
+    "partition.assignment.strategy",
+    "topic.blacklist",
+    "statistics.interval.ms",
+];
+
+/// Keeps the last thing that went wrong with a connection.
+#[derive(Debug, Default)]
+struct Troubles(Mutex<Option<String>>);
+
+impl ClientContext for Troubles {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        crate::telemetry::log_kafka(level, facility, message);
+    }
+
+    fn error(&self, _error: KafkaError, reason: &str) {
+        *self.0.lock() = Some(reason.to_owned());
+    }
+}
+
+impl ConsumerContext for Troubles {}
+
+/// A record of the topic: key and value.
+pub(crate) type Marker = (Vec<u8>, Option<Vec<u8>>);
+
+/// See the module.
+pub(crate) struct MarkerLog {
+    consumer: BaseConsumer<Troubles>,
+    topic: TopicName,
+    /// Where reading goes on, of each partition; none at its beginning.
+    next: BTreeMap<i32, Option<i64>>,
+    /// Partitions whose end was not reached, with that end.
+    pending: BTreeMap<i32, i64>,
+    is_assigned: bool,
+}
+
+impl MarkerLog {
+    /// Makes a reader of what is committed; nothing is sent yet.
+    pub(crate) fn new(mut config: ClientConfig, topic: &TopicName) -> Result<Self, KafkaError> {
+        for key in LEFT_OUT {
+            config.remove(key);
+        }
+        config
+            // librdkafka assigns partitions only to a client with a group's name. The group is never joined.
+            .set("group.id", topic.as_str())
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "true")
+            .set("isolation.level", "read_committed")
+            .set("auto.offset.reset", "earliest")
+            .set("allow.auto.create.topics", "false");
+        Ok(Self {
+            consumer: config.create_with_context(Troubles::default())?,
+            topic: topic.clone(),
+            next: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            is_assigned: false,
+        })
+    }
+
+    /// As [`Self::new`], from settings by name.
+    pub(crate) fn with(
+        settings: &BTreeMap<String, String>,
+        topic: &TopicName,
+    ) -> Result<Self, KafkaError> {
+        Self::new(config(settings, |_| true), topic)
+    }
+
+    /// Looks for the topic; returns whether it is there.
+    pub(crate) fn find(&mut self) -> Result<bool, String> {
+        let partitions = partitions(&self.consumer, &self.topic)?;
+        self.next = (0..partitions).map(|partition| (partition, None)).collect();
+        Ok(partitions > 0)
+    }
+
+    /// From now on, the end is where the partitions end now.
+    pub(crate) fn go_to_end(&mut self) -> Result<(), String> {
+        let mut pending = BTreeMap::new();
+        for (partition, next) in &self.next {
+            let (low, high) = self
+                .consumer
+                .fetch_watermarks(self.topic.as_str(), *partition, TIMEOUT)
+                .map_err(|error| error.to_string())?;
+            if low < high && next.is_none_or(|next| next < high) {
+                pending.insert(*partition, high);
+            }
+        }
+        self.pending = pending;
+        if self.is_assigned && self.pending.is_empty() {
+            return Ok(());
+        }
+        let mut list = TopicPartitionList::with_capacity(self.next.len());
+        for (partition, next) in &self.next {
+            let offset = next.map_or(Offset::Beginning, Offset::Offset);
+            list.add_partition_offset(self.topic.as_str(), *partition, offset)
+                .map_err(|error| error.to_string())?;
+        }
+        // Behind the last record there may be marks of transactions, so its offset does not tell the end; the client does,
+        // once for each assignment.
+        self.consumer
+            .unassign()
+            .map_err(|error| error.to_string())?;
+        self.consumer
+            .assign(&list)
+            .map_err(|error| error.to_string())?;
+        self.is_assigned = true;
+        Ok(())
+    }
+
+    /// Returns whether everything was given out that was there when [`Self::go_to_end`] was called.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Gives the next record out, if one comes within this time.
+    pub(crate) fn poll(&mut self, timeout: Duration) -> Option<Marker> {
+        match self.consumer.poll(timeout)? {
+            Ok(message) => {
+                let place = (message.partition(), message.offset() + 1);
+                let marker = message
+                    .key()
+                    .map(|key| (key.to_vec(), message.payload().map(<[u8]>::to_vec)));
+                drop(message);
+                self.next.insert(place.0, Some(place.1));
+                self.pending
+                    .retain(|partition, end| *partition != place.0 || place.1 < *end);
+                // A record without a key is none of ours, but a step on the way.
+                Some(marker.unwrap_or_default())
+            }
+            Err(KafkaError::PartitionEOF(partition)) => {
+                self.pending.remove(&partition);
+                None
+            }
+            Err(error) => {
+                *self.consumer.context().0.lock() = Some(error.to_string());
+                None
+            }
+        }
+    }
+
+    /// Returns what went wrong with a connection since the last call.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.consumer.context().0.lock().take()
+    }
+}
+
+/// Returns how many partitions a topic has; 0 where it does not exist.
+fn partitions(consumer: &BaseConsumer<Troubles>, topic: &TopicName) -> Result<i32, String> {
+    let name = topic.as_str();
+    let metadata = consumer
+        .fetch_metadata(Some(name), TIMEOUT)
+        .map_err(|error| error.to_string())?;
+    let Some(found) = metadata.topics().iter().find(|found| found.name() == name) else {
+        return Ok(0);
+    };
+    match found.error().map(RDKafkaErrorCode::from) {
+        None => Ok(found.partitions().len().try_into().unwrap_or_default()),
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::LeaderNotAvailable) => {
+            Ok(0)
+        }
+        Some(code) => Err(code.to_string()),
+    }
+}
+
+/// Returns why what is written to the topic may be forgotten, if it may; none also where the brokers do not say.
+pub(crate) async fn forgets(
+    settings: &BTreeMap<String, String>,
+    topic: &TopicName,
+) -> Option<String> {
+    let admin = admin(settings).ok()?;
+    let asked = ResourceSpecifier::Topic(topic.as_str());
+    let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+    let found = admin.describe_configs([&asked], &options).await.ok()?;
+    let found = found.into_iter().next()?.ok()?;
+    let policy = found.get("cleanup.policy")?.value.clone()?;
+    (policy != "compact").then(|| format!("cleanup.policy={policy}"))
+}
+
+fn admin(
+    settings: &BTreeMap<String, String>,
+) -> Result<AdminClient<DefaultClientContext>, KafkaError> {
+    config(settings, |key| side(key) != Some(Side::Consumer)).create()
+}
+
+fn config(settings: &BTreeMap<String, String>, takes: impl Fn(&str) -> bool) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    for (key, value) in settings.iter().filter(|(key, _)| takes(key)) {
+        config.set(key, value);
+    }
+    config
+}
+
+/// Makes the topic with one partition and compaction. A broker that makes topics only for those who use them (the embedded
+/// one) is asked that way.
+pub(crate) async fn create(
+    settings: &BTreeMap<String, String>,
+    topic: &TopicName,
+) -> Result<(), String> {
+    let admin = admin(settings).map_err(|error| error.to_string())?;
+    let wanted = NewTopic::new(topic.as_str(), 1, TopicReplication::Fixed(-1))
+        .set("cleanup.policy", "compact");
+    let options = AdminOptions::new()
+        .operation_timeout(Some(TIMEOUT))
+        .request_timeout(Some(TIMEOUT));
+    let results = admin.create_topics([&wanted], &options).await;
+    let code = match results.map(|results| results.into_iter().next()) {
+        Ok(None | Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)))) => return Ok(()),
+        Ok(Some(Err((_, code)))) => code.to_string(),
+        Err(error) => error.to_string(),
+    };
+    if settings.get("allow.auto.create.topics").map(String::as_str) != Some("true") {
+        return Err(code);
+    }
+    let consumer: BaseConsumer<Troubles> = config(settings, |key| !LEFT_OUT.contains(&key))
+        .create_with_context(Troubles::default())
+        .map_err(|error| error.to_string())?;
+    partitions(&consumer, topic).map(drop)
+}

@@ -1,0 +1,265 @@
+//! Which keys of a partition are parked, and what becomes of their later records.
+//!
+//! Handed failures, requests and the time; tells for each record whether it may be handled, follows its key to the dead
+//! letters, or waits. Time is whatever the caller counts it in.
+//! **Invariant:** a parked key stays so until a session that holds it says that all of its parked records are handled;
+//! whatever else ends a hold parks the key again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::marker::{Asked, Request, Slot, State, Want};
+
+/// Keys of one partition that may be parked at once; a failure beyond them halts the partition.
+pub(crate) const KEYS_MAX: usize = 10_000;
+
+/// Held by each record of a parked key until its dead letter is acknowledged.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct UnderWay(Arc<()>);
+
+impl UnderWay {
+    fn is_over(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+}
+
+/// What becomes of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Its key is not parked.
+    Free,
+    /// It follows its key to the dead letters.
+    Follows,
+    /// It lies there already.
+    Lies,
+    /// It waits while the records before it are replayed.
+    Waits,
+}
+
+#[derive(Debug)]
+struct Hold<At> {
+    session: String,
+    until: At,
+    /// Whether the state says that the key is held.
+    is_answered: bool,
+    /// Whether the key is unparked as soon as that is written down.
+    is_last: bool,
+}
+
+#[derive(Debug)]
+struct Entry<At> {
+    state: State,
+    hold: Option<Hold<At>>,
+    under_way: UnderWay,
+    /// The number of the request that was looked at last.
+    asked: u64,
+    /// Whether the state was read back.
+    is_read: bool,
+}
+
+impl<At> Entry<At> {
+    fn new(state: State) -> Self {
+        Self {
+            state,
+            hold: None,
+            under_way: UnderWay::default(),
+            asked: 0,
+            is_read: false,
+        }
+    }
+
+    /// Ends the hold; returns the state to be written, if the last one said that the key is held.
+    fn release(&mut self) -> Option<State> {
+        let hold = self.hold.take()?;
+        self.state.session = None;
+        hold.is_answered.then(|| self.state.clone())
+    }
+}
+
+/// What is to be written down. [`Parked::unparked`] is to be called once [`News::Unparked`] was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum News {
+    /// The state of a key.
+    State(State),
+    /// The key is not parked any more.
+    Unparked,
+    /// The request of the key is void.
+    NoRequest,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Parked<At> {
+    keys: HashMap<Slot, Entry<At>>,
+}
+
+impl<At> Default for Parked<At> {
+    fn default() -> Self {
+        Self {
+            keys: HashMap::new(),
+        }
+    }
+}
+
+impl<At: Copy + Ord> Parked<At> {
+    /// Takes up what was written down before; a key that was held is so until `until`.
+    pub(crate) fn restore(&mut self, states: impl IntoIterator<Item = (Slot, State)>, until: At) {
+        for (slot, state) in states {
+            let session = state.session.clone().filter(|_| slot.of.is_none());
+            let hold = session.map(|session| Hold {
+                session,
+                until,
+                is_answered: true,
+                is_last: false,
+            });
+            let entry = Entry {
+                hold,
+                is_read: true,
+                ..Entry::new(state)
+            };
+            self.keys.insert(slot, entry);
+        }
+    }
+
+    /// Returns how many keys are parked.
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Returns what becomes of a record with this offset; `session` is that of a replay.
+    pub(crate) fn look(&self, slot: &Slot, session: Option<&str>, offset: i64, now: At) -> Look {
+        let Some(entry) = self.keys.get(slot) else {
+            return Look::Free;
+        };
+        if slot.of.is_some() {
+            // A failure parks the key for the rest of its own session.
+            return match entry.state.session.as_deref() == session {
+                true => Look::Follows,
+                false => Look::Free,
+            };
+        }
+        match &entry.hold {
+            Some(hold) if now < hold.until || hold.is_last => {
+                match hold.is_answered && offset <= entry.state.last {
+                    true => Look::Lies,
+                    false => Look::Waits,
+                }
+            }
+            _ => Look::Follows,
+        }
+    }
+
+    /// Parks the key of a record, or takes one more along. `like` says what is written of a key that is new, the record's
+    /// offset and the session of a replay with it. Returns the state to be written down beside the dead letter, and what the
+    /// record holds until both are acknowledged.
+    pub(crate) fn park(&mut self, slot: &Slot, like: State, now: At) -> (State, UnderWay) {
+        let entry = self.keys.entry(slot.clone());
+        let entry = entry.or_insert_with(|| Entry::new(like.clone()));
+        if slot.of.is_some() && entry.state.session != like.session {
+            // What an earlier session left is over.
+            entry.state = like.clone();
+            entry.is_read = false;
+        }
+        if entry.hold.as_ref().is_some_and(|hold| hold.until <= now) {
+            entry.release();
+        }
+        entry.state.first = entry.state.first.min(like.first);
+        entry.state.last = entry.state.last.max(like.last);
+        (entry.state.clone(), entry.under_way.clone())
+    }
+
+    /// Takes note of all requests; `until` tells when a hold ends that is asked for now. Returns what is to be written.
+    pub(crate) fn ask(
+        &mut self,
+        requests: &HashMap<Slot, Asked>,
+        now: At,
+        until: impl Fn(&Request) -> At,
+    ) -> Vec<(Slot, News)> {
+        let mut news = Vec::new();
+        let slots: Vec<Slot> = self.keys.keys().cloned().collect();
+        for slot in slots.into_iter().filter(|slot| slot.of.is_none()) {
+            let Some(entry) = self.keys.get_mut(&slot) else {
+                continue;
+            };
+            let Some(asked) = requests.get(&slot) else {
+                // Who asked has taken it back.
+                if let Some(state) = entry.release() {
+                    news.push((slot, News::State(state)));
+                }
+                continue;
+            };
+            if asked.number <= entry.asked {
+                continue;
+            }
+            entry.asked = asked.number;
+            let request = &asked.request;
+            let is_same = (entry.hold.as_mut()).filter(|hold| hold.session == request.session);
+            match (request.want, is_same) {
+                (Want::Hold, Some(hold)) if now < hold.until => hold.until = until(request),
+                (Want::Hold, _) => {
+                    entry.state.session = None;
+                    entry.hold = Some(Hold {
+                        session: request.session.clone(),
+                        until: until(request),
+                        is_answered: false,
+                        is_last: false,
+                    });
+                }
+                (Want::Unpark, Some(hold)) if hold.is_answered && now < hold.until => {
+                    hold.is_last = true;
+                    news.push((slot, News::Unparked));
+                }
+                (Want::Unpark, _) => {}
+            }
+        }
+        news
+    }
+
+    /// Lets the later records of a key go, now that nothing that is written of it can come before that.
+    pub(crate) fn unparked(&mut self, slot: &Slot) {
+        self.keys.remove(slot);
+    }
+
+    /// Ends holds that are over, and answers those that were asked for where nothing of the key is under way any more.
+    /// Returns what is to be written.
+    pub(crate) fn tend(&mut self, now: At) -> Vec<(Slot, News)> {
+        let mut news = Vec::new();
+        for (slot, entry) in &mut self.keys {
+            let Some(hold) = &mut entry.hold else {
+                continue;
+            };
+            if hold.is_last {
+                continue;
+            }
+            if hold.until <= now {
+                let state = entry.release();
+                news.extend(state.map(|state| (slot.clone(), News::State(state))));
+                news.push((slot.clone(), News::NoRequest));
+            } else if !hold.is_answered && entry.under_way.is_over() {
+                hold.is_answered = true;
+                entry.state.session = Some(hold.session.clone());
+                news.push((slot.clone(), News::State(entry.state.clone())));
+            }
+        }
+        news
+    }
+
+    /// Forgets keys of replays whose state was written down and deleted again.
+    pub(crate) fn forget_replays(&mut self, states: &HashMap<Slot, State>) {
+        self.keys.retain(|slot, entry| {
+            let is_written = states
+                .get(slot)
+                .is_some_and(|state| state.session == entry.state.session);
+            entry.is_read |= is_written;
+            slot.of.is_none() || is_written || !entry.is_read
+        });
+    }
+
+    /// Returns whether any key is held, or is to be.
+    pub(crate) fn has_holds(&self) -> bool {
+        self.keys.values().any(|entry| entry.hold.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,278 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn slot() -> Slot {
+    Slot {
+        of: None,
+        key: b"k".to_vec(),
+    }
+}
+
+fn like(offset: i64) -> State {
+    State {
+        first: offset,
+        last: offset,
+        ..State::default()
+    }
+}
+
+fn asked(session: &str, want: Want, number: u64) -> HashMap<Slot, Asked> {
+    let request = Request {
+        session: session.to_owned(),
+        want,
+        lease_ms: 10,
+    };
+    HashMap::from([(slot(), Asked { request, number })])
+}
+
+const LEASE: u64 = 10;
+
+/// One key of one partition: the host that reads it, the topic of parked keys, the dead letters, and one command.
+#[derive(Default)]
+struct World {
+    now: u64,
+    parked: Parked<u64>,
+    /// What is written down, and survives the host.
+    state: Option<State>,
+    requests: HashMap<Slot, Asked>,
+    number: u64,
+    letters: BTreeSet<i64>,
+    /// The next record of the key.
+    next: i64,
+    /// Dead letters that are not acknowledged.
+    flights: BTreeMap<i64, (State, UnderWay)>,
+    done: BTreeSet<i64>,
+    handled: Vec<i64>,
+    sessions: u32,
+}
+
+impl World {
+    fn session(&self) -> String {
+        self.sessions.to_string()
+    }
+
+    /// The host takes the next record; `fails` says what the handler would do.
+    fn deliver(&mut self, fails: bool) {
+        if self.done.contains(&self.next) {
+            self.next += 1;
+            return;
+        }
+        let offset = self.next;
+        match self.parked.look(&slot(), None, offset, self.now) {
+            Look::Waits => return,
+            Look::Lies => {
+                self.done.insert(offset);
+            }
+            Look::Free if !fails => {
+                self.handled.push(offset);
+                self.done.insert(offset);
+            }
+            Look::Free | Look::Follows => {
+                let flight = self.parked.park(&slot(), like(offset), self.now);
+                self.flights.insert(offset, flight);
+            }
+        }
+        self.next += 1;
+    }
+
+    fn land(&mut self) {
+        for (offset, (state, _)) in std::mem::take(&mut self.flights) {
+            self.letters.insert(offset);
+            self.done.insert(offset);
+            self.state = Some(state);
+        }
+    }
+
+    fn write(&mut self, news: Vec<(Slot, News)>) {
+        for (_, news) in news {
+            match news {
+                News::State(state) => self.state = Some(state),
+                News::Unparked => {
+                    self.state = None;
+                    self.parked.unparked(&slot());
+                }
+                News::NoRequest => self.requests.clear(),
+            }
+        }
+    }
+
+    fn tend(&mut self) {
+        let (now, requests) = (self.now, self.requests.clone());
+        let news = self.parked.ask(&requests, now, |_| now + LEASE);
+        self.write(news);
+        let news = self.parked.tend(now);
+        self.write(news);
+    }
+
+    fn request(&mut self, want: Want) {
+        self.number += 1;
+        self.requests = asked(&self.session(), want, self.number);
+    }
+
+    /// The command replays what lies in the dead letters, if the key is held for it.
+    fn replay(&mut self) {
+        let session = Some(self.session());
+        let Some(state) = self.state.clone().filter(|state| state.session == session) else {
+            return;
+        };
+        assert!(self.letters.iter().all(|offset| *offset <= state.last));
+        self.handled.extend(std::mem::take(&mut self.letters));
+        self.request(Want::Unpark);
+    }
+
+    fn crash(&mut self) {
+        self.flights.clear();
+        self.parked = Parked::default();
+        let state = self.state.clone().map(|state| (slot(), state));
+        self.parked.restore(state, self.now + LEASE);
+        self.next = (0..)
+            .find(|offset| !self.done.contains(offset))
+            .unwrap_or(0);
+    }
+
+    fn step(&mut self, what: u8) {
+        match what {
+            0..4 => self.deliver(false),
+            4 => self.deliver(true),
+            5 | 6 => self.land(),
+            7 | 8 => self.tend(),
+            9 => {
+                self.sessions += 1;
+                self.request(Want::Hold);
+            }
+            10 => self.request(Want::Hold),
+            11 | 12 => self.replay(),
+            13 => self.now += 3,
+            14 => self.now += LEASE,
+            15 => self.requests.clear(),
+            _ => self.crash(),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn nothing_overtakes_a_failure_whoever_fails_when(
+        steps in proptest::collection::vec(0..17u8, 0..150),
+    ) {
+        let mut world = World::default();
+        for step in steps {
+            world.step(step);
+        }
+        // In the end a command that nobody disturbs replays what is left.
+        world.now += LEASE;
+        world.land();
+        world.step(9);
+        world.tend();
+        world.replay();
+        world.tend();
+        let end = world.next + 3;
+        while world.next < end {
+            let next = world.next;
+            world.deliver(false);
+            prop_assert!(world.next > next, "the key stands still");
+        }
+        let mut expected = world.handled.clone();
+        expected.sort_unstable();
+        expected.dedup();
+        prop_assert_eq!(&world.handled, &expected, "in order, and each once");
+        prop_assert_eq!(world.handled, (0..end).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_state_holds_the_first_and_the_last_offset(offsets in proptest::collection::vec(0..50i64, 1..9)) {
+        let mut parked = Parked::<u64>::default();
+        let mut last = None;
+        for offset in &offsets {
+            last = Some(parked.park(&slot(), like(*offset), 0).0);
+        }
+        let last = last.unwrap();
+        prop_assert_eq!(last.first, *offsets.iter().min().unwrap());
+        prop_assert_eq!(last.last, *offsets.iter().max().unwrap());
+        prop_assert_eq!(parked.len(), 1);
+    }
+}
+
+#[test]
+fn a_hold_is_answered_when_nothing_of_the_key_is_under_way() {
+    let mut parked = Parked::<u64>::default();
+    let (_, under_way) = parked.park(&slot(), like(3), 0);
+    assert!(parked.ask(&asked("s", Want::Hold, 1), 0, |_| 10).is_empty());
+    assert!(parked.tend(0).is_empty());
+    assert_eq!(parked.look(&slot(), None, 4, 0), Look::Waits);
+    drop(under_way);
+    let held = State {
+        session: Some("s".to_owned()),
+        ..like(3)
+    };
+    assert_eq!(parked.tend(0), [(slot(), News::State(held))]);
+    assert!(parked.tend(0).is_empty(), "it is answered once");
+    assert_eq!(parked.look(&slot(), None, 3, 9), Look::Lies);
+    assert_eq!(parked.look(&slot(), None, 4, 9), Look::Waits);
+    assert_eq!(parked.look(&slot(), None, 4, 10), Look::Follows);
+    let over = [(slot(), News::State(like(3))), (slot(), News::NoRequest)];
+    assert_eq!(parked.tend(10), over);
+}
+
+#[test]
+fn only_the_session_that_holds_a_key_unparks_it() {
+    let mut parked = Parked::<u64>::default();
+    drop(parked.park(&slot(), like(3), 0));
+    parked.ask(&asked("s", Want::Hold, 1), 0, |_| 10);
+    assert!(
+        parked
+            .ask(&asked("s", Want::Unpark, 2), 0, |_| 10)
+            .is_empty(),
+        "before the answer"
+    );
+    parked.tend(0);
+    assert!(
+        parked
+            .ask(&asked("other", Want::Unpark, 3), 0, |_| 10)
+            .is_empty()
+    );
+    assert!(
+        parked
+            .ask(&asked("s", Want::Unpark, 4), 10, |_| 20)
+            .is_empty(),
+        "too late"
+    );
+    assert_eq!(parked.look(&slot(), None, 4, 9), Look::Waits);
+    let unparked = parked.ask(&asked("s", Want::Unpark, 5), 9, |_| 20);
+    assert_eq!(unparked, [(slot(), News::Unparked)]);
+    assert_eq!(parked.look(&slot(), None, 4, 99), Look::Waits);
+    parked.unparked(&slot());
+    assert_eq!(parked.look(&slot(), None, 4, 9), Look::Free);
+}
+
+#[test]
+fn a_replay_that_fails_parks_the_rest_of_its_session_and_no_other() {
+    let slot = Slot {
+        of: Some(("orders".to_owned(), 1)),
+        key: b"k".to_vec(),
+    };
+    let of = |session: &str, offset| State {
+        session: Some(session.to_owned()),
+        ..like(offset)
+    };
+    let mut parked = Parked::<u64>::default();
+    let (state, _) = parked.park(&slot, of("a", 5), 0);
+    assert_eq!(parked.look(&slot, Some("a"), 6, 0), Look::Follows);
+    assert_eq!(parked.look(&slot, Some("b"), 5, 0), Look::Free);
+    // Not read back yet, so it cannot have been deleted.
+    parked.forget_replays(&HashMap::new());
+    assert_eq!(parked.look(&slot, Some("a"), 6, 0), Look::Follows);
+    parked.forget_replays(&HashMap::from([(slot.clone(), state)]));
+    let (state, _) = parked.park(&slot, of("b", 7), 0);
+    assert_eq!((state.first, state.last), (7, 7));
+    parked.forget_replays(&HashMap::new());
+    assert_eq!(parked.look(&slot, Some("b"), 8, 0), Look::Follows);
+    parked.forget_replays(&HashMap::from([(slot.clone(), state)]));
+    parked.forget_replays(&HashMap::new());
+    assert_eq!(parked.len(), 0);
+}
