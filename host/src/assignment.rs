@@ -113,6 +113,7 @@ impl Assignment {
             group: self.group.clone(),
             topic: Arc::clone(&topic),
             partition,
+            parked: ParkedKeys::new(Arc::clone(&self.parking), Arc::clone(&topic), partition),
         };
         let lane = Lane::new(
             place,
@@ -121,7 +122,6 @@ impl Assignment {
             Arc::clone(&ledger),
             signal,
             alive,
-            ParkedKeys::new(Arc::clone(&self.parking), Arc::clone(&topic), partition),
         )
         .sending_through(self.transactions.as_ref());
         let task = self

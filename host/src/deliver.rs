@@ -135,7 +135,7 @@ async fn settle(
                 .await;
             Delivered::Settled
         }
-        Settlement::Park if !lane.parked.is_full() => {
+        Settlement::Park if !lane.parked().is_full() => {
             let reason = Reason::last(failure, attempt.number);
             lane.park(handler, started, reason).await;
             Delivered::Settled
@@ -173,14 +173,17 @@ pub(crate) async fn deliver_refused(lane: &mut Lane, cargo: Cargo, refusal: &Ref
             (Ending::DeadLettered, Some(reason))
         }
         Settlement::Skip => (Ending::Skipped, None),
-        Settlement::Park => {
-            for started in cargo {
-                let reason = Reason::last(&failure, refusal.attempts);
-                lane.park(&handler, started, reason).await;
+        Settlement::Park if !lane.parked().is_full() => {
+            let reason = Reason::last(&failure, refusal.attempts);
+            for mut started in cargo {
+                lane.mark(&handler, &mut started, failure.kind);
+                let cargo = Cargo::from_iter([started]);
+                lane.send_off(&handler, cargo, Ending::DeadLettered, Some(reason))
+                    .await;
             }
             return Delivered::Settled;
         }
-        Settlement::Halt | Settlement::Retry { .. } => {
+        Settlement::Halt | Settlement::Park | Settlement::Retry { .. } => {
             return halt(lane, &handler, cargo, &failure);
         }
     };

@@ -47,6 +47,7 @@ pub(crate) struct LanePlace {
     pub(crate) group: GroupKey,
     pub(crate) topic: Arc<str>,
     pub(crate) partition: i32,
+    pub(crate) parked: Arc<ParkedKeys>,
 }
 
 /// Held by every lane of a partition; when all are dropped, what waits on the other end knows that none runs any more.
@@ -76,7 +77,6 @@ pub(crate) struct Lane {
     is_first: bool,
     /// Dead letters of the record at hand.
     letters: Outbox,
-    pub(crate) parked: Arc<ParkedKeys>,
     alive: Alive,
     /// What outputs are sent through, where they are part of a transaction.
     transactions: Option<Arc<Transactions>>,
@@ -90,7 +90,6 @@ impl Lane {
         ledger: Arc<Ledger>,
         stop: StopSignal,
         alive: Alive,
-        parked: Arc<ParkedKeys>,
     ) -> Self {
         catalog.mark_changed();
         Self {
@@ -103,7 +102,6 @@ impl Lane {
             stop,
             outbox: Outbox::new(usize::MAX, usize::MAX),
             letters: Outbox::new(usize::MAX, usize::MAX),
-            parked,
             attempts: 1,
             clock: Instant::now(),
             is_first: true,
@@ -127,7 +125,6 @@ impl Lane {
             Arc::clone(&self.ledger),
             self.stop.clone(),
             self.alive.clone(),
-            Arc::clone(&self.parked),
         );
         lane.is_first = false;
         lane.sending_through(self.transactions.as_ref())

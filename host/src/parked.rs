@@ -39,6 +39,8 @@ pub(crate) enum Look {
 #[derive(Debug)]
 struct Hold<At> {
     session: String,
+    /// Which one it took the key over from; that one asks in vain.
+    before: Option<String>,
     until: At,
     /// Whether the state says that the key is held.
     is_answered: bool,
@@ -108,6 +110,7 @@ impl<At: Copy + Ord> Parked<At> {
             let session = state.session.clone().filter(|_| slot.of.is_none());
             let hold = session.map(|session| Hold {
                 session,
+                before: None,
                 until,
                 is_answered: true,
                 is_last: false,
@@ -133,16 +136,15 @@ impl<At: Copy + Ord> Parked<At> {
         };
         if slot.of.is_some() {
             // A failure parks the key for the rest of its own session.
-            return match entry.state.session.as_deref() == session {
-                true => Look::Follows,
-                false => Look::Free,
-            };
+            let is_its = entry.state.session.as_deref() == session;
+            return if is_its { Look::Follows } else { Look::Free };
         }
         match &entry.hold {
             Some(hold) if now < hold.until || hold.is_last => {
-                match hold.is_answered && offset <= entry.state.last {
-                    true => Look::Lies,
-                    false => Look::Waits,
+                if hold.is_answered && offset <= entry.state.last {
+                    Look::Lies
+                } else {
+                    Look::Waits
                 }
             }
             _ => Look::Follows,
@@ -152,7 +154,7 @@ impl<At: Copy + Ord> Parked<At> {
     /// Parks the key of a record, or takes one more along. `like` says what is written of a key that is new, the record's
     /// offset and the session of a replay with it. Returns the state to be written down beside the dead letter, and what the
     /// record holds until both are acknowledged.
-    pub(crate) fn park(&mut self, slot: &Slot, like: State, now: At) -> (State, UnderWay) {
+    pub(crate) fn park(&mut self, slot: &Slot, like: &State, now: At) -> (State, UnderWay) {
         let entry = self.keys.entry(slot.clone());
         let entry = entry.or_insert_with(|| Entry::new(like.clone()));
         if slot.of.is_some() && entry.state.session != like.session {
@@ -197,9 +199,16 @@ impl<At: Copy + Ord> Parked<At> {
             match (request.want, is_same) {
                 (Want::Hold, Some(hold)) if now < hold.until => hold.until = until(request),
                 (Want::Hold, _) => {
+                    let live = entry.hold.take_if(|hold| now < hold.until);
+                    if live.as_ref().and_then(|hold| hold.before.as_ref()) == Some(&request.session)
+                    {
+                        entry.hold = live;
+                        continue;
+                    }
                     entry.state.session = None;
                     entry.hold = Some(Hold {
                         session: request.session.clone(),
+                        before: live.map(|hold| hold.session),
                         until: until(request),
                         is_answered: false,
                         is_last: false,

@@ -296,7 +296,7 @@ impl ParkedKeys {
     }
 
     /// Parks a key, or takes one more record of it along; also tells whether the key is new.
-    pub(crate) fn park(&self, slot: &Slot, like: State) -> (State, UnderWay, bool) {
+    pub(crate) fn park(&self, slot: &Slot, like: &State) -> (State, UnderWay, bool) {
         let mut keys = self.keys.lock();
         let before = keys.len();
         let (state, under_way) = keys.park(slot, like, Instant::now());

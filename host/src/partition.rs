@@ -22,13 +22,12 @@ use tokio::time::{Instant, sleep_until};
 use self::parallel::Parallel;
 use self::returned::due;
 pub(crate) use self::standing::Told;
-use crate::catalog;
+use crate::catalog::{self, Deployed};
 use crate::deliver::{Delivered, Job, deliver};
 use crate::flight::{Cargo, Ledger, Started};
 use crate::ids::Revision;
 use crate::lag_switch::LagSwitch;
 use crate::lane::Lane;
-use crate::manifest::Manifest;
 use crate::offset_map::CommitPoint;
 use crate::policy::{Limits, Ordering};
 use crate::source::{PartitionQueue, Record};
@@ -134,11 +133,8 @@ impl PartitionTask {
             return self.wait_for_change().await;
         };
         let manifest = &handler.manifest;
-        if handler.parks() && !self.tend_parked(&handler).await {
-            return;
-        }
         if manifest.ordering != Ordering::Partition {
-            return self.serve_parallel(manifest).await;
+            return self.serve_parallel(&handler).await;
         }
         if !self.parallel.is_empty() {
             // The ordering was another one until now; what is inside a lane ends there.
@@ -231,7 +227,11 @@ impl PartitionTask {
     }
 
     /// Keeps the lanes busy and takes more while there is room.
-    async fn serve_parallel(&mut self, manifest: &Manifest) {
+    async fn serve_parallel(&mut self, handler: &Deployed) {
+        if handler.parks() && !self.tend_parked(handler).await {
+            return;
+        }
+        let manifest = &handler.manifest;
         let limits = &manifest.limits;
         let lanes_max = manifest.concurrency.unwrap_or(1);
         let is_key = manifest.ordering == Ordering::Key;
@@ -406,7 +406,7 @@ impl PartitionTask {
             return;
         };
         if !self.lane.is_return() {
-            let parked = self.lane.parked.len();
+            let parked = self.lane.parked().len();
             stats
                 .parked_keys
                 .set(i64::try_from(parked).unwrap_or(i64::MAX));

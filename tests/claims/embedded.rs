@@ -97,3 +97,26 @@ fn log_lines_are_objects_where_json_is_asked_for() {
     assert_eq!(serde_json::json!(found), expected, "{line}");
     host.stop().unwrap();
 }
+
+#[test]
+fn a_key_is_parked_without_a_broker_that_compacts() {
+    let folder = HandlersDir::new().unwrap();
+    let manifest =
+        "topics = [\"in\"]\nordering = \"key\"\non-exhausted = \"park\"\nretry.max-attempts = 1\n";
+    folder.handler("act", guest("act"), manifest).unwrap();
+    let mut host = Host::dev().handlers(folder.path()).start().unwrap();
+    let broker = host.embedded_broker().unwrap();
+    let records = [("k", "other no"), ("k", "ok 1"), ("free", "ok 2")];
+    clients::produce(
+        &broker,
+        "in",
+        records.map(|(key, value)| (Some(key), Some(value))),
+    )
+    .unwrap();
+    let letters = clients::consume_until(&broker, "default.act.dead-letter", 2, PATIENCE).unwrap();
+    let texts: Vec<String> = letters.iter().map(|letter| letter.text()).collect();
+    assert_eq!(texts, ["other no", "ok 1"]);
+    let outputs = clients::consume_until(&broker, "out", 1, PATIENCE).unwrap();
+    assert_eq!(outputs[0].key_text(), "free");
+    host.stop().unwrap();
+}

@@ -3,6 +3,7 @@
 //! A marker of the key travels in the flight of each dead letter, so that a record is complete only when both are written.
 //! **Invariant:** a key is parked before the lane takes the next record, and a record of a parked key is never handled.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -16,6 +17,7 @@ use crate::marker::{MarkerKey, Says, Slot, State};
 use crate::moment::now_ms;
 use crate::outcome::{Ending, Failure, FailureKind};
 use crate::parked::{Look, News};
+use crate::parking::ParkedKeys;
 use crate::record::Emit;
 
 /// How long a record waits before it looks whether its key is free again.
@@ -29,14 +31,14 @@ pub(crate) async fn follow_parked(
     handler: &Deployed,
     job: Job,
 ) -> Result<Job, Delivered> {
-    if lane.parked.len() == 0 || !handler.parks() {
+    if lane.parked().len() == 0 || !handler.parks() {
         return Ok(job);
     }
     let Some(slot) = slot(&job.started) else {
         return Ok(job);
     };
     let (session, offset) = (session(&job.started), first_offset(&job.started));
-    match lane.parked.look(&slot, session, offset) {
+    match lane.parked().look(&slot, session, offset) {
         Look::Free => Ok(job),
         Look::Waits => Err(Delivered::Later(job, Instant::now() + LOOK_EVERY)),
         Look::Lies => {
@@ -92,7 +94,7 @@ impl Lane {
             time_ms: now_ms(),
             session: session(started).map(str::to_owned),
         };
-        let (state, under_way, is_new) = self.parked.park(&slot, like);
+        let (state, under_way, is_new) = self.parked().park(&slot, &like);
         started.under_way = Some(under_way);
         if is_new {
             self.tell(
@@ -134,16 +136,21 @@ impl Lane {
             .await;
         // Only now: what is written when one of its records fails again must come after this.
         for slot in unparked {
-            self.parked.unparked(&slot);
+            self.parked().unparked(&slot);
         }
     }
 
+    /// Returns the parked keys of the partition.
+    pub(crate) fn parked(&self) -> &Arc<ParkedKeys> {
+        &self.place.parked
+    }
+
     fn push_marker(&mut self, slot: Slot, says: Says, value: Option<&[u8]>) {
-        let Some(topic) = self.parked.marker_topic() else {
+        let Some(topic) = self.parked().marker_topic() else {
             // The manifest was refused where there is none.
             return;
         };
-        let place = self.parked.place();
+        let place = self.parked().place();
         let key = MarkerKey { place, slot, says }.encode();
         // This outbox has no bounds.
         let _ = self.letters.push(&Emit {

@@ -1,3 +1,5 @@
+//! Markers say to each reader what their writer meant.
+
 use proptest::prelude::*;
 
 use super::*;

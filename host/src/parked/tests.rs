@@ -1,3 +1,5 @@
+//! Parked keys against a world in which the host, its commands and the clock do what they like.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
@@ -71,7 +73,7 @@ impl World {
                 self.done.insert(offset);
             }
             Look::Free | Look::Follows => {
-                let flight = self.parked.park(&slot(), like(offset), self.now);
+                let flight = self.parked.park(&slot(), &like(offset), self.now);
                 self.flights.insert(offset, flight);
             }
         }
@@ -128,9 +130,9 @@ impl World {
         self.parked = Parked::default();
         let state = self.state.clone().map(|state| (slot(), state));
         self.parked.restore(state, self.now + LEASE);
-        self.next = (0..)
+        self.next = (0..=self.next)
             .find(|offset| !self.done.contains(offset))
-            .unwrap_or(0);
+            .unwrap_or(self.next);
     }
 
     fn step(&mut self, what: u8) {
@@ -189,7 +191,7 @@ proptest! {
         let mut parked = Parked::<u64>::default();
         let mut last = None;
         for offset in &offsets {
-            last = Some(parked.park(&slot(), like(*offset), 0).0);
+            last = Some(parked.park(&slot(), &like(*offset), 0).0);
         }
         let last = last.unwrap();
         prop_assert_eq!(last.first, *offsets.iter().min().unwrap());
@@ -201,7 +203,7 @@ proptest! {
 #[test]
 fn a_hold_is_answered_when_nothing_of_the_key_is_under_way() {
     let mut parked = Parked::<u64>::default();
-    let (_, under_way) = parked.park(&slot(), like(3), 0);
+    let (_, under_way) = parked.park(&slot(), &like(3), 0);
     assert!(parked.ask(&asked("s", Want::Hold, 1), 0, |_| 10).is_empty());
     assert!(parked.tend(0).is_empty());
     assert_eq!(parked.look(&slot(), None, 4, 0), Look::Waits);
@@ -222,7 +224,7 @@ fn a_hold_is_answered_when_nothing_of_the_key_is_under_way() {
 #[test]
 fn only_the_session_that_holds_a_key_unparks_it() {
     let mut parked = Parked::<u64>::default();
-    drop(parked.park(&slot(), like(3), 0));
+    drop(parked.park(&slot(), &like(3), 0));
     parked.ask(&asked("s", Want::Hold, 1), 0, |_| 10);
     assert!(
         parked
@@ -251,6 +253,31 @@ fn only_the_session_that_holds_a_key_unparks_it() {
 }
 
 #[test]
+fn a_session_that_was_taken_over_from_asks_in_vain() {
+    let mut parked = Parked::<u64>::default();
+    drop(parked.park(&slot(), &like(3), 0));
+    parked.ask(&asked("old", Want::Hold, 1), 0, |_| 10);
+    parked.tend(0);
+    parked.ask(&asked("new", Want::Hold, 2), 1, |_| 11);
+    let held = State {
+        session: Some("new".to_owned()),
+        ..like(3)
+    };
+    assert_eq!(parked.tend(1), [(slot(), News::State(held))]);
+    for want in [Want::Hold, Want::Unpark] {
+        let number = if want == Want::Hold { 3 } else { 4 };
+        assert!(
+            parked
+                .ask(&asked("old", want, number), 2, |_| 12)
+                .is_empty()
+        );
+        assert!(parked.tend(2).is_empty());
+    }
+    let unparked = parked.ask(&asked("new", Want::Unpark, 5), 3, |_| 13);
+    assert_eq!(unparked, [(slot(), News::Unparked)]);
+}
+
+#[test]
 fn a_replay_that_fails_parks_the_rest_of_its_session_and_no_other() {
     let slot = Slot {
         of: Some(("orders".to_owned(), 1)),
@@ -261,14 +288,14 @@ fn a_replay_that_fails_parks_the_rest_of_its_session_and_no_other() {
         ..like(offset)
     };
     let mut parked = Parked::<u64>::default();
-    let (state, _) = parked.park(&slot, of("a", 5), 0);
+    let (state, _) = parked.park(&slot, &of("a", 5), 0);
     assert_eq!(parked.look(&slot, Some("a"), 6, 0), Look::Follows);
     assert_eq!(parked.look(&slot, Some("b"), 5, 0), Look::Free);
     // Not read back yet, so it cannot have been deleted.
     parked.forget_replays(&HashMap::new());
     assert_eq!(parked.look(&slot, Some("a"), 6, 0), Look::Follows);
     parked.forget_replays(&HashMap::from([(slot.clone(), state)]));
-    let (state, _) = parked.park(&slot, of("b", 7), 0);
+    let (state, _) = parked.park(&slot, &of("b", 7), 0);
     assert_eq!((state.first, state.last), (7, 7));
     parked.forget_replays(&HashMap::new());
     assert_eq!(parked.look(&slot, Some("b"), 8, 0), Look::Follows);

@@ -1,14 +1,16 @@
 //! What a partition's task does about parked keys: it reads which there are before the first record is taken, and answers
 //! the command that replays one.
 
+use std::sync::Arc;
+
 use super::{PartitionTask, pause};
 use crate::catalog::{self, Deployed};
 
 impl PartitionTask {
     /// Brings the parked keys up to date; returns whether it is known which there are.
     pub(super) async fn tend_parked(&mut self, handler: &Deployed) -> bool {
-        if !self.lane.parked.is_restored() {
-            let (parked, catalog) = (self.lane.parked.clone(), self.lane.catalog());
+        if !self.lane.parked().is_restored() {
+            let (parked, catalog) = (Arc::clone(self.lane.parked()), self.lane.catalog());
             let event = async {
                 tokio::select! {
                     biased;
@@ -17,9 +19,9 @@ impl PartitionTask {
                 }
             };
             pause(&mut self.lane, event).await;
-            return self.lane.parked.is_restored();
+            return self.lane.parked().is_restored();
         }
-        let news = self.lane.parked.tend();
+        let news = self.lane.parked().tend();
         if !news.is_empty() {
             self.lane.write_news(handler, news).await;
         }

@@ -401,3 +401,25 @@ fn a_topic_of_parked_keys_that_forgets_is_not_trusted() {
     assert!(stage.read(&stage.output).is_empty());
     host.stop().unwrap();
 }
+
+#[test]
+fn an_output_that_is_refused_late_parks_its_key() {
+    let stage = stage("parked-late", 1);
+    stage.deploy("act", PARK);
+    let host = stage.serve(&["--kafka-setting", "topic.metadata.propagation.max.ms=500"]);
+    let missing = format!("emit-to {}.missing", stage.name);
+    stage.produce_records([TestRecord::new("k", missing.clone())]);
+    assert_eq!(verdict(&stage.letter(&host)), is("emit", "1"));
+    stage.produce_records([
+        TestRecord::new("k", "ok 1"),
+        TestRecord::new("free", "ok 2"),
+    ]);
+    assert_eq!(texts(&stage.letters(&host, 2)), [missing.as_str(), "ok 1"]);
+    // What came before the refusal was known is not called back.
+    let outputs = values(&stage.outputs(&host, 2));
+    assert!(
+        outputs.contains(&missing) && outputs.contains(&"ok 2".to_owned()),
+        "{outputs:?}"
+    );
+    host.stop().unwrap();
+}

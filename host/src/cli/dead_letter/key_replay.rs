@@ -272,13 +272,13 @@ impl KeyReplay<'_> {
         last: &BTreeMap<i32, i64>,
     ) -> anyhow::Result<usize> {
         let topic = self.replay_topic.as_str();
-        let mut list = TopicPartitionList::with_capacity(last.len());
+        let mut question = TopicPartitionList::with_capacity(last.len());
         for partition in last.keys() {
-            list.add_partition(topic, *partition);
+            question.add_partition(topic, *partition);
         }
         let failed = || format!("cannot ask for the positions of group {}", self.group);
         let committed = consumer
-            .committed_offsets(list, TIMEOUT)
+            .committed_offsets(question, TIMEOUT)
             .with_context(failed)?;
         let mut unsettled = 0;
         for element in committed.elements() {

@@ -14,7 +14,7 @@ use super::filter::{FilterArgs, is_of};
 use super::parked::{self, ParkedKey, ParkedTopic};
 use super::print::{self, Item};
 use super::topics::Session;
-use super::which::WhichArgs;
+use super::which::{Which, WhichArgs};
 use super::{ReachArgs, Usage, letters};
 use crate::cli::console::Console;
 use crate::ids::HandlerId;
@@ -66,22 +66,8 @@ pub(super) fn run(
     console: &Console,
 ) -> anyhow::Result<ExitCode> {
     let which = args.which.find()?;
-    let parked = match &which.group {
-        Some(group) => ParkedTopic::open(&args.reach, group)?,
-        None if args.parked => {
-            let what = "whose parked keys? Name the group beside --topic by --group";
-            return Err(Usage(what.to_owned()).into());
-        }
-        None => None,
-    };
-    let keys = parked.map(|parked| parked.keys(which.handler.as_ref()));
-    let keys = keys.unwrap_or_default();
+    let keys = args.parked_keys(&which)?;
     if args.parked {
-        let named = |key: &ParkedKey| {
-            let wanted = args.filter.key.as_ref();
-            wanted.is_none_or(|text| text.as_bytes() == key.key)
-        };
-        let keys: Vec<ParkedKey> = keys.into_iter().filter(named).collect();
         parked::print(out, &keys, args.json)?;
         out.flush()?;
         return Ok(ExitCode::SUCCESS);
@@ -139,6 +125,27 @@ pub(super) fn run(
         console.say(&format!("{keys} (list them by --parked)"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+impl ListArgs {
+    /// Reads which keys are parked, of those that are asked for.
+    fn parked_keys(&self, which: &Which) -> anyhow::Result<Vec<ParkedKey>> {
+        let Some(group) = &which.group else {
+            if self.parked {
+                let what = "whose parked keys? Name the group beside --topic by --group";
+                return Err(Usage(what.to_owned()).into());
+            }
+            return Ok(Vec::new());
+        };
+        let Some(parked) = ParkedTopic::open(&self.reach, group)? else {
+            return Ok(Vec::new());
+        };
+        let mut keys = parked.keys(which.handler.as_ref());
+        if let Some(text) = &self.filter.key {
+            keys.retain(|key| key.key == text.as_bytes());
+        }
+        Ok(keys)
+    }
 }
 
 /// How many letters there are.

@@ -170,9 +170,7 @@ impl Requests {
 
 impl Drop for Requests {
     fn drop(&mut self) {
-        if self.hold.is_some() {
-            // The command failed; without this the hold would end by itself.
-            let _ = self.withdraw();
-        }
+        // The request stays: it may be another's by now. The hold ends by itself.
+        self.stop();
     }
 }
