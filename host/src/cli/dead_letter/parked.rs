@@ -6,7 +6,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -85,10 +85,13 @@ impl ParkedTopic {
 
     /// Reads all that is there now.
     pub(super) fn read_to_end(&mut self) -> anyhow::Result<()> {
-        let name = &self.name;
-        let failed = |error: String| anyhow!("cannot read topic {name}: {error}");
-        self.log.go_to_end().map_err(failed)?;
         let deadline = Instant::now() + self.timeout;
+        while let Err(error) = self.log.go_to_end() {
+            if Instant::now() > deadline {
+                bail!("cannot read topic {}: {error}", self.name);
+            }
+            std::thread::sleep(POLL);
+        }
         while !self.log.is_at_end() {
             self.read_some();
             if Instant::now() > deadline {
