@@ -114,6 +114,7 @@ impl Assignment {
             topic: Arc::clone(&topic),
             partition,
             parked: ParkedKeys::new(Arc::clone(&self.parking), Arc::clone(&topic), partition),
+            transactions: self.transactions.clone(),
         };
         let lane = Lane::new(
             place,
@@ -122,8 +123,7 @@ impl Assignment {
             Arc::clone(&ledger),
             signal,
             alive,
-        )
-        .sending_through(self.transactions.as_ref());
+        );
         let task = self
             .flow
             .runtime

@@ -48,6 +48,8 @@ pub(crate) struct LanePlace {
     pub(crate) topic: Arc<str>,
     pub(crate) partition: i32,
     pub(crate) parked: Arc<ParkedKeys>,
+    /// What outputs are sent through, where they are part of a transaction.
+    pub(crate) transactions: Option<Arc<Transactions>>,
 }
 
 /// Held by every lane of a partition; when all are dropped, what waits on the other end knows that none runs any more.
@@ -78,8 +80,6 @@ pub(crate) struct Lane {
     /// Dead letters of the record at hand.
     letters: Outbox,
     alive: Alive,
-    /// What outputs are sent through, where they are part of a transaction.
-    transactions: Option<Arc<Transactions>>,
 }
 
 impl Lane {
@@ -106,14 +106,7 @@ impl Lane {
             clock: Instant::now(),
             is_first: true,
             alive,
-            transactions: None,
         }
-    }
-
-    /// Makes the lane's outputs part of the transactions of its group, if it has any.
-    pub(crate) fn sending_through(mut self, transactions: Option<&Arc<Transactions>>) -> Self {
-        self.transactions = transactions.cloned();
-        self
     }
 
     /// Makes another lane of the same partition.
@@ -127,7 +120,7 @@ impl Lane {
             self.alive.clone(),
         );
         lane.is_first = false;
-        lane.sending_through(self.transactions.as_ref())
+        lane
     }
 
     /// Returns the topic.

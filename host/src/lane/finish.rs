@@ -119,7 +119,7 @@ impl Lane {
 
     /// Waits until outputs may be sent as part of the transaction, where there are transactions.
     async fn enter(&mut self) -> Result<Option<Pass<Arc<Sink>>>, Stopped> {
-        let Some(transactions) = &self.transactions else {
+        let Some(transactions) = &self.place.transactions else {
             return Ok(None);
         };
         if let Some(pass) = transactions.gate.try_enter() {

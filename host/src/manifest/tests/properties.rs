@@ -230,6 +230,14 @@ impl Naive<'_> {
         ReturnTopics::new(format!("{group}.replay").parse().ok(), retries)
     }
 
+    fn ordering(&self) -> Ordering {
+        match self.text("ordering", "").as_str() {
+            "key" => Ordering::Key,
+            "none" => Ordering::None,
+            _ => Ordering::Partition,
+        }
+    }
+
     fn delivery(&self) -> Delivery {
         let interval = self.millis("transaction-interval-ms", 100);
         match self.text("delivery", "").as_str() {
@@ -270,11 +278,7 @@ impl Naive<'_> {
                 None if self.text("start", "") == "latest" => Start::Latest,
                 None => Start::Earliest,
             },
-            ordering: match self.text("ordering", "").as_str() {
-                "key" => Ordering::Key,
-                "none" => Ordering::None,
-                _ => Ordering::Partition,
-            },
+            ordering: self.ordering(),
             concurrency: match self.text("concurrency", "").parse() {
                 Ok(given) => Some(given),
                 Err(_) => ["key", "none"]
