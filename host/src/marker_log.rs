@@ -57,9 +57,13 @@ pub(crate) struct MarkerLog {
     topic: TopicName,
     /// Where reading goes on, of each partition; none at its beginning.
     next: BTreeMap<i32, Option<i64>>,
+    /// Where the partitions end, records of open transactions included, until all before is decided.
+    ends: Option<BTreeMap<i32, i64>>,
     /// Partitions whose end was not reached, with that end.
     pending: BTreeMap<i32, i64>,
     is_assigned: bool,
+    /// A client that is told of records of open transactions is made of these.
+    config: ClientConfig,
 }
 
 impl MarkerLog {
@@ -81,8 +85,10 @@ impl MarkerLog {
             consumer: config.create_with_context(Troubles::default())?,
             topic: topic.clone(),
             next: BTreeMap::new(),
+            ends: None,
             pending: BTreeMap::new(),
             is_assigned: false,
+            config,
         })
     }
 
@@ -101,21 +107,28 @@ impl MarkerLog {
         Ok(partitions > 0)
     }
 
-    /// From now on, the end is where the partitions end now.
-    pub(crate) fn go_to_end(&mut self) -> Result<(), String> {
+    /// From now on, the end is where the partitions ended at the first call. Returns whether what lies before is decided:
+    /// a reader of committed records sees nothing behind the first record of an open transaction, not even what others
+    /// have committed there since. Until then it is to be called again.
+    pub(crate) fn go_to_end(&mut self) -> Result<bool, String> {
+        let ends = match self.ends.take() {
+            Some(ends) => ends,
+            None => self.all_ends()?,
+        };
         let mut pending = BTreeMap::new();
         for (partition, next) in &self.next {
-            let (low, high) = self
-                .consumer
-                .fetch_watermarks(self.topic.as_str(), *partition, TIMEOUT)
-                .map_err(|error| error.to_string())?;
+            let (low, high) = watermarks(&self.consumer, &self.topic, *partition)?;
+            if ends.get(partition).is_some_and(|end| high < *end) {
+                self.ends = Some(ends);
+                return Ok(false);
+            }
             if low < high && next.is_none_or(|next| next < high) {
                 pending.insert(*partition, high);
             }
         }
         self.pending = pending;
         if self.is_assigned && self.pending.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let mut list = TopicPartitionList::with_capacity(self.next.len());
         for (partition, next) in &self.next {
@@ -132,7 +145,21 @@ impl MarkerLog {
             .assign(&list)
             .map_err(|error| error.to_string())?;
         self.is_assigned = true;
-        Ok(())
+        Ok(true)
+    }
+
+    /// Asks where the partitions end, records of open transactions included.
+    fn all_ends(&self) -> Result<BTreeMap<i32, i64>, String> {
+        let client: BaseConsumer<Troubles> = self
+            .config
+            .clone()
+            .set("isolation.level", "read_uncommitted")
+            .create_with_context(Troubles::default())
+            .map_err(|error| error.to_string())?;
+        let partitions = self.next.keys();
+        partitions
+            .map(|partition| Ok((*partition, watermarks(&client, &self.topic, *partition)?.1)))
+            .collect()
     }
 
     /// Returns whether everything was given out that was there when [`Self::go_to_end`] was called.
@@ -173,6 +200,17 @@ impl MarkerLog {
 }
 
 /// Returns how many partitions a topic has; 0 where it does not exist.
+/// Returns the first offset of a partition and the one behind the last record that `client` may see.
+fn watermarks(
+    client: &BaseConsumer<Troubles>,
+    topic: &TopicName,
+    partition: i32,
+) -> Result<(i64, i64), String> {
+    client
+        .fetch_watermarks(topic.as_str(), partition, TIMEOUT)
+        .map_err(|error| error.to_string())
+}
+
 fn partitions(consumer: &BaseConsumer<Troubles>, topic: &TopicName) -> Result<i32, String> {
     let name = topic.as_str();
     let metadata = consumer

@@ -165,7 +165,18 @@ impl Question {
         let wanted = parking.wanted.load(Ordering::SeqCst);
         if wanted > self.asked {
             match log.go_to_end() {
-                Ok(()) => {
+                // The next look comes after a poll.
+                Ok(false) => {
+                    let slow_at = *self.slow_at.get_or_insert(Instant::now() + SLOW);
+                    if slow_at < Instant::now() {
+                        self.slow_at = None;
+                        tracing::warn!(
+                            group = %parking.group,
+                            "an open transaction hides parked keys; partitions wait for its end"
+                        );
+                    }
+                }
+                Ok(true) => {
                     self.asked = wanted;
                     self.slow_at = Some(Instant::now() + SLOW);
                 }

@@ -178,8 +178,18 @@ fn a_parked_key_survives_the_death_of_its_host_and_a_rebalance() {
 
 #[test]
 fn a_replayed_key_is_handled_in_order_and_once_while_new_records_arrive() {
-    let stage = stage("parked-replayed", 3);
-    let host = stage.run("act", PARK);
+    replays_while_fed("parked-replayed", PARK);
+}
+
+#[test]
+fn a_key_is_parked_and_replayed_in_transactions() {
+    let exactly_once = format!("{PARK}delivery = \"exactly-once\"\n");
+    replays_while_fed("parked-once", &exactly_once);
+}
+
+fn replays_while_fed(name: &str, manifest: &str) {
+    let stage = stage(name, 3);
+    let host = stage.run("act", manifest);
     let stop = Arc::new(AtomicBool::new(false));
     let feed = {
         let (at, topic, stopped) = (

@@ -86,9 +86,14 @@ impl ParkedTopic {
     /// Reads all that is there now.
     pub(super) fn read_to_end(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + self.timeout;
-        while let Err(error) = self.log.go_to_end() {
+        loop {
+            let why = match self.log.go_to_end() {
+                Ok(true) => break,
+                Ok(false) => "a transaction is open".to_owned(),
+                Err(error) => error,
+            };
             if Instant::now() > deadline {
-                bail!("cannot read topic {}: {error}", self.name);
+                bail!("cannot read topic {}: {why}", self.name);
             }
             std::thread::sleep(POLL);
         }
