@@ -1,6 +1,6 @@
 //! The story of a batch: as that of a record, with an answer for each record where the handler gives one.
 //!
-//! Handed a batch by its partition's task. Records that the hook names as failed are decided about one by one; those
+//! Handed a batch by its partition's task or by one of its parallel lanes. Records that the hook names as failed are decided about one by one; those
 //! that shall be tried again make up the next batch, in their order. A batch that goes on failing as a whole is halved
 //! until the records that make it fail are alone.
 //! **Invariant:** a record of a batch is settled once, in its order, and one that is tried again is not sent on its way
@@ -12,18 +12,70 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::catalog::Deployed;
+use crate::compact::is_last_of_its_key;
 use crate::dead_letter::Reason;
-use crate::deliver::{Delivered, deliver_refused, halt};
+use crate::deliver::{Delivered, Job, deliver_refused, halt};
 use crate::flight::{Cargo, Started};
 use crate::guest::BulkOutcome;
 use crate::lane::{Attempt, BatchSettlement, Lane, Stopped};
 use crate::outcome::{Ending, Failure, Settlement};
 
 /// Records that are handed over together, with what earlier attempts left.
+#[derive(Debug)]
 struct Part {
     cargo: Cargo,
     /// The attempt that failed last.
     failed: Option<Attempt>,
+}
+
+/// A batch on its way to the settlement of all of its records.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// What is not settled; the last one is the next.
+    parts: Vec<Part>,
+}
+
+impl Batch {
+    /// Makes a batch of these records.
+    pub(crate) fn new(cargo: Cargo) -> Self {
+        let failed = Attempt::before_all(&cargo);
+        Self {
+            parts: vec![Part { cargo, failed }],
+        }
+    }
+
+    /// Makes a batch of one record, with the attempts that it has had.
+    pub(crate) fn of(Job { started, failed }: Job) -> Self {
+        let cargo = Cargo::from_iter([started]);
+        Self {
+            parts: vec![Part { cargo, failed }],
+        }
+    }
+
+    /// Takes it apart into its records, in their order.
+    pub(crate) fn into_jobs(self) -> Vec<Job> {
+        let parts = self.parts.into_iter().rev();
+        let jobs = parts.flat_map(|Part { cargo, failed }| {
+            let job = move |started| Job { started, failed };
+            cargo.into_iter().map(job)
+        });
+        jobs.collect()
+    }
+
+    /// Returns the offset of the first record.
+    pub(crate) fn offset(&self) -> Option<i64> {
+        let first = self.parts.last()?.cargo.first()?;
+        Some(first.record.offset())
+    }
+}
+
+/// How far a batch came.
+#[derive(Debug)]
+pub(crate) enum Carried {
+    /// To its end, or to where only the caller can help.
+    Done(Delivered),
+    /// To records that are to be tried again, not before this time. Nothing is held for them meanwhile.
+    Later(Batch, Instant),
 }
 
 /// What is left of a part after an attempt.
@@ -38,46 +90,95 @@ enum Left {
     End(Delivered),
 }
 
-/// Carries a batch from its queue to the settlement of each of its records.
+/// Carries a batch from its queue to the settlement of each of its records, waiting where one is to be tried again.
 pub(crate) async fn deliver_bulk(lane: &mut Lane, cargo: Cargo) -> Delivered {
     let Some(handler) = lane.route() else {
         return Delivered::Unrouted(cargo);
     };
-    if let [only] = cargo.as_slice()
-        && let Some(refusal) = lane.refusal_of(only)
-    {
-        return deliver_refused(lane, cargo, &refusal).await;
+    let mut batch = Batch::new(cargo);
+    loop {
+        match carry(lane, &handler, batch).await {
+            Carried::Done(delivered) => return delivered,
+            Carried::Later(later, at) => {
+                if lane.wait_until(at).await.is_err() {
+                    return Delivered::Stopped;
+                }
+                batch = later;
+            }
+        }
     }
-    // The last one is the next.
-    let mut parts = vec![Part {
-        failed: Attempt::before_all(&cargo),
-        cargo,
-    }];
+}
+
+/// Takes the records before the first suspect, or the suspect if it is the first; hands the others to `rest`. Of a record
+/// that was part of a batch of which Kafka refused an output only a batch of its own shows whether it was its.
+fn set_apart(lane: &Lane, mut cargo: Cargo, rest: impl FnOnce(Cargo)) -> Cargo {
+    let first = cargo.iter().position(|started| lane.is_suspect(started));
+    let kept = first.map_or(cargo.len(), |first| first.max(1));
+    if kept < cargo.len() {
+        rest(cargo.drain(kept..).collect());
+    }
+    cargo
+}
+
+/// Adds the parts that were not carried to the records that are given back.
+fn with_rest(delivered: Delivered, parts: Vec<Part>) -> Delivered {
+    match delivered {
+        Delivered::Halted(mut cargo) => {
+            cargo.extend(all(parts));
+            Delivered::Halted(cargo)
+        }
+        Delivered::Unrouted(mut cargo) => {
+            cargo.extend(all(parts));
+            Delivered::Unrouted(cargo)
+        }
+        delivered => delivered,
+    }
+}
+
+/// Carries a batch until its records are settled or some are to be tried again later.
+pub(crate) async fn carry(
+    lane: &mut Lane,
+    handler: &Deployed,
+    Batch { mut parts }: Batch,
+) -> Carried {
     while let Some(Part { cargo, failed }) = parts.pop() {
-        let Ok(permit) = lane.admit(&handler).await else {
-            return Delivered::Stopped;
+        let cargo = set_apart(lane, cargo, |rest| {
+            let cargo = rest;
+            parts.push(Part { cargo, failed });
+        });
+        if let [only] = cargo.as_slice()
+            && let Some(refusal) = lane.refusal_of(only)
+        {
+            match deliver_refused(lane, cargo, &refusal).await {
+                Delivered::Settled => continue,
+                delivered => return Carried::Done(with_rest(delivered, parts)),
+            }
+        }
+        let Ok(_permit) = lane.admit(handler).await else {
+            return Carried::Done(Delivered::Stopped);
+        };
+        let cargo = if failed.is_none() && handler.manifest.bulk.is_some_and(|bulk| bulk.compact) {
+            compact(lane, cargo)
+        } else {
+            cargo
         };
         let attempt = Attempt::after(failed, Instant::now());
         lane.attempts = attempt.number;
-        let left = match attempt_bulk(lane, &handler, &cargo).await {
-            Err(Stopped) => return Delivered::Stopped,
+        let left = match attempt_bulk(lane, handler, &cargo).await {
+            Err(Stopped) => return Carried::Done(Delivered::Stopped),
             Ok(BulkOutcome::Handled { filtered, failed }) => {
-                settle_each(lane, &handler, cargo, &filtered, failed, attempt).await
+                settle_each(lane, handler, cargo, &filtered, failed, attempt).await
             }
             Ok(BulkOutcome::Failed(failure)) => {
-                settle_whole(lane, &handler, cargo, &failure, attempt).await
+                settle_whole(lane, handler, cargo, &failure, attempt).await
             }
         };
-        // Nothing is held while records wait.
-        drop(permit);
         let failed = Some(attempt);
         match left {
             Ok(Left::Nothing) => {}
             Ok(Left::Again(cargo, after)) => {
-                if lane.wait(after).await.is_err() {
-                    return Delivered::Stopped;
-                }
                 parts.push(Part { cargo, failed });
+                return Carried::Later(Batch { parts }, Instant::now() + after);
             }
             Ok(Left::Halves(mut first)) => {
                 let cargo = first.drain(first.len() / 2..).collect();
@@ -87,15 +188,35 @@ pub(crate) async fn deliver_bulk(lane: &mut Lane, cargo: Cargo) -> Delivered {
                     failed,
                 });
             }
-            Ok(Left::End(Delivered::Halted(mut halted))) => {
-                halted.extend(parts.into_iter().rev().flat_map(|part| part.cargo));
-                return Delivered::Halted(halted);
-            }
-            Ok(Left::End(delivered)) => return delivered,
-            Err(Stopped) => return Delivered::Stopped,
+            Ok(Left::End(delivered)) => return Carried::Done(with_rest(delivered, parts)),
+            Err(Stopped) => return Carried::Done(Delivered::Stopped),
         }
     }
-    Delivered::Settled
+    Carried::Done(Delivered::Settled)
+}
+
+/// The records of all parts, in their order.
+fn all(parts: Vec<Part>) -> Cargo {
+    let parts = parts.into_iter().rev();
+    parts.flat_map(|part| part.cargo).collect()
+}
+
+/// Settles the records of which the batch has a later one with the same key; returns the others.
+fn compact(lane: &Lane, cargo: Cargo) -> Cargo {
+    let last = is_last_of_its_key(cargo.iter().map(|started| started.record.key()));
+    let (mut kept, mut older) = (Cargo::new(), Cargo::new());
+    for (started, is_last) in cargo.into_iter().zip(last) {
+        if is_last {
+            kept.push(started);
+        } else {
+            older.push(started);
+        }
+    }
+    lane.ledger.complete(&older);
+    if let Some(stats) = lane.stats() {
+        stats.ended(Ending::Compacted, older.len());
+    }
+    kept
 }
 
 async fn attempt_bulk(

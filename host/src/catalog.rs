@@ -15,7 +15,7 @@ use crate::guest::{Handler as Component, Setup};
 use crate::ids::{GroupId, HandlerId, Revision, TenantId};
 use crate::manifest::Manifest;
 use crate::marker::parked_topic;
-use crate::policy::{LagBounds, OnExhausted, Ordering};
+use crate::policy::{LagBounds, OnExhausted};
 use crate::sink::Sink;
 
 /// How the records of a partition are handed over.
@@ -49,12 +49,7 @@ impl Deployed {
     ///
     /// A component with both hooks gets batches when its manifest has a `[bulk]` table, where that gives bounds only
     /// while a partition lags behind.
-    ///
-    /// Where order holds within a key only, records come one by one.
     pub(crate) fn handing(&self) -> Handing {
-        if self.manifest.ordering != Ordering::Partition {
-            return Handing::Singles;
-        }
         let takes = self.component.takes();
         match self.manifest.bulk {
             _ if !takes.batches => Handing::Singles,

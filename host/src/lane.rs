@@ -289,12 +289,12 @@ impl Lane {
     }
 
     /// Waits, unless the stop signal is set off.
-    pub(crate) async fn wait(&mut self, duration: Duration) -> Result<(), Stopped> {
+    pub(crate) async fn wait_until(&mut self, at: Instant) -> Result<(), Stopped> {
         let stop = self.stop.clone();
         tokio::select! {
             biased;
             () = stop.set() => Err(Stopped),
-            () = tokio::time::sleep(duration) => Ok(()),
+            () = tokio::time::sleep_until(at) => Ok(()),
             never = self.lend_place() => match never {},
         }
     }

@@ -122,7 +122,7 @@ impl Manifest {
         let limits = limits(&mut reader);
         let retry = retry::retry(&mut reader);
         let return_topics = retry::return_topics(&mut reader, &group, ordering);
-        let bulk = bulk::bulk(&mut reader, ordering);
+        let bulk = bulk::bulk(&mut reader, on_exhausted);
         let breaker = breaker(&mut reader);
         let config = reader.table(&keys::CONFIG);
         let kafka_consumer = reader.table(&keys::KAFKA_CONSUMER);

@@ -244,15 +244,18 @@ impl PartitionTask {
             .is_some_and(CommitPoint::is_nearly_full);
         let taken = if has_room && !is_full { self.take() } else { 0 };
         let is_held = is_full || !self.taken.is_empty();
+        let is_bulk = self.hands_batches(handler);
+        let bulk = is_bulk.then(|| manifest.bulk.unwrap_or_default().within(limits));
         let retry = self.retry.take().map(|(job, _)| job);
         let jobs = retry
             .into_iter()
             .chain(self.waiting.drain(..).map(Job::from));
         let hasher = &self.hasher;
-        self.parallel.add(jobs.map(|job| {
+        let arrivals = jobs.map(|job| {
             let key = job.started.record.key().filter(|_| is_key);
             (key.map(|key| hasher.hash_one(key)), due(&job.started), job)
-        }));
+        });
+        self.parallel.add(arrivals, bulk);
         self.parallel.tend(&self.lane, lanes_max);
         if taken > 0 {
             return;

@@ -179,6 +179,16 @@ impl Bulk {
         compact: false,
         by_lag: None,
     };
+
+    /// Returns what a batch is where no more than `limits` allow are taken up: a larger one would wait for records that
+    /// do not come.
+    #[must_use]
+    pub fn within(self, limits: &Limits) -> Self {
+        Self {
+            max_records: self.max_records.min(limits.in_flight_records),
+            ..self
+        }
+    }
 }
 
 impl Default for Bulk {

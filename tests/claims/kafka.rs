@@ -10,6 +10,7 @@ mod exactly_once;
 mod harness_holds;
 mod hooks;
 mod isolation;
+mod key_batches;
 mod letters;
 mod limits;
 mod once;

@@ -15,6 +15,7 @@ use super::scan::Candidate;
 use crate::guest::{GuestLog, Handler as Component, Instance, Runtime, Setup};
 use crate::ids::Revision;
 use crate::manifest::Manifest;
+use crate::policy::OnExhausted;
 use crate::setting::check_value;
 
 /// How long a trial may take.
@@ -82,6 +83,11 @@ fn misfit(manifest: &Manifest, component: &Component) -> Option<&'static str> {
     if manifest.breaker.is_some() && !takes.singles {
         return Some(
             "[breaker] is for records that are handed over one by one, and the component takes batches only",
+        );
+    }
+    if manifest.on_exhausted == OnExhausted::Park && !takes.singles {
+        return Some(
+            "on-exhausted = \"park\" is for records that are handed over one by one, and the component takes batches only",
         );
     }
     let bulk = manifest.bulk?;

@@ -80,6 +80,12 @@ impl Lane {
         }
     }
 
+    /// Returns whether an output of the record, or of its batch, was refused in an earlier transaction.
+    pub(crate) fn is_suspect(&self, started: &Started) -> bool {
+        let suspects = self.ledger.suspects();
+        suspects.is_some_and(|suspects| suspects.look(started.record.offset()).is_some())
+    }
+
     /// Decides about a failed attempt of one record, by its error hook where there is one.
     pub(crate) async fn decide(
         &mut self,

@@ -5,10 +5,10 @@
 use std::time::Duration;
 
 use super::{Reader, count, keys};
-use crate::policy::{Bulk, LagBounds, Ordering};
+use crate::policy::{Bulk, LagBounds, OnExhausted};
 
 /// Reads the table; none where the manifest has none.
-pub(super) fn bulk(reader: &mut Reader<'_>, ordering: Ordering) -> Option<Bulk> {
+pub(super) fn bulk(reader: &mut Reader<'_>, on_exhausted: OnExhausted) -> Option<Bulk> {
     let bulk = Bulk {
         max_records: count(reader, &keys::BULK_RECORDS),
         max_bytes: count(reader, &keys::BULK_BYTES),
@@ -16,11 +16,17 @@ pub(super) fn bulk(reader: &mut Reader<'_>, ordering: Ordering) -> Option<Bulk> 
         compact: reader.flag(&keys::BULK_COMPACT).unwrap_or_default(),
         by_lag: by_lag(reader),
     };
-    if reader.has_table("bulk") && ordering != Ordering::Partition {
-        let what = "batches follow the order of a partition, so [bulk] and this ordering exclude each other (leave \
-                    [bulk] out, or write ordering = \"partition\")";
-        let offset = reader.offset(&keys::ORDERING);
-        reader.problem(&keys::ORDERING, offset, what);
+    if reader.has_table("bulk") && reader.offset(&keys::retry::TOPIC_DELAYS_MS).is_some() {
+        let what = "records of a batch wait in the host, so [bulk] and waits in topics exclude each other (leave one of \
+                    them out)";
+        let offset = reader.offset(&keys::retry::TOPIC_DELAYS_MS);
+        reader.problem(&keys::retry::TOPIC_DELAYS_MS, offset, what);
+    }
+    if reader.has_table("bulk") && on_exhausted == OnExhausted::Park {
+        let what = "what becomes of a parked key is said record by record, so [bulk] and on-exhausted = \"park\" exclude \
+                    each other (leave one of them out)";
+        let offset = reader.offset(&keys::ON_EXHAUSTED);
+        reader.problem(&keys::ON_EXHAUSTED, offset, what);
     }
     reader.has_table("bulk").then_some(bulk)
 }

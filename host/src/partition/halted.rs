@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::PartitionTask;
 use crate::bulk::deliver_bulk;
 use crate::flight::{Cargo, Started};
+use crate::policy::Ordering;
 
 impl PartitionTask {
     /// Notes that the lane goes no further than these records under the handler that served it last.
@@ -51,7 +52,8 @@ impl PartitionTask {
         };
         self.show_halt(None);
         let mut left = std::mem::take(&mut self.halted).into_iter();
-        if self.hands_batches(&handler) {
+        let is_ordered = handler.manifest.ordering == Ordering::Partition;
+        if is_ordered && self.hands_batches(&handler) {
             for cargo in left.by_ref() {
                 let delivered = deliver_bulk(&mut self.lane, cargo).await;
                 if !self.accept(delivered) {

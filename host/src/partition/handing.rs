@@ -64,7 +64,8 @@ impl PartitionTask {
     /// taken and wait. `None` before the first fetch.
     fn waiting_records(&self) -> Option<u64> {
         let in_kafka = (self.queue.end_offset()? - self.taken_until?).max(0);
-        let taken = self.waiting.len() + usize::from(self.retry.is_some());
+        let retried = usize::from(self.retry.is_some());
+        let taken = self.waiting.len() + self.parallel.held() + retried;
         Some(in_kafka.unsigned_abs() + taken as u64)
     }
 }

@@ -1,7 +1,7 @@
 //! The lanes of one partition that work in parallel, where order holds within a key or not at all.
 //!
 //! The partition's task hands in records and makes lanes as they are needed; each lane is a task that takes the next
-//! record that may go. A lane without work waits, and lets its instance go after a while.
+//! record that may go, where there are batches with others that may go with it. A lane without work waits, and lets its instance go after a while.
 //! **Invariant:** what the schedule says holds across all lanes, because a lane tells it of an ending before it takes
 //! the next record.
 
@@ -13,9 +13,12 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::bulk::{Batch, Carried, carry};
 use crate::deliver::{Delivered, Job, deliver};
+use crate::flight::Cargo;
 use crate::ids::Revision;
 use crate::lane::Lane;
+use crate::policy::Bulk;
 use crate::schedule::{KeyHash, Schedule, Turn};
 
 /// A lane without work keeps its instance for so long.
@@ -23,16 +26,37 @@ const REST_AFTER: Duration = Duration::from_secs(2);
 /// A lane gives other tasks of its thread their turn after so many records.
 const TURNS_MAX: u32 = 64;
 
-/// Where a lane stopped.
+/// What a lane carries at once.
 #[derive(Debug)]
-struct Halt {
-    key: Option<KeyHash>,
-    job: Job,
+enum Work {
+    One(Job),
+    Several(Batch),
 }
+
+impl Work {
+    fn offset(&self) -> Option<i64> {
+        match self {
+            Self::One(job) => Some(job.started.record.offset()),
+            Self::Several(batch) => batch.offset(),
+        }
+    }
+
+    fn into_jobs(self) -> Vec<Job> {
+        match self {
+            Self::One(job) => vec![job],
+            Self::Several(batch) => batch.into_jobs(),
+        }
+    }
+}
+
+/// A record as it is taken up: its key, when it is due, and itself.
+pub(super) type Arrival = (Option<KeyHash>, Option<Instant>, Job);
 
 #[derive(Debug, Default)]
 struct State {
-    schedule: Schedule<Job, Instant>,
+    schedule: Schedule<Work, Instant>,
+    /// What a batch is, while there are batches.
+    bulk: Option<Bulk>,
     /// Lanes that wait for work.
     idle: usize,
     /// A lane was told or made, and has not looked yet: nobody else needs to be told.
@@ -41,7 +65,8 @@ struct State {
     wants_lane: bool,
     /// There are as many lanes as there may be.
     is_full: bool,
-    halts: Vec<Halt>,
+    /// Where lanes stopped.
+    halts: Vec<Turn<Work>>,
     /// The revision at which a lane stopped; none where no handler served the topic.
     halted_by: Option<Revision>,
 }
@@ -53,6 +78,40 @@ struct Shared {
     work: Notify,
     /// The task is told that a lane is wanted, that a lane halted, or that a time is to be watched.
     news: Notify,
+}
+
+impl State {
+    /// Takes the next record, and with it those that make up its batch.
+    fn take(&mut self) -> Option<Turn<Work>> {
+        let Turn { key, item } = self.schedule.next(Instant::now())?;
+        let item = match (item, self.bulk) {
+            (Work::One(job), Some(bulk)) => Work::Several(self.gather(key, job, &bulk)),
+            (item, _) => item,
+        };
+        Some(Turn { key, item })
+    }
+
+    fn gather(&mut self, key: Option<KeyHash>, first: Job, bulk: &Bulk) -> Batch {
+        if first.failed.is_some() {
+            // Its attempts are its own.
+            return Batch::of(first);
+        }
+        let mut bytes = first.started.size_bytes();
+        let fits = |work: &Work| match work {
+            Work::One(job) if job.failed.is_none() => {
+                bytes += job.started.size_bytes();
+                bytes <= bulk.max_bytes
+            }
+            _ => false,
+        };
+        let more = self.schedule.more(key, bulk.max_records - 1, fits);
+        let more = more.into_iter().flat_map(Work::into_jobs);
+        let jobs = std::iter::once(first).chain(more);
+        let mut cargo: Cargo = jobs.map(|job| job.started).collect();
+        // Those of a key are in order anyway.
+        cargo.sort_by_key(|started| started.record.offset());
+        Batch::new(cargo)
+    }
 }
 
 impl Shared {
@@ -72,14 +131,14 @@ impl Shared {
         }
     }
 
-    /// Takes the next record for a lane; notes that it is idle when there is none.
-    fn next(&self, was_called: bool) -> Option<Turn<Job>> {
+    /// Takes the next record or batch for a lane; notes that it is idle when there is none.
+    fn next(&self, was_called: bool) -> Option<Turn<Work>> {
         let mut state = self.state.lock();
         if was_called {
             state.is_searching = false;
         }
         let turn = if state.halts.is_empty() {
-            state.schedule.next(Instant::now())
+            state.take()
         } else {
             None
         };
@@ -91,26 +150,69 @@ impl Shared {
         turn
     }
 
-    /// Notes how a record's delivery ended.
-    fn accept(&self, key: Option<KeyHash>, delivered: Delivered, revision: Option<&Revision>) {
+    /// Notes how the delivery of a record or a batch ended.
+    fn accept(&self, key: Option<KeyHash>, ended: Ended, revision: Option<&Revision>) {
         let mut state = self.state.lock();
-        match delivered {
-            Delivered::Settled => state.schedule.end(key),
-            Delivered::Later(job, at) => {
+        match ended {
+            Ended::Settled => state.schedule.end(key),
+            Ended::Later(item, at) => {
                 let is_first = state.schedule.next_time().is_none_or(|first| at < first);
-                state.schedule.again(Turn { key, item: job }, at);
+                state.schedule.again(Turn { key, item }, at);
                 if is_first {
                     self.news.notify_one();
                 }
             }
-            Delivered::Halted(cargo) | Delivered::Unrouted(cargo) => {
+            Ended::Halted(item) => {
                 state.halted_by = revision.cloned();
-                let jobs = cargo.into_iter().map(Job::from);
-                state.halts.extend(jobs.map(|job| Halt { key, job }));
+                state.halts.push(Turn { key, item });
                 self.news.notify_one();
             }
             // The partition goes, and with it the schedule.
-            Delivered::Stopped => {}
+            Ended::Stopped => {}
+        }
+    }
+
+    /// Takes a batch apart for a handler that has no hook for it; returns its first record.
+    fn unbundle(&self, key: Option<KeyHash>, batch: Batch) -> Option<Job> {
+        let mut jobs = batch.into_jobs().into_iter();
+        let first = jobs.next();
+        let rest = jobs.map(Work::One).collect();
+        self.state.lock().schedule.put_back(key, rest);
+        first
+    }
+}
+
+/// How a delivery ended, for the schedule.
+enum Ended {
+    Settled,
+    Later(Work, Instant),
+    Halted(Work),
+    Stopped,
+}
+
+impl Ended {
+    /// Of a single record.
+    fn one(delivered: Delivered) -> Self {
+        match delivered {
+            Delivered::Later(job, at) => Self::Later(Work::One(job), at),
+            Delivered::Settled => Self::Settled,
+            Delivered::Stopped => Self::Stopped,
+            Delivered::Halted(cargo) | Delivered::Unrouted(cargo) => match cargo.into_iter().next()
+            {
+                Some(started) => Self::Halted(Work::One(Job::from(started))),
+                None => Self::Stopped,
+            },
+        }
+    }
+
+    /// Of a batch.
+    fn several(carried: Carried) -> Self {
+        match carried {
+            Carried::Later(batch, at) => Self::Later(Work::Several(batch), at),
+            Carried::Done(Delivered::Halted(cargo) | Delivered::Unrouted(cargo)) => {
+                Self::Halted(Work::Several(Batch::new(cargo)))
+            }
+            Carried::Done(delivered) => Self::one(delivered),
         }
     }
 }
@@ -124,19 +226,28 @@ pub(super) struct Parallel {
 }
 
 impl Parallel {
-    /// Takes records up, each behind all others of its key; one without a key not before its time, if it has one.
-    pub(super) fn add(
-        &self,
-        jobs: impl IntoIterator<Item = (Option<KeyHash>, Option<Instant>, Job)>,
-    ) {
+    /// Takes records up, each behind all others of its key; one without a key not before its time, if it has one. With
+    /// `bulk` they are handed over in batches, those that wait already among them.
+    pub(super) fn add(&self, arrivals: impl IntoIterator<Item = Arrival>, bulk: Option<Bulk>) {
         let mut state = self.shared.state.lock();
-        for (key, due, job) in jobs {
-            match (key, due) {
-                (None, Some(due)) => state.schedule.add_at(due, job),
-                (key, _) => state.schedule.add(key, job),
+        state.bulk = bulk;
+        for (key, due, job) in arrivals {
+            let item = Work::One(job);
+            match (key, due, bulk) {
+                (None, Some(due), _) => state.schedule.add_at(due, item),
+                (key, _, Some(bulk)) => {
+                    let at = Instant::now() + bulk.max_wait;
+                    state.schedule.gather(key, item, at, bulk.max_records);
+                }
+                (key, _, None) => state.schedule.add(key, item),
             }
         }
         self.shared.call_for_lane(&mut state);
+    }
+
+    /// Returns how many records wait for their turn.
+    pub(super) fn held(&self) -> usize {
+        self.shared.state.lock().schedule.held()
     }
 
     /// Makes a lane if one is wanted and there are fewer than `max`; calls for one where a record's time has come.
@@ -183,12 +294,13 @@ impl Parallel {
     pub(super) fn halted_at(&self) -> Option<i64> {
         let state = self.shared.state.lock();
         let halts = state.halts.iter();
-        halts.map(|halt| halt.job.started.record.offset()).min()
+        halts.filter_map(|halt| halt.item.offset()).min()
     }
 
     /// Takes back all records that wait for their turn, in no order.
     pub(super) fn take_held(&self) -> Vec<Job> {
-        self.shared.state.lock().schedule.take_held()
+        let held = self.shared.state.lock().schedule.take_held();
+        held.into_iter().flat_map(Work::into_jobs).collect()
     }
 
     /// Returns at which revision a lane halted last; none where no handler served the topic.
@@ -200,8 +312,8 @@ impl Parallel {
     pub(super) fn go_on(&self) {
         let mut state = self.shared.state.lock();
         let now = Instant::now();
-        for Halt { key, job } in std::mem::take(&mut state.halts) {
-            state.schedule.again(Turn { key, item: job }, now);
+        for turn in std::mem::take(&mut state.halts) {
+            state.schedule.again(turn, now);
         }
         self.shared.call_for_lane(&mut state);
     }
@@ -222,14 +334,35 @@ async fn work(mut lane: Lane, shared: Arc<Shared>) {
             }
             continue;
         };
-        let delivered = deliver(&mut lane, item).await;
-        shared.accept(key, delivered, lane.revision());
+        let ended = match item {
+            Work::One(job) => Ended::one(deliver(&mut lane, job).await),
+            Work::Several(batch) => deliver_batch(&mut lane, &shared, (key, batch)).await,
+        };
+        shared.accept(key, ended, lane.revision());
         turns += 1;
         if turns % TURNS_MAX == 0 {
             tokio::task::yield_now().await;
         }
     }
     lane.close().await;
+}
+
+/// Delivers a batch, or only its first record where the handler has no hook for batches any more.
+async fn deliver_batch(
+    lane: &mut Lane,
+    shared: &Shared,
+    (key, batch): (Option<KeyHash>, Batch),
+) -> Ended {
+    let Some(handler) = lane.route() else {
+        return Ended::Halted(Work::Several(batch));
+    };
+    if handler.component.takes().batches {
+        return Ended::several(carry(lane, &handler, batch).await);
+    }
+    match shared.unbundle(key, batch) {
+        Some(first) => Ended::one(deliver(lane, first).await),
+        None => Ended::Settled,
+    }
 }
 
 /// Waits until there is work, or the lane is to stop; returns whether there is work.

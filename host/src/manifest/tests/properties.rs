@@ -92,14 +92,13 @@ fn lines() -> impl Strategy<Value = Vec<Line>> {
         .prop_map(without_lone_topics)
         .prop_map(with_bounds_of_lag)
         .prop_filter(
-            "batches follow the order of a partition, and have no breaker; keys are parked in the order of keys",
+            "batches have no breaker, no waits in topics and no parked keys; keys are parked in the order of keys",
             |lines| {
                 let has = |table: &str| lines.iter().any(|(path, _)| path.starts_with(table));
-                let ordering = lines.iter().find(|(path, _)| *path == "ordering");
-                let is_ordered = ordering.is_none_or(|(_, word)| word == "\"partition\"");
                 let is_parking = lines.iter().any(|(_, word)| word == "\"park\"");
-                let is_by_key = ordering.is_some_and(|(_, word)| word == "\"key\"");
-                (!has("bulk.") || (is_ordered && !has("breaker."))) && (!is_parking || is_by_key)
+                let is_by_key = Naive(lines).text("ordering", "") == "key";
+                let is_excluded = has("breaker.") || has(TOPIC_DELAYS) || is_parking;
+                (!has("bulk.") || !is_excluded) && (!is_parking || is_by_key)
             },
         )
 }

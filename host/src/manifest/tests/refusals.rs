@@ -167,6 +167,17 @@ fn bounds_of_the_lag_that_do_not_fit_are_refused() {
 }
 
 #[test]
+fn waits_in_topics_and_batches_exclude_each_other() {
+    let problems =
+        problems_of("ordering = \"none\"\nretry.topic-delays-ms = [1000]\nbulk.max-records = 5");
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(
+        problems[0].starts_with("3: retry.topic-delays-ms: records of a batch wait in the host"),
+        "{problems:?}"
+    );
+}
+
+#[test]
 fn a_breaker_and_batches_exclude_each_other() {
     let problems = problems_of("[breaker]\nfailure-share = 0.2\n[bulk]\nmax-records = 5");
     assert_eq!(problems.len(), 1, "{problems:?}");
@@ -203,6 +214,9 @@ fn a_key_is_parked_only_where_keys_keep_their_order() {
     }
     let manifest = parse("topics = [\"a\"]\nordering = \"key\"\non-exhausted = \"park\"");
     assert_eq!(manifest.on_exhausted, OnExhausted::Park);
+    let batches = "ordering = \"key\"\non-exhausted = \"park\"\nbulk.max-records = 5";
+    let problems = problems_of(batches);
+    assert!(problems[0].contains("[bulk]"), "{problems:?}");
     let group = "g".repeat(245);
     let problems = problems_of(&format!(
         "ordering = \"key\"\ngroup = \"{group}\"\ndead-letter-topic = \"d\"\non-exhausted = \"park\""
