@@ -1,7 +1,8 @@
 //! The lanes of one partition that work in parallel, where order holds within a key or not at all.
 //!
 //! The partition's task hands in records and makes lanes as they are needed; each lane is a task that takes the next
-//! record that may go, where there are batches with others that may go with it. A lane without work waits, and lets its instance go after a while.
+//! record that may go, and where there are batches, others that may go with it. A lane without work waits, and lets its
+//! instance go after a while.
 //! **Invariant:** what the schedule says holds across all lanes, because a lane tells it of an ending before it takes
 //! the next record.
 
@@ -97,8 +98,11 @@ impl State {
             return Batch::of(first);
         }
         let mut bytes = first.started.size_bytes();
+        let first_key = first.started.record.key();
+        // Keys that only share a number wait for each other, but are no batch.
+        let is_like = |job: &Job| key.is_none() || job.started.record.key() == first_key;
         let fits = |work: &Work| match work {
-            Work::One(job) if job.failed.is_none() => {
+            Work::One(job) if job.failed.is_none() && is_like(job) => {
                 bytes += job.started.size_bytes();
                 bytes <= bulk.max_bytes
             }
