@@ -67,12 +67,7 @@ impl<'a> Session<'a> {
         };
         let mut bounds = Vec::new();
         for partition in 0..partitions {
-            let (low, high) = self
-                .consumer
-                .fetch_watermarks(name.as_str(), partition, self.timeout)
-                .with_context(|| {
-                    format!("cannot ask where partition {partition} of {name} ends")
-                })?;
+            let (low, high) = self.ends(name, partition)?;
             bounds.push(Bounds {
                 partition,
                 low,
@@ -84,6 +79,22 @@ impl<'a> Session<'a> {
             name: name.clone(),
             bounds,
         }))
+    }
+
+    /// Returns where a partition begins and ends. Asked again for a while: a broker hears of a new topic late.
+    fn ends(&self, name: &TopicName, partition: i32) -> anyhow::Result<(i64, i64)> {
+        let deadline = Instant::now() + self.timeout;
+        loop {
+            let answer = self
+                .consumer
+                .fetch_watermarks(name.as_str(), partition, ANSWER_TIMEOUT);
+            if answer.is_ok() || Instant::now() >= deadline {
+                return answer.with_context(|| {
+                    format!("cannot ask where partition {partition} of {name} ends")
+                });
+            }
+            std::thread::sleep(LOOK_UP_PERIOD);
+        }
     }
 
     /// Returns the number of partitions of a topic; none where it does not exist.

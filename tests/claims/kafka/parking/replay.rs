@@ -1,0 +1,256 @@
+//! The replay of parked keys: each in its order, while records arrive, hosts die and commands are interrupted.
+
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use harness::{TestRecord, clients, guest, wait_until};
+
+use super::super::stage::{PATIENCE, Stage, texts, verdict, wait_lines};
+use super::{PARK, dead_letter, letters_command, parked_keys, stage, values};
+
+fn with_deadline(ms: u32) -> String {
+    format!("{PARK}limits.deadline-ms = {ms}\n")
+}
+
+/// Has the handler served with another deadline.
+fn redeploy(stage: &Stage, deadline_ms: u32) {
+    let manifest = stage.manifest(&with_deadline(deadline_ms));
+    stage.folder.swap_manifest(&stage.name, &manifest).unwrap();
+}
+
+/// A command that is killed at the end of the test at the latest.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// How many records a topic of one partition holds.
+fn count_of(stage: &Stage, topic: &str) -> i64 {
+    let ends = clients::end_offsets(&stage.bootstrap, topic).unwrap();
+    ends.iter().map(|(_, end)| end).sum()
+}
+
+#[test]
+fn a_replayed_key_is_handled_in_order_and_once_while_new_records_arrive() {
+    replays_while_fed("parked-replayed", PARK);
+}
+
+#[test]
+fn a_key_is_parked_and_replayed_in_transactions() {
+    let exactly_once = format!("{PARK}delivery = \"exactly-once\"\n");
+    replays_while_fed("parked-once", &exactly_once);
+}
+
+fn replays_while_fed(name: &str, manifest: &str) {
+    let stage = stage(name, 3);
+    let host = stage.run("act", manifest);
+    let stop = Arc::new(AtomicBool::new(false));
+    let feed = {
+        let (at, topic, stopped) = (
+            stage.bootstrap.clone(),
+            stage.input.clone(),
+            Arc::clone(&stop),
+        );
+        let records = (0u32..).map_while(move |n| {
+            thread::sleep(Duration::from_millis(3));
+            let deed = if n == 0 { "other" } else { "ok" };
+            (!stopped.load(Ordering::Relaxed)).then(|| TestRecord::new("k", format!("{deed} {n}")))
+        });
+        thread::spawn(move || clients::produce_records(&at, &topic, records).unwrap())
+    };
+    // Counted by the end: who reads a topic that is written to all the time may never come to it.
+    let wait_for = |what: &str, topic: &str, count: i64| {
+        let waited = wait_until(what, PATIENCE, || count_of(&stage, topic) > count);
+        waited.unwrap_or_else(|error| panic!("{error}\n{}", host.tail()));
+    };
+    wait_for("parked records", &stage.dead_letters, 200);
+    stage
+        .folder
+        .swap_component(&stage.name, guest("pass"))
+        .unwrap();
+    wait_lines(&host, &["deployed"], 2);
+    let (code, printed) = dead_letter(&stage, &["replay", &stage.name, "--key", "k"]);
+    assert_eq!(code, Some(0), "{printed}\n{}", host.tail());
+    assert!(printed.contains("and unparked it"), "{printed}");
+    // The feed goes on for a while.
+    let so_far = count_of(&stage, &stage.output);
+    wait_for("more outputs", &stage.output, so_far + 100);
+    stop.store(true, Ordering::Relaxed);
+    let fed = usize::try_from(feed.join().unwrap()).unwrap();
+    let outputs = texts(&stage.outputs(&host, fed));
+    let expected: Vec<String> = (0..fed)
+        .map(|n| format!("{} {n}", if n == 0 { "other" } else { "ok" }))
+        .collect();
+    let wrong = outputs
+        .iter()
+        .zip(&expected)
+        .find(|(found, expected)| found != expected);
+    assert_eq!(wrong, None, "found, expected");
+    parked_keys(&host, 0.0);
+    let (_, listed) = dead_letter(&stage, &["list", &stage.name, "--parked"]);
+    assert_eq!(listed, "0 parked keys\n");
+    host.stop().unwrap();
+}
+
+#[test]
+fn a_replay_that_fails_again_lets_nothing_overtake_the_failure() {
+    let stage = stage("parked-again", 1);
+    let host = stage.run("act", &with_deadline(100));
+    let all = ["sleep 250", "ok 1", "sleep 700", "ok 3"];
+    stage.produce_records(all.map(|value| TestRecord::new("k", value)));
+    stage.letters(&host, 4);
+    let replay = || dead_letter(&stage, &["replay", &stage.name, "--parked"]);
+    // The first fails again, and the others follow it once more.
+    let (code, printed) = replay();
+    assert_eq!(code, Some(1), "{printed}\n{}", host.tail());
+    assert!(
+        printed.contains("failed again at offset 0 (deadline): it stays parked"),
+        "{printed}"
+    );
+    let letters = stage.letters(&host, 8);
+    assert_eq!(texts(&letters[4..]), all);
+    assert_eq!(verdict(&letters[5]).0, "parked");
+    // The third fails again.
+    redeploy(&stage, 450);
+    wait_lines(&host, &["deployed"], 2);
+    let (code, printed) = replay();
+    assert_eq!(code, Some(1), "{printed}\n{}", host.tail());
+    assert!(printed.contains("failed again at offset 2"), "{printed}");
+    assert_eq!(values(&stage.outputs(&host, 2)), all[..2]);
+    // What arrives meanwhile follows as before.
+    stage.produce_records([TestRecord::new("k", "ok 4")]);
+    stage.letters(&host, 11);
+    redeploy(&stage, 5000);
+    wait_lines(&host, &["deployed"], 3);
+    let (code, printed) = replay();
+    assert_eq!(code, Some(0), "{printed}\n{}", host.tail());
+    stage.produce_records([TestRecord::new("k", "ok 5")]);
+    let expected = ["sleep 250", "ok 1", "sleep 700", "ok 3", "ok 4", "ok 5"];
+    assert_eq!(values(&stage.outputs(&host, 6)), expected);
+    host.stop().unwrap();
+}
+
+#[test]
+fn an_interrupted_replay_leaves_the_key_parked() {
+    let stage = stage("parked-interrupted", 1);
+    let mut host = stage.run("act", &with_deadline(100));
+    stage.produce_records(["sleep 6000", "ok 1"].map(|value| TestRecord::new("k", value)));
+    stage.letters(&host, 2);
+    redeploy(&stage, 30_000);
+    wait_lines(&host, &["deployed"], 2);
+    let mut command = letters_command(&stage, &["replay", &stage.name, "--key", "k"]);
+    let running = Running(
+        command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    host.wait_for_line("key held", PATIENCE).unwrap();
+    let topic = format!("{}.replay", stage.name);
+    clients::consume_until(&stage.bootstrap, &topic, 2, PATIENCE).unwrap();
+    stage.produce_records([TestRecord::new("k", "ok 2"), TestRecord::new("other", "ok")]);
+    drop(running);
+    // It waits as long as the hold lasts, and then follows its key.
+    host.wait_for_line("the replay of the key has ended", PATIENCE)
+        .unwrap();
+    assert_eq!(
+        texts(&stage.letters(&host, 3)),
+        ["sleep 6000", "ok 1", "ok 2"]
+    );
+    let outputs = values(&stage.outputs(&host, 3));
+    assert_eq!(
+        outputs,
+        ["ok", "sleep 6000", "ok 1"],
+        "what was replayed is handled"
+    );
+    let (code, printed) = dead_letter(&stage, &["replay", &stage.name, "--key", "k"]);
+    assert_eq!(code, Some(0), "{printed}\n{}", host.tail());
+    assert!(
+        printed.contains("replayed 1 letter of key k of "),
+        "{printed}"
+    );
+    assert_eq!(values(&stage.outputs(&host, 4))[3], "ok 2");
+    host.stop().unwrap();
+}
+
+#[test]
+fn a_held_key_stays_held_when_its_partition_gets_another_host() {
+    let stage = stage("parked-held", 1);
+    let mut host = stage.run("act", &with_deadline(100));
+    stage.produce_records(["sleep 5000", "ok 1"].map(|value| TestRecord::new("k", value)));
+    stage.letters(&host, 2);
+    redeploy(&stage, 30_000);
+    wait_lines(&host, &["deployed"], 2);
+    let mut command = letters_command(&stage, &["replay", &stage.name, "--key", "k"]);
+    let mut running = Running(
+        command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    host.wait_for_line("key held", PATIENCE).unwrap();
+    stage.produce_records([TestRecord::new("k", "ok 2")]);
+    host.kill9();
+    let host = stage.serve(&[]);
+    let ended = wait_until("the end of the replay", Duration::from_secs(60), || {
+        running.0.try_wait().unwrap().is_some()
+    });
+    ended.unwrap_or_else(|error| panic!("{error}\n{}", host.tail()));
+    assert_eq!(running.0.wait().unwrap().code(), Some(0), "{}", host.tail());
+    assert_eq!(
+        values(&stage.outputs(&host, 3)),
+        ["sleep 5000", "ok 1", "ok 2"]
+    );
+    stage.letters(&host, 2);
+    host.stop().unwrap();
+}
+
+#[test]
+fn keys_are_replayed_across_two_hosts_that_share_the_partitions() {
+    let stage = stage("parked-shared", 2);
+    let mut first = stage.run("act", &with_deadline(100));
+    first
+        .wait_for_line("partitions assigned", PATIENCE)
+        .unwrap();
+    let mut second = stage.serve(&[]);
+    second
+        .wait_for_line("partitions assigned", PATIENCE)
+        .unwrap();
+    let both = |value: &str| {
+        [0, 1].map(|partition| TestRecord::new(format!("k-{partition}"), value).on(partition))
+    };
+    let all = ["sleep 250", "ok 1", "ok 2"];
+    for value in all {
+        stage.produce_records(both(value));
+    }
+    stage.letters(&first, 6);
+    redeploy(&stage, 5000);
+    wait_lines(&first, &["deployed"], 2);
+    wait_lines(&second, &["deployed"], 2);
+    let (code, printed) = dead_letter(&stage, &["replay", &stage.name, "--parked"]);
+    assert_eq!(
+        code,
+        Some(0),
+        "{printed}\n{}\n{}",
+        first.tail(),
+        second.tail()
+    );
+    stage.produce_records(both("ok 3"));
+    let outputs = stage.outputs(&second, 8);
+    for key in ["k-0", "k-1"] {
+        let of = outputs.iter().filter(|it| it.key_text() == key).cloned();
+        let of = values(&of.collect::<Vec<_>>());
+        assert_eq!(of, ["sleep 250", "ok 1", "ok 2", "ok 3"], "{key}");
+    }
+    first.stop().unwrap();
+    second.stop().unwrap();
+}
