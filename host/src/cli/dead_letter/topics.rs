@@ -93,7 +93,7 @@ impl<'a> Session<'a> {
                     format!("cannot ask where partition {partition} of {name} ends")
                 });
             }
-            std::thread::sleep(LOOK_UP_PERIOD);
+            thread::sleep(LOOK_UP_PERIOD);
         }
     }
 
