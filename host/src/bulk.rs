@@ -1,8 +1,8 @@
 //! The story of a batch: as that of a record, with an answer for each record where the handler gives one.
 //!
-//! Handed a batch by its partition's task or by one of its parallel lanes. Records that the hook names as failed are decided about one by one; those
-//! that shall be tried again make up the next batch, in their order. A batch that goes on failing as a whole is halved
-//! until the records that make it fail are alone.
+//! Handed a batch by its partition's task or by one of its parallel lanes. Records that the hook names as failed are
+//! decided about one by one; those that shall be tried again make up the next batch, in their order. A batch that goes on
+//! failing as a whole is halved until the records that make it fail are alone.
 //! **Invariant:** a record of a batch is settled once, in its order, and one that is tried again is not sent on its way
 //! before.
 
@@ -109,15 +109,12 @@ pub(crate) async fn deliver_bulk(lane: &mut Lane, cargo: Cargo) -> Delivered {
     }
 }
 
-/// Takes the records before the first suspect, or the suspect if it is the first; hands the others to `rest`. Of a record
-/// that was part of a batch of which Kafka refused an output only a batch of its own shows whether it was its.
-fn set_apart(lane: &Lane, mut cargo: Cargo, rest: impl FnOnce(Cargo)) -> Cargo {
-    let first = cargo.iter().position(|started| lane.is_suspect(started));
-    let kept = first.map_or(cargo.len(), |first| first.max(1));
-    if kept < cargo.len() {
-        rest(cargo.drain(kept..).collect());
-    }
-    cargo
+/// Leaves the records before the first suspect, or the suspect if it is the first; returns the others, if there are any.
+/// Of a record that was part of a batch of which Kafka refused an output only a batch of its own shows whether it was its.
+fn split_at_suspect(lane: &Lane, cargo: &mut Cargo) -> Option<Cargo> {
+    let first = cargo.iter().position(|started| lane.is_suspect(started))?;
+    let rest: Cargo = cargo.drain(first.max(1)..).collect();
+    (!rest.is_empty()).then_some(rest)
 }
 
 /// Adds the parts that were not carried to the records that are given back.
@@ -141,11 +138,11 @@ pub(crate) async fn carry(
     handler: &Deployed,
     Batch { mut parts }: Batch,
 ) -> Carried {
-    while let Some(Part { cargo, failed }) = parts.pop() {
-        let cargo = set_apart(lane, cargo, |rest| {
+    while let Some(Part { mut cargo, failed }) = parts.pop() {
+        if let Some(rest) = split_at_suspect(lane, &mut cargo) {
             let cargo = rest;
             parts.push(Part { cargo, failed });
-        });
+        }
         if let [only] = cargo.as_slice()
             && let Some(refusal) = lane.refusal_of(only)
         {
@@ -267,7 +264,7 @@ async fn settle_whole(
             finish_all(lane, handler, cargo, Ending::Skipped, None).await;
             Left::Nothing
         }
-        // Keys are parked where order holds for each key, so never in batches.
+        // A manifest cannot have both parked keys and batches.
         Settlement::DeadLetter | Settlement::Park => {
             finish_all(lane, handler, cargo, Ending::DeadLettered, Some(reason)).await;
             Left::Nothing

@@ -60,13 +60,13 @@ pub(crate) async fn deliver(lane: &mut Lane, job: Job) -> Delivered {
     if let Some(until) = paused_until(&handler) {
         return Delivered::Later(job, until);
     }
-    let Ok(_permit) = lane.admit(&handler).await else {
-        return Delivered::Stopped;
-    };
     let Job { started, failed } = job;
     if let Some(refusal) = lane.refusal_of(&started) {
         return deliver_refused(lane, Cargo::from_iter([started]), &refusal).await;
     }
+    let Ok(_permit) = lane.admit(&handler).await else {
+        return Delivered::Stopped;
+    };
     lane.attempts = failed.map_or(0, |failed| failed.number) + 1;
     let (failure, begun) = match attempt_one(lane, &handler, &started).await {
         Err(Stopped) => return Delivered::Stopped,

@@ -140,8 +140,8 @@ impl Subscriptions {
         }
     }
 
-    /// Lists the producers of transactions with the group that each belongs to.
-    pub(crate) fn transactions(&self) -> Vec<(GroupKey, Arc<Transactions>)> {
+    /// Returns the transactions of those groups that have any.
+    pub(crate) fn transactions(&self) -> BTreeMap<GroupKey, Arc<Transactions>> {
         let transactions = |(key, running): (&GroupKey, &Running)| {
             Some((key.clone(), running.transactions.clone()?))
         };

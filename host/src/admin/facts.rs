@@ -65,14 +65,6 @@ impl View {
         self.subscriptions.lock().status()
     }
 
-    fn transactions(&self) -> BTreeMap<GroupKey, Arc<Transactions>> {
-        self.subscriptions
-            .lock()
-            .transactions()
-            .into_iter()
-            .collect()
-    }
-
     /// Counts the lanes of each handler, all and halted ones.
     fn lanes(&self) -> BTreeMap<HandlerId, Lanes> {
         let mut lanes: BTreeMap<HandlerId, Lanes> = BTreeMap::new();
@@ -91,7 +83,7 @@ impl View {
     /// Reads all that a scrape shows.
     pub(super) fn scrape(&self, delivered: &mut Tally<Sink>) -> Scrape {
         let catalog = Arc::clone(&self.catalog.borrow());
-        let transactions = self.transactions();
+        let transactions = self.subscriptions.lock().transactions();
         let groups = self.sources().into_iter().map(|(key, status)| {
             let reading = GroupReading {
                 assigned: status.assigned_partitions(),
@@ -112,7 +104,7 @@ impl View {
                 })
                 .collect(),
             groups: groups.collect(),
-            producers: self.producers(delivered),
+            producers: self.producers(&transactions, delivered),
             published: self.board.published.get(),
             refused: self.board.refused.get(),
             compile: self.board.compile.read(),
@@ -121,8 +113,11 @@ impl View {
         }
     }
 
-    fn producers(&self, delivered: &mut Tally<Sink>) -> Producers {
-        let transactions = self.transactions();
+    fn producers(
+        &self,
+        transactions: &BTreeMap<GroupKey, Arc<Transactions>>,
+        delivered: &mut Tally<Sink>,
+    ) -> Producers {
         let transactional = transactions.values().filter_map(|it| it.sink());
         let open: Vec<(Arc<Sink>, [u64; 2])> = self
             .sinks

@@ -73,8 +73,7 @@ pub(crate) enum BatchSettlement {
 impl Lane {
     /// Returns what was refused of the record when it was part of an earlier transaction.
     pub(crate) fn refusal_of(&self, started: &Started) -> Option<Refusal> {
-        let suspicion = self.ledger.suspects()?.look(started.record.offset());
-        match suspicion? {
+        match self.suspicion(started)? {
             Suspicion::Refused(refusal) => Some(refusal),
             Suspicion::Batch => None,
         }
@@ -82,8 +81,11 @@ impl Lane {
 
     /// Returns whether an output of the record, or of its batch, was refused in an earlier transaction.
     pub(crate) fn is_suspect(&self, started: &Started) -> bool {
-        let suspects = self.ledger.suspects();
-        suspects.is_some_and(|suspects| suspects.look(started.record.offset()).is_some())
+        self.suspicion(started).is_some()
+    }
+
+    fn suspicion(&self, started: &Started) -> Option<Suspicion> {
+        self.ledger.suspects()?.look(started.record.offset())
     }
 
     /// Decides about a failed attempt of one record, by its error hook where there is one.

@@ -26,7 +26,7 @@ use super::{ReachArgs, letters};
 use crate::cli::connect::{Troubles, explain_config};
 use crate::ids::{GroupId, HandlerId, TopicName};
 use crate::letter::{Letter, replay_of};
-use crate::marker::State;
+use crate::marker::{Slot, State};
 use crate::moment::now_ms;
 use crate::record::{Header, RecordView};
 
@@ -147,11 +147,7 @@ impl KeyReplay<'_> {
         self.wait_for_group(key, &id, &writer.last())?;
         self.parked.read_to_end()?;
         let console = self.session.console;
-        if let Some((place, state)) = self.failed_again(key, &id) {
-            let slot = crate::marker::Slot {
-                of: Some(key.place.clone()),
-                key: key.key.clone(),
-            };
+        if let Some((place, slot, state)) = self.failed_again(key, &id) {
             requests.forget(place, slot)?;
             requests.withdraw()?;
             self.wait_for_end(key, &id, |state| state.is_some())?;
@@ -362,7 +358,7 @@ impl KeyReplay<'_> {
     }
 
     /// Returns where a replay of this session failed, and the state that it left there.
-    fn failed_again(&self, key: &ParkedKey, id: &str) -> Option<((String, i32), State)> {
+    fn failed_again(&self, key: &ParkedKey, id: &str) -> Option<((String, i32), Slot, State)> {
         let states = self.parked.markers.states().into_iter();
         states
             .filter(|(place, slot, state)| {
@@ -371,7 +367,7 @@ impl KeyReplay<'_> {
                     && slot.key == key.key
                     && state.session.as_deref() == Some(id)
             })
-            .map(|(place, _, state)| (place.clone(), state.clone()))
+            .map(|(place, slot, state)| (place.clone(), slot.clone(), state.clone()))
             .next()
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use harness::{TestRecord, clients, guest, wait_until};
+use harness::{Host, TestRecord, clients, guest, wait_until};
 
 use super::super::stage::{PATIENCE, Stage, texts, verdict, wait_lines};
 use super::{PARK, dead_letter, letters_command, parked_keys, stage, values};
@@ -29,6 +29,20 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Begins to replay the key `k`, and waits until the host holds it.
+fn replay_held(stage: &Stage, host: &mut Host) -> Running {
+    let mut command = letters_command(stage, &["replay", &stage.name, "--key", "k"]);
+    let running = Running(
+        command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    host.wait_for_line("key held", PATIENCE).unwrap();
+    running
 }
 
 /// How many records a topic of one partition holds.
@@ -145,15 +159,7 @@ fn an_interrupted_replay_leaves_the_key_parked() {
     stage.letters(&host, 2);
     redeploy(&stage, 30_000);
     wait_lines(&host, &["deployed"], 2);
-    let mut command = letters_command(&stage, &["replay", &stage.name, "--key", "k"]);
-    let running = Running(
-        command
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap(),
-    );
-    host.wait_for_line("key held", PATIENCE).unwrap();
+    let running = replay_held(&stage, &mut host);
     let topic = format!("{}.replay", stage.name);
     clients::consume_until(&stage.bootstrap, &topic, 2, PATIENCE).unwrap();
     stage.produce_records([TestRecord::new("k", "ok 2"), TestRecord::new("other", "ok")]);
@@ -189,15 +195,7 @@ fn a_held_key_stays_held_when_its_partition_gets_another_host() {
     stage.letters(&host, 2);
     redeploy(&stage, 30_000);
     wait_lines(&host, &["deployed"], 2);
-    let mut command = letters_command(&stage, &["replay", &stage.name, "--key", "k"]);
-    let mut running = Running(
-        command
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap(),
-    );
-    host.wait_for_line("key held", PATIENCE).unwrap();
+    let mut running = replay_held(&stage, &mut host);
     stage.produce_records([TestRecord::new("k", "ok 2")]);
     host.kill9();
     let host = stage.serve(&[]);
