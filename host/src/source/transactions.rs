@@ -1,7 +1,8 @@
 //! The transactions of one consumer group on this host: outputs and the positions of their records, together or not at
 //! all (KIP-98, KIP-447).
 //!
-//! Owns the transactional producer. Lanes reach it through the gate; the consumer's thread begins, commits and aborts.
+//! Owns the transactional producer. Lanes reach it through the gate; the consumer's thread begins, commits and aborts,
+//! each by a call on a thread of its own, which is left behind with its producer when it does not come back.
 //! **Invariant:** the gate is open only while a transaction is begun, and a transaction is committed only with positions
 //! that are those of a current member of the group.
 
@@ -13,8 +14,9 @@
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -31,8 +33,10 @@ use crate::sink::{Error as SinkError, Sink};
 
 /// How long one call that waits for the coordinator may take; in between the consumer's thread does its other work.
 const STEP_MAX: Duration = Duration::from_secs(1);
-/// How long a commit may go on without an answer.
-const COMMIT_MAX: Duration = Duration::from_secs(10);
+/// How long a commit is tried again when there is no answer.
+const COMMIT_MAX: Duration = Duration::from_secs(8);
+/// How long the consumer's thread waits for a call to come back at all.
+const CALL_MAX: Duration = Duration::from_secs(10);
 
 /// Why a transaction did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -139,6 +143,11 @@ impl Transactions {
         self.sink.lock().clone()
     }
 
+    fn current_sink(&self) -> Result<Arc<Sink>, Error> {
+        let missing = || Error::Rebuild("there is no producer".to_owned());
+        self.sink().ok_or_else(missing)
+    }
+
     /// Returns the `transactional.id`.
     pub(super) fn id(&self) -> &str {
         &self.id
@@ -151,24 +160,19 @@ impl Transactions {
             None => Arc::new(Sink::start_transactional(&self.kafka, &self.id)?),
         };
         *self.sink.lock() = Some(Arc::clone(&sink));
-        match sink.producer().init_transactions(STEP_MAX) {
-            Ok(()) => self.begin(),
+        let begun = call(&sink, |sink| {
+            let producer = sink.producer();
+            producer.init_transactions(STEP_MAX)?;
+            Ok(producer.begin_transaction()?)
+        });
+        match begun {
+            Ok(()) => self.gate.open(sink),
+            Err(Error::Again(why)) => return Err(Error::Again(why)),
             Err(error) => {
-                let error = Error::from(error);
-                if !matches!(error, Error::Again(_)) {
-                    *self.sink.lock() = None;
-                }
-                Err(error)
+                *self.sink.lock() = None;
+                return Err(error);
             }
         }
-    }
-
-    fn begin(&self) -> Result<(), Error> {
-        let Some(sink) = self.sink() else {
-            return Err(Error::Rebuild("there is no producer".to_owned()));
-        };
-        sink.producer().begin_transaction()?;
-        self.gate.open(sink);
         Ok(())
     }
 
@@ -178,11 +182,8 @@ impl Transactions {
         consumer: &BaseConsumer<C>,
         offsets: &TopicPartitionList,
     ) -> Result<(), Error> {
-        let Some(sink) = self.sink() else {
-            return Err(Error::Rebuild("there is no producer".to_owned()));
-        };
-        let deadline = Instant::now() + COMMIT_MAX;
-        if offsets.count() > 0 {
+        let sink = self.current_sink()?;
+        let positions = if offsets.count() > 0 {
             // Taken before the look at the generation: should the membership end in between, it is one of the past.
             let member = consumer.group_metadata();
             let member = member.filter(|_| is_member(consumer));
@@ -191,16 +192,26 @@ impl Transactions {
                     "the host is no member of the group now".to_owned(),
                 ));
             };
-            until(deadline, || {
-                let result = sink
-                    .producer()
-                    .send_offsets_to_transaction(offsets, &member, STEP_MAX);
-                result.map_err(Error::from)
-            })?;
-        }
-        until(deadline, || commit(&sink))?;
+            Some((offsets.clone(), member))
+        } else {
+            None
+        };
+        call(&sink, move |sink| {
+            let deadline = Instant::now() + COMMIT_MAX;
+            if let Some((offsets, member)) = positions {
+                until(deadline, || {
+                    let sent = sink
+                        .producer()
+                        .send_offsets_to_transaction(&offsets, &member, STEP_MAX);
+                    sent.map_err(Error::from)
+                })?;
+            }
+            until(deadline, || commit(sink))
+        })?;
         self.committed.fetch_add(1, Ordering::Relaxed);
-        self.begin()
+        sink.producer().begin_transaction()?;
+        self.gate.open(sink);
+        Ok(())
     }
 
     /// Aborts the transaction and begins the next one; gives the producer up where it is of no use any more.
@@ -208,14 +219,20 @@ impl Transactions {
         let Some(sink) = self.sink() else {
             return self.start();
         };
-        let result = sink.producer().abort_transaction(STEP_MAX);
-        match result.map_err(Error::from) {
+        let aborted = call(&sink, |sink| {
+            let producer = sink.producer();
+            producer.abort_transaction(STEP_MAX)?;
+            Ok(producer.begin_transaction()?)
+        });
+        match aborted {
             Ok(()) => {
                 self.aborted.fetch_add(1, Ordering::Relaxed);
-                self.begin()
+                self.gate.open(sink);
+                Ok(())
             }
             Err(Error::Again(why)) => Err(Error::Again(why)),
             Err(_) => {
+                drop(sink);
                 self.discard();
                 self.start()
             }
@@ -228,6 +245,38 @@ impl Transactions {
             self.aborted.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
+
+/// Makes a call that waits for brokers on a thread of its own.
+///
+/// librdkafka 2.12 bounds neither the search for a group's coordinator nor what waits for it: once such a search got no
+/// answer, it goes on when a connection to any broker changes, which may be never. A call that does not come back is left behind
+/// with the producer it has; the next producer of the same id ends whatever it may still do (KIP-98: the epoch).
+fn call(
+    sink: &Arc<Sink>,
+    act: impl FnOnce(&Sink) -> Result<(), Error> + Send + 'static,
+) -> Result<(), Error> {
+    let sink = Arc::clone(sink);
+    wait_for(CALL_MAX, move || act(&sink))
+}
+
+fn wait_for(
+    timeout: Duration,
+    act: impl FnOnce() -> Result<(), Error> + Send + 'static,
+) -> Result<(), Error> {
+    let (answer, answered) = mpsc::sync_channel(1);
+    let thread = thread::Builder::new().name("transaction".to_owned());
+    let made = thread.spawn(move || {
+        // Where nobody waits any more, nobody wants to know.
+        let _ = answer.send(act());
+    });
+    if let Err(error) = made {
+        return Err(Error::Again(format!(
+            "no thread for a call to the producer: {error}"
+        )));
+    }
+    let lost = |_| Error::Rebuild(format!("a call did not come back within {timeout:?}"));
+    answered.recv_timeout(timeout).map_err(lost)?
 }
 
 /// Does it again until it is answered or the time is over; then what became of it is not known.
@@ -283,3 +332,6 @@ fn is_member<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> bool {
         generation >= 0
     }
 }
+
+#[cfg(test)]
+mod tests;
