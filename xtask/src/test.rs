@@ -13,7 +13,7 @@ use crate::{kafka, setup};
 /// Tests of the claims binary that need a real Kafka live in this module.
 const NEEDS_KAFKA: &str = "kafka::";
 /// Short runs of the torture, by what a filter can choose them with.
-const TORTURES: [(&str, &[&str]); 3] = [
+const TORTURES: [(&str, &[&str]); 4] = [
     (
         "torture::partition",
         &["--seed=1", "--minutes=0.6", "--ordering=partition"],
@@ -25,6 +25,15 @@ const TORTURES: [(&str, &[&str]); 3] = [
     (
         "torture::none",
         &["--seed=3", "--minutes=0.6", "--ordering=none"],
+    ),
+    (
+        "torture::exactly-once",
+        &[
+            "--seed=4",
+            "--minutes=0.6",
+            "--ordering=key",
+            "--delivery=exactly-once",
+        ],
     ),
 ];
 

@@ -56,6 +56,9 @@ pub(crate) struct Options {
     /// How long faults go on
     #[arg(long, value_name = "M", default_value = "1", value_parser = minutes)]
     minutes: f64,
+    /// How many times faster than usual one fault follows another
+    #[arg(long, value_name = "TIMES", default_value = "1", value_parser = pace)]
+    pace: f64,
     /// What is promised
     #[arg(long, value_enum, value_name = "PROMISE", default_value_t = Delivery::AtLeastOnce)]
     delivery: Delivery,
@@ -98,6 +101,14 @@ fn minutes(text: &str) -> Result<f64, String> {
     is_possible
         .then_some(minutes)
         .ok_or_else(|| "expected a number from 0.1 to 1440".to_owned())
+}
+
+fn pace(text: &str) -> Result<f64, String> {
+    let pace: f64 = text.parse().map_err(|_| "expected a number")?;
+    let is_possible = (1.0..=20.0).contains(&pace);
+    is_possible
+        .then_some(pace)
+        .ok_or_else(|| "expected a number from 1 to 20".to_owned())
 }
 
 /// The handler's `ordering`.
@@ -198,6 +209,7 @@ fn main() -> ExitCode {
         options.seed,
         Duration::from_secs_f64(options.minutes * 60.0),
         options.kinds(),
+        options.pace,
     );
     println!("{}", report::command(&options));
     let is_well = match run(&options, &plan, &folder) {
@@ -312,6 +324,7 @@ mod tests {
         assert!(options(&["--minutes", "0.5"]).is_ok());
         for bad in ["0", "-1", "NaN", "1e9", "long"] {
             assert!(options(&[&format!("--minutes={bad}")]).is_err(), "{bad}");
+            assert!(options(&[&format!("--pace={bad}")]).is_err(), "{bad}");
         }
     }
 
@@ -335,6 +348,8 @@ mod tests {
             "7",
             "--minutes",
             "0.5",
+            "--pace",
+            "2.5",
             "--ordering",
             "key",
             "--delivery",

@@ -100,8 +100,9 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Draws a schedule that lasts as long as `duration`, apart from what waits take longer than planned.
-    pub(crate) fn new(seed: u64, duration: Duration, kinds: &[Kind]) -> Self {
+    /// Draws a schedule that lasts as long as `duration`, apart from what waits take longer than planned. Faults come and go
+    /// `pace` times faster than usual.
+    pub(crate) fn new(seed: u64, duration: Duration, kinds: &[Kind], pace: f64) -> Self {
         let mut dice = Dice::new(seed);
         let hosts = dice.between(2, 3);
         let (of_hosts, of_brokers): (Vec<Kind>, Vec<Kind>) =
@@ -116,7 +117,7 @@ impl Plan {
                     bag = kinds.to_vec();
                 }
                 let kind = bag.swap_remove(dice.below(bag.len()));
-                let step = step(&mut dice, kind, hosts, pause_s);
+                let step = step(&mut dice, kind, hosts, pause_s).at_pace(pace);
                 planned += step.pause + step.lasts + step.fault.recovery();
                 steps.push(step);
             }
@@ -126,6 +127,18 @@ impl Plan {
             hosts,
             of_hosts: draw(&of_hosts, (1, 4)),
             of_brokers: draw(&of_brokers, (2, 6)),
+        }
+    }
+}
+
+impl Step {
+    fn at_pace(self, pace: f64) -> Self {
+        // A host is frozen for longer than its session, or nothing comes of it.
+        let is_freeze = matches!(self.fault, Fault::Freeze { .. });
+        Self {
+            pause: self.pause.div_f64(pace),
+            lasts: self.lasts.div_f64(if is_freeze { 1.0 } else { pace }),
+            ..self
         }
     }
 }
@@ -226,14 +239,14 @@ mod tests {
 
     #[test]
     fn a_seed_gives_the_same_schedule_again() {
-        let plan = |seed| Plan::new(seed, MINUTE, Kind::value_variants());
+        let plan = |seed| Plan::new(seed, MINUTE, Kind::value_variants(), 1.0);
         assert_eq!(plan(7), plan(7));
         assert_ne!(plan(7), plan(8));
     }
 
     #[test]
     fn both_tracks_last_as_long_as_they_are_asked_to_and_have_every_kind() {
-        let plan = Plan::new(3, MINUTE * 5, Kind::value_variants());
+        let plan = Plan::new(3, MINUTE * 5, Kind::value_variants(), 1.0);
         for (steps, kinds) in [(&plan.of_hosts, 6), (&plan.of_brokers, 4)] {
             let lasts: Duration = steps
                 .iter()
@@ -256,9 +269,28 @@ mod tests {
 
     #[test]
     fn what_is_not_asked_for_is_not_done() {
-        let plan = Plan::new(1, MINUTE, &[Kind::Term]);
+        let plan = Plan::new(1, MINUTE, &[Kind::Term], 1.0);
         assert!(plan.of_brokers.is_empty());
         let is_term = |step: &Step| matches!(step.fault, Fault::Term { .. });
         assert!(plan.of_hosts.iter().all(is_term));
+    }
+
+    #[test]
+    fn at_a_faster_pace_there_are_more_faults_and_freezes_are_as_long_as_ever() {
+        let plan = |pace| Plan::new(5, MINUTE * 10, Kind::value_variants(), pace);
+        let (slow, fast) = (plan(1.0), plan(8.0));
+        let count = |plan: &Plan| plan.of_hosts.len() + plan.of_brokers.len();
+        assert!(count(&fast) > 2 * count(&slow));
+        let is_freeze = |step: &&Step| matches!(step.fault, Fault::Freeze { .. });
+        let shortest = fast
+            .of_hosts
+            .iter()
+            .filter(is_freeze)
+            .map(|step| step.lasts);
+        assert!(
+            shortest
+                .min()
+                .is_some_and(|lasts| lasts >= Duration::from_secs(8))
+        );
     }
 }

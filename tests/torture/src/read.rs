@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use harness::{TestRecord, clients};
 use serde_json::Value;
 
-use crate::account::{Facts, Id, Input, Letter, Output, Place, give_places};
+use crate::account::{Facts, Id, Input, Letter, Output, Place, give_places, tell_copies_apart};
 use crate::deed::sequence_of;
 use crate::hosts::HANDLER;
 use crate::{GROUP, INPUT, LETTERS, OUTPUT, UNWANTED};
@@ -20,7 +20,7 @@ pub(crate) fn facts(bootstrap: &str, mut inputs: Vec<Input>) -> Result<Facts> {
         .map(|record| Ok((place(record)?, id(record, &record.text())?)))
         .collect::<Result<_>>()?;
     give_places(&mut inputs, &stored);
-    Ok(Facts {
+    let mut facts = Facts {
         inputs,
         stored,
         outputs: all(OUTPUT)?.iter().map(output).collect::<Result<_>>()?,
@@ -35,7 +35,10 @@ pub(crate) fn facts(bootstrap: &str, mut inputs: Vec<Input>) -> Result<Facts> {
         ends: clients::end_offsets(bootstrap, INPUT)?
             .into_iter()
             .collect(),
-    })
+        copies: 0,
+    };
+    tell_copies_apart(&mut facts);
+    Ok(facts)
 }
 
 fn place(record: &TestRecord) -> Result<Place> {

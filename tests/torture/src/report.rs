@@ -20,6 +20,12 @@ pub(crate) fn print(options: &Options, plan: &Plan, account: &Account, took: Dur
         "\n{} records acknowledged: {} handled, {} dead-lettered",
         account.acknowledged, account.handled, account.dead_lettered
     );
+    if account.copies > 0 {
+        println!(
+            "{} more are in the input a second time, where its producer put them",
+            account.copies
+        );
+    }
     let reordered = if options.ordering.is_ordered() {
         account.reordered.to_string()
     } else {
@@ -60,12 +66,14 @@ pub(crate) fn json(options: &Options, plan: &Plan, account: &Account, took: Dura
     let summary = json!({
         "seed": options.seed,
         "minutes": options.minutes,
+        "pace": options.pace,
         "ordering": options.ordering.word(),
         "delivery": options.delivery.word(),
         "command": command(options),
         "seconds": took.as_secs(),
         "faults": { "hosts": plan.of_hosts.len(), "brokers": plan.of_brokers.len() },
         "acknowledged": account.acknowledged,
+        "copies": account.copies,
         "handled": account.handled,
         "dead-lettered": account.dead_lettered,
         "lost": account.lost,
@@ -93,6 +101,9 @@ pub(crate) fn command(options: &Options) -> String {
     }
     if options.group_protocol == Protocol::Consumer {
         command.push_str(" --group-protocol consumer");
+    }
+    if options.pace > 1.0 {
+        command.push_str(&format!(" --pace {}", options.pace));
     }
     if let Some(faults) = options.faults_text() {
         command.push_str(&format!(" --faults {faults}"));

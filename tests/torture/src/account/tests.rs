@@ -304,3 +304,39 @@ fn a_key_whose_outputs_are_scattered_has_no_order() {
     facts.outputs.last_mut().unwrap().place.partition = 1;
     assert_found(&facts, &["reordered  k1 #9 at [1]"]);
 }
+
+#[test]
+fn what_is_in_the_input_twice_has_to_come_out_twice_and_once_each() {
+    let mut facts = sound();
+    for (nth, sequence) in [8, 9].into_iter().enumerate() {
+        let source = place(0, 10 + i64::try_from(nth).unwrap());
+        facts.stored.insert(source, id(0, sequence));
+        out(&mut facts, id(0, sequence), source);
+    }
+    facts.positions.insert(0, 12);
+    facts.ends.insert(0, 12);
+    let mut lacking = facts.clone();
+    let strict = Rules {
+        repeats: Repeats::Never,
+        ..AT_LEAST_ONCE
+    };
+    tell_copies_apart(&mut facts);
+    assert_eq!(found(&facts, strict), Vec::<String>::new());
+    assert_eq!(
+        (facts.copies, account(&facts, strict).acknowledged),
+        (2, 20)
+    );
+
+    let copy = lacking.outputs.pop().unwrap();
+    lacking
+        .outputs
+        .push(lacking.outputs.last().unwrap().clone());
+    assert_eq!(copy.source, place(0, 11));
+    tell_copies_apart(&mut lacking);
+    let told = found(&lacking, strict);
+    assert!(told[0].starts_with("repeated   k0 (copy) #8"), "{told:?}");
+    assert!(
+        told[1].starts_with("lost       k0 (copy) #9 at input[0]@11"),
+        "{told:?}"
+    );
+}
