@@ -114,7 +114,7 @@ impl Assignment {
             topic: Arc::clone(&topic),
             partition,
             parked: ParkedKeys::new(Arc::clone(&self.parking), Arc::clone(&topic), partition),
-            transactions: self.transactions.clone(),
+            door: self.transactions.as_ref().map(|it| it.gate.door()),
         };
         let lane = Lane::new(
             place,

@@ -20,12 +20,13 @@ pub(crate) use self::park::follow_parked;
 pub(crate) use self::pause::{note_failed, note_handled, paused_until};
 use crate::catalog::{CatalogReader, Deployed, GroupKey};
 use crate::flight::Ledger;
+use crate::gate::Door;
 use crate::guest::{GuestLog, Instance};
 use crate::ids::Revision;
 use crate::outbox::Outbox;
 use crate::outcome::{Failure, FailureKind};
 use crate::parking::ParkedKeys;
-use crate::source::Transactions;
+use crate::sink::Sink;
 use crate::stats::{OpenLane, Registry};
 use crate::stop::StopSignal;
 
@@ -49,7 +50,7 @@ pub(crate) struct LanePlace {
     pub(crate) partition: i32,
     pub(crate) parked: Arc<ParkedKeys>,
     /// What outputs are sent through, where they are part of a transaction.
-    pub(crate) transactions: Option<Arc<Transactions>>,
+    pub(crate) door: Option<Door<Arc<Sink>>>,
 }
 
 /// Held by every lane of a partition; when all are dropped, what waits on the other end knows that none runs any more.

@@ -119,17 +119,16 @@ impl Lane {
 
     /// Waits until outputs may be sent as part of the transaction, where there are transactions.
     async fn enter(&mut self) -> Result<Option<Pass<Arc<Sink>>>, Stopped> {
-        let Some(transactions) = &self.place.transactions else {
+        let Some(door) = &mut self.place.door else {
             return Ok(None);
         };
-        if let Some(pass) = transactions.gate.try_enter() {
+        if let Some(pass) = door.try_enter() {
             return Ok(Some(pass));
         }
-        let (gate, stop) = (Arc::clone(&transactions.gate), self.stop.clone());
         tokio::select! {
             biased;
-            pass = gate.enter() => Ok(Some(pass)),
-            () = stop.set() => Err(Stopped),
+            pass = door.enter() => Ok(Some(pass)),
+            () = self.stop.set() => Err(Stopped),
         }
     }
 

@@ -42,7 +42,7 @@ fn a_call_that_does_not_come_back_is_left_behind_with_its_producer() {
     let result = transactions.commit(&consumer, &offsets);
     assert!(matches!(&result, Err(Error::Rebuild(_))), "{result:?}");
     transactions.discard();
-    assert!(transactions.gate.try_enter().is_none());
+    assert!(transactions.gate.door().try_enter().is_none());
 
     until(deadline, || transactions.abort()).unwrap();
     let next = transactions.gate.close(PATIENCE).unwrap();
