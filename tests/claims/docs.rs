@@ -88,6 +88,12 @@ const FATES: &[(&str, &str, Fate)] = &[
         "",
         Fate::Run(Scenario::Examples),
     ),
+    ("examples/felt/README.md", "", Fate::Run(Scenario::Examples)),
+    (
+        "examples/bulletins/README.md",
+        "",
+        Fate::Run(Scenario::Examples),
+    ),
 ];
 
 const RUNS_THIS: Fate = Fate::Elsewhere {

@@ -7,6 +7,7 @@ mod delivery;
 mod deploy;
 mod docs;
 mod exactly_once;
+mod examples;
 mod harness_holds;
 mod hooks;
 mod isolation;

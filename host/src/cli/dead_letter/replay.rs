@@ -103,10 +103,7 @@ pub(super) fn run(
         .map(|parked| parked.keys(Some(&args.handler)));
     let keys = keys.unwrap_or_default();
     let chosen: Vec<&ParkedKey> = keys.iter().filter(|key| args.chooses(key)).collect();
-    if let Some(parked) = parked
-        .as_mut()
-        .filter(|_| args.parked || !chosen.is_empty())
-    {
+    if let Some(parked) = parked.as_mut().filter(|_| !chosen.is_empty()) {
         let replay = KeyReplay {
             session: &session,
             reach: &args.reach,
