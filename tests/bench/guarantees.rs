@@ -2,7 +2,8 @@
 //!
 //! It starts one Kafka and lets the host handle the same records under each ordering. Beside the time it prints the
 //! least that the order allows: no key faster than its own pauses, nobody faster than all of them shared out. Then how
-//! long a record takes from its producer to a reader of what became of it, under each kind of delivery.
+//! long a record takes from its producer to a reader of what became of it, under each kind of delivery; and what a key
+//! that waits does to others.
 //! **Invariant:** every run wrote as many outputs as there were records, or it does not count.
 #![allow(
     clippy::disallowed_types,
@@ -10,6 +11,7 @@
 )]
 
 mod batches;
+mod hot_key;
 mod latency;
 mod machine;
 mod reader;
@@ -45,6 +47,9 @@ struct Options {
     /// Records of each run with batches
     #[arg(long, default_value_t = 1_000_000)]
     batch_records: u64,
+    /// Records of a key that waits for an hour
+    #[arg(long, default_value_t = 1_000_000)]
+    hot_records: u32,
     /// Only this table; may be repeated
     #[arg(long, value_enum)]
     only: Vec<Table>,
@@ -59,6 +64,8 @@ enum Table {
     Latency,
     /// The CPU of batches.
     Batches,
+    /// What a key that waits does to others.
+    HotKey,
 }
 
 impl Options {
@@ -102,7 +109,8 @@ fn main() -> Result<()> {
     let kafka = Kafka::start()?;
     println!(
         "{} · {} · load at the start {} · Apache Kafka {}, one node on the same machine · one partition\n\n    \
-         cargo xtask bench guarantees --records {} --pause-ms {} --concurrency {} --batch-records {}\n",
+         cargo xtask bench guarantees --records {} --pause-ms {} --concurrency {} --batch-records {} \
+         --hot-records {}\n",
         machine::date(),
         machine::cores(),
         machine::load(),
@@ -110,7 +118,8 @@ fn main() -> Result<()> {
         options.records,
         options.pause_ms,
         options.concurrency,
-        options.batch_records
+        options.batch_records,
+        options.hot_records
     );
     if options.wants(Table::Orders) {
         orders(&kafka, &options)?;
@@ -120,6 +129,9 @@ fn main() -> Result<()> {
     }
     if options.wants(Table::Batches) {
         batches::measure(&kafka, options.batch_records)?;
+    }
+    if options.wants(Table::HotKey) {
+        hot_key::print(&kafka, options.hot_records)?;
     }
     Ok(())
 }
