@@ -52,6 +52,7 @@ mod setting;
 mod sink;
 mod sinks;
 mod source;
+mod topic_settings;
 
 // L3 flow: the life of a record.
 mod assignment;

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::client::{ClientContext, DefaultClientContext};
+use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -18,7 +18,7 @@ use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::ids::TopicName;
-use crate::manifest::kafka::{Side, side};
+use crate::topic_settings::{admin, topic_settings};
 
 /// How long a broker may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -199,7 +199,6 @@ impl MarkerLog {
     }
 }
 
-/// Returns how many partitions a topic has; 0 where it does not exist.
 /// Returns the first offset of a partition and the one behind the last record that `client` may see.
 fn watermarks(
     client: &BaseConsumer<Troubles>,
@@ -211,6 +210,7 @@ fn watermarks(
         .map_err(|error| error.to_string())
 }
 
+/// Returns how many partitions a topic has; 0 where it does not exist.
 fn partitions(consumer: &BaseConsumer<Troubles>, topic: &TopicName) -> Result<i32, String> {
     let name = topic.as_str();
     let metadata = consumer
@@ -233,19 +233,9 @@ pub(crate) async fn forgets(
     settings: &BTreeMap<String, String>,
     topic: &TopicName,
 ) -> Option<String> {
-    let admin = admin(settings).ok()?;
-    let asked = ResourceSpecifier::Topic(topic.as_str());
-    let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
-    let found = admin.describe_configs([&asked], &options).await.ok()?;
-    let found = found.into_iter().next()?.ok()?;
-    let policy = found.get("cleanup.policy")?.value.clone()?;
+    let mut found = topic_settings(settings, &[topic]).await;
+    let policy = found.remove(topic)?.cleanup_policy?;
     (policy != "compact").then(|| format!("cleanup.policy={policy}"))
-}
-
-fn admin(
-    settings: &BTreeMap<String, String>,
-) -> Result<AdminClient<DefaultClientContext>, KafkaError> {
-    config(settings, |key| side(key) != Some(Side::Consumer)).create()
 }
 
 fn config(settings: &BTreeMap<String, String>, takes: impl Fn(&str) -> bool) -> ClientConfig {

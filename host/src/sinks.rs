@@ -26,13 +26,18 @@ impl Sinks {
         }
     }
 
+    /// Returns the settings of clients that go with these of a manifest.
+    pub(crate) fn settings(&self, manifest: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        self.kafka.with(manifest)
+    }
+
     /// Returns the producer that has these settings of a manifest.
     pub(crate) fn get(&self, manifest: &BTreeMap<String, String>) -> Result<Arc<Sink>, Error> {
         let mut open = self.open.lock();
         if let Some(sink) = open.get(manifest) {
             return Ok(Arc::clone(sink));
         }
-        let sink = Arc::new(Sink::start(&self.kafka.with(manifest))?);
+        let sink = Arc::new(Sink::start(&self.settings(manifest))?);
         open.insert(manifest.clone(), Arc::clone(&sink));
         Ok(sink)
     }

@@ -16,14 +16,17 @@ use tokio::time::Instant;
 use super::board::Board;
 use super::conflict::obstacle;
 use super::load::{Loaded, load, try_out};
+use super::retention;
 use super::scan::{Candidate, Facts, scan, unreadable};
 use crate::breaker::Breaker;
 use crate::catalog::{Catalog, Deployed};
 use crate::duration::millis;
 use crate::guest::{Runtime, Setup};
-use crate::ids::HandlerId;
+use crate::ids::{HandlerId, TopicName};
+use crate::manifest::Manifest;
 use crate::sinks::Sinks;
 use crate::subscriptions::Subscriptions;
+use crate::topic_settings::topic_settings;
 
 /// What the deployer is made of.
 #[derive(Debug)]
@@ -242,6 +245,9 @@ impl Deployer {
                 return Err(at(what));
             }
         }
+        if let Some(what) = self.forgetful_topics(&loaded.manifest).await {
+            return Err(at(what));
+        }
         let sink = self
             .sinks
             .get(&loaded.manifest.kafka_producer)
@@ -269,6 +275,17 @@ impl Deployer {
             setup,
             sink,
         })
+    }
+
+    /// Returns why records may be gone from the topics in which they wait, if they may.
+    async fn forgetful_topics(&self, manifest: &Manifest) -> Option<String> {
+        let topics = &manifest.return_topics;
+        let names: Vec<&TopicName> = topics.retries().map(|(_, topic)| topic).collect();
+        if names.is_empty() {
+            return None;
+        }
+        let settings = self.sinks.settings(&manifest.kafka_producer);
+        retention::shortcoming(topics, &topic_settings(&settings, &names).await)
     }
 
     /// Lets lanes see what serves now, then makes the consumers match.

@@ -6,6 +6,7 @@ mod conflict;
 mod deployer;
 mod find;
 mod load;
+mod retention;
 mod scan;
 mod watch;
 

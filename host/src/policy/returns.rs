@@ -29,8 +29,13 @@ impl ReturnTopics {
 
     /// Lists all topics.
     pub fn all(&self) -> impl Iterator<Item = &TopicName> {
-        let retries = self.retries.iter().map(|(_, topic)| topic);
+        let retries = self.retries().map(|(_, topic)| topic);
         self.replay.iter().chain(retries)
+    }
+
+    /// Lists the topics of retries, each with the shortest wait that is passed there.
+    pub fn retries(&self) -> impl Iterator<Item = (Duration, &TopicName)> {
+        self.retries.iter().map(|(delay, topic)| (*delay, topic))
     }
 
     /// Returns whether any wait is passed in a topic.

@@ -24,6 +24,8 @@ const CLOSE_MAX: Duration = Duration::from_secs(1);
 const SENDING_MAX: Duration = Duration::from_secs(10);
 /// How long the consumer's thread waits before it tries again what the brokers cannot do.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// How long it waits before another producer takes the place of one that is of no use.
+const NEXT_AFTER: Duration = Duration::from_millis(500);
 
 /// Topic and partition.
 type Name = (String, i32);
@@ -156,7 +158,9 @@ impl ExactlyOnce {
                 if self.status.set_transaction_trouble(Some(why.clone())) {
                     tracing::warn!(group = self.group, why, "trying again");
                 }
-                state.due = now;
+                // A call that had no answer waited long enough. Another producer is not made as fast as that can be done.
+                let has_waited = matches!(error, Error::Again(_));
+                state.due = if has_waited { now } else { now + NEXT_AFTER };
             }
         }
         false

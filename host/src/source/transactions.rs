@@ -103,6 +103,8 @@ pub(crate) struct Transactions {
     /// How often a transaction is committed.
     pub(super) interval: Duration,
     pub(crate) gate: Arc<Gate<Arc<Sink>>>,
+    /// The producer that is to begin, for as many calls as that takes: librdkafka takes no other call meanwhile.
+    starting: Mutex<Option<Arc<Sink>>>,
     /// The producer, with a transaction begun or one that is to be aborted.
     sink: Mutex<Option<Arc<Sink>>>,
     committed: AtomicU64,
@@ -127,6 +129,7 @@ impl Transactions {
             id: format!("{group}.{name}"),
             interval,
             gate: Arc::new(Gate::new()),
+            starting: Mutex::default(),
             sink: Mutex::default(),
             committed: AtomicU64::new(0),
             aborted: AtomicU64::new(0),
@@ -155,25 +158,28 @@ impl Transactions {
 
     /// Makes the producer, has the coordinator abort what an earlier one of its id left open, and begins.
     pub(super) fn start(&self) -> Result<(), Error> {
-        let sink = match self.sink() {
+        let waiting = self.starting.lock().take();
+        let sink = match waiting {
             Some(sink) => sink,
             None => Arc::new(Sink::start_transactional(&self.kafka, &self.id)?),
         };
-        *self.sink.lock() = Some(Arc::clone(&sink));
         let begun = call(&sink, |sink| {
             let producer = sink.producer();
             producer.init_transactions(STEP_MAX)?;
             Ok(producer.begin_transaction()?)
         });
         match begun {
-            Ok(()) => self.gate.open(sink),
-            Err(Error::Again(why)) => return Err(Error::Again(why)),
-            Err(error) => {
-                *self.sink.lock() = None;
-                return Err(error);
+            Ok(()) => {
+                *self.sink.lock() = Some(Arc::clone(&sink));
+                self.gate.open(sink);
+                Ok(())
             }
+            Err(Error::Again(why)) => {
+                *self.starting.lock() = Some(sink);
+                Err(Error::Again(why))
+            }
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
     /// Commits the transaction behind the closed gate together with these positions, and begins the next one.

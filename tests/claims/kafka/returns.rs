@@ -3,7 +3,7 @@
 //! It is handed one stage for each test, and reads what came out and the dead letters.
 //! **Invariant:** a test that kills a host does so while the record waits in its topic.
 
-use harness::{Host, TestRecord, clients, guest};
+use harness::{Host, Kafka, TestRecord, clients, guest};
 
 use super::stage::{Stage, count_lines, field, is, said, verdict, wait_lines};
 
@@ -222,5 +222,29 @@ fn a_topic_of_replays_that_is_made_later_is_found() {
     replay(&stage, &topic, &letter);
     let second = stage.letters(&host, 2).remove(1);
     assert_eq!(verdict(&second), is("other", "2"));
+    host.stop().unwrap();
+}
+
+#[test]
+fn a_topic_that_forgets_before_the_wait_is_over_is_refused() {
+    let stage = Stage::new("forgotten", 1);
+    let topic = format!("{}.retry.1m", stage.name);
+    let kafka = Kafka::shared();
+    kafka
+        .create_topic(&topic, 1, &[("retention.ms", "60000")])
+        .unwrap();
+    let only = "ordering = \"none\"\nretry.topic-delays-ms = [60000]\n";
+    let host = stage.run("act", only);
+    let why = "which keeps them no longer than that (retention.ms=60000; more is needed)";
+    wait_lines(&host, &["handler.toml", &topic, why], 1);
+
+    kafka.delete_topic(&topic).unwrap();
+    kafka
+        .create_topic(&topic, 1, &[("retention.ms", "61000")])
+        .unwrap();
+    let manifest = stage.manifest(&format!("{only}retry.max-attempts = 2\n"));
+    stage.folder.swap_manifest(&stage.name, &manifest).unwrap();
+    stage.produce(&["ok"]);
+    stage.outputs(&host, 1);
     host.stop().unwrap();
 }

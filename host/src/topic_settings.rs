@@ -1,0 +1,70 @@
+//! What brokers say about the settings of topics.
+//!
+//! Handed the settings of a client and the topics; asks once. A topic that does not exist, and brokers that do not answer
+//! or may not tell, leave the answer empty.
+//! **Invariant:** what was not said is never guessed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::error::KafkaError;
+
+use crate::ids::TopicName;
+use crate::manifest::kafka::{Side, side};
+
+/// How long a broker may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What is known of a topic.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct TopicSettings {
+    /// `cleanup.policy`: `delete`, `compact` or both, with a comma between them.
+    pub(crate) cleanup_policy: Option<String>,
+    /// `retention.ms`; below 0 records are kept for good.
+    pub(crate) retention_ms: Option<i64>,
+}
+
+/// Asks for the settings of topics.
+pub(crate) async fn topic_settings(
+    settings: &BTreeMap<String, String>,
+    topics: &[&TopicName],
+) -> BTreeMap<TopicName, TopicSettings> {
+    let Ok(admin) = admin(settings) else {
+        return BTreeMap::new();
+    };
+    let asked: Vec<ResourceSpecifier<'_>> = topics
+        .iter()
+        .map(|topic| ResourceSpecifier::Topic(topic.as_str()))
+        .collect();
+    let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+    let answers = admin.describe_configs(&asked, &options).await;
+    // In the order in which they were asked for.
+    let answers = answers.unwrap_or_default().into_iter().zip(topics);
+    answers
+        .filter_map(|(answer, topic)| {
+            let answer = answer.ok()?;
+            let value = |name| answer.get(name).and_then(|entry| entry.value.clone());
+            let found = TopicSettings {
+                cleanup_policy: value("cleanup.policy"),
+                retention_ms: value("retention.ms").and_then(|text| text.parse().ok()),
+            };
+            Some((TopicName::clone(topic), found))
+        })
+        .collect()
+}
+
+/// Makes an admin client of the settings of any client.
+pub(crate) fn admin(
+    settings: &BTreeMap<String, String>,
+) -> Result<AdminClient<DefaultClientContext>, KafkaError> {
+    let mut config = ClientConfig::new();
+    for (key, value) in settings {
+        if side(key) != Some(Side::Consumer) {
+            config.set(key, value);
+        }
+    }
+    config.create()
+}
