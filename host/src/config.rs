@@ -11,6 +11,7 @@ use crate::ids::HandlerId;
 use crate::manifest::kafka::{Clients, check};
 use crate::setting::check_value;
 use crate::settings::{DRAIN_TIMEOUT, INSTANCES_MAX, LogFormat as FileLogFormat, Settings};
+use crate::steps::Plan;
 use crate::telemetry::LogFormat;
 
 /// Where records come from.
@@ -80,6 +81,8 @@ pub struct ServeConfig {
     pub until_caught_up: bool,
     /// Settled records after which the host ends.
     pub max_records: Option<u64>,
+    /// Which of its handlers begin to read only when others have caught up.
+    pub steps: Plan,
     /// librdkafka keys for all clients, without `bootstrap.servers`.
     pub kafka: BTreeMap<String, String>,
 }
@@ -150,6 +153,7 @@ impl ServeConfig {
                     .or(settings.instances_max)
                     .unwrap_or(INSTANCES_MAX),
                 strict: given.strict || settings.strict.unwrap_or(false),
+                steps: settings.steps.only(&only),
                 only,
                 until_caught_up: given.until_caught_up || settings.until_caught_up.unwrap_or(false),
                 max_records: given.max_records.or(settings.max_records),

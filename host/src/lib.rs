@@ -40,6 +40,7 @@ mod returned;
 pub mod schedule;
 pub mod settings;
 pub mod settle;
+pub mod steps;
 mod suspects;
 pub mod watermark;
 

@@ -4,6 +4,7 @@
 //! flushed; each within its deadline.
 
 mod once;
+mod steps;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -30,6 +31,7 @@ use crate::layers::Layers;
 use crate::manifest::kafka::{Side, side};
 use crate::sinks::Sinks;
 use crate::stats::Registry;
+use crate::steps::Steps;
 use crate::subscriptions::Subscriptions;
 
 /// How long closing the clients may take beyond the drain deadline.
@@ -108,6 +110,7 @@ impl Host {
             clients.consumer,
             clients.producer.clone(),
             config.until_caught_up,
+            Steps::new(config.steps.clone()),
         )));
         let sinks = Arc::new(Sinks::new(clients.producer));
         let board = Arc::new(Board::default());
@@ -187,6 +190,7 @@ impl Host {
             () = stop => None,
             refused = serve(&self.config, &mut self.deployer, &self.view) => return Err(refused),
             ended = once::ended(&self.config, &self.view) => Some(ended),
+            never = steps::tend(&self.view) => match never {},
         };
         let left_open = self.drain().await;
         let _ = quit.send(true);
@@ -261,13 +265,19 @@ impl Host {
 async fn serve(config: &ServeConfig, deployer: &mut Deployer, view: &View) -> Error {
     let mut watch = FolderWatch::start(&config.handlers);
     let first = deployer.load().await;
-    if (config.strict || config.until_caught_up) && !first.is_fine() {
+    let unknown = config.steps.unknown(&deployer.names());
+    if (config.strict || config.until_caught_up) && !(first.is_fine() && unknown.is_empty()) {
         let flag = if config.strict {
             "--strict"
         } else {
             "--until-caught-up"
         };
-        let problems = first.problems();
+        let mut problems = first.problems();
+        problems.extend(
+            unknown
+                .iter()
+                .map(|(handler, why)| format!("{handler} {why}")),
+        );
         return Error::Strict { flag, problems };
     }
     deployer.take_up(first);

@@ -4,6 +4,8 @@
 //! which win over the file, are laid over it elsewhere.
 //! **Invariant:** a value that is there is valid.
 
+mod steps;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -12,6 +14,7 @@ use std::time::Duration;
 use crate::ids::HandlerId;
 use crate::manifest::kafka::{Clients, ValueCheck, any_value};
 use crate::manifest::{Key, Kind, Masked, Problem, Reader, Text};
+use crate::steps::Plan;
 
 /// Instances of components that may live at once where nothing else is said.
 pub const INSTANCES_MAX: u32 = 1000;
@@ -31,6 +34,8 @@ pub(crate) static KEYS: &[&Key] = &[
     &ONLY,
     &UNTIL_CAUGHT_UP,
     &MAX_RECORDS,
+    &steps::STEPS,
+    &steps::LAG_MAX,
     &KAFKA,
 ];
 
@@ -164,6 +169,8 @@ pub struct Settings {
     pub until_caught_up: Option<bool>,
     /// Settled records after which the host ends.
     pub max_records: Option<u64>,
+    /// Which handlers begin to read only when others have caught up.
+    pub steps: Plan,
     /// Settings of librdkafka for all clients; none of them touches what the host depends on.
     pub kafka: BTreeMap<String, String>,
 }
@@ -198,6 +205,7 @@ impl Settings {
             only: reader.parsed_list(&ONLY),
             until_caught_up: reader.flag(&UNTIL_CAUGHT_UP),
             max_records: reader.whole_given(&MAX_RECORDS),
+            steps: steps::read(&mut reader),
             kafka: reader.table(&KAFKA),
         };
         reader.finish(Some(settings))
@@ -219,6 +227,7 @@ impl fmt::Debug for Settings {
             .field("only", &self.only)
             .field("until_caught_up", &self.until_caught_up)
             .field("max_records", &self.max_records)
+            .field("steps", &self.steps)
             .field("kafka", &Masked(&self.kafka))
             .finish()
     }
@@ -333,6 +342,7 @@ mod tests {
                 ]),
                 until_caught_up: Some(true),
                 max_records: Some(1000),
+                steps: Plan::default(),
                 kafka: pairs
                     .map(|(name, value)| (name.to_owned(), value.to_owned()))
                     .into(),

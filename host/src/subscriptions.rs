@@ -1,7 +1,8 @@
 //! The consumers that the catalog asks for: one for each (tenant, group).
 //!
 //! Handed each new catalog; starts, resubscribes and stops consumers so that they match it.
-//! **Invariant:** a consumer whose topics and settings did not change is not touched, so its group does not rebalance.
+//! **Invariant:** a consumer whose topics and settings did not change is not touched, so its group does not rebalance;
+//! no topic is read for a handler whose step has not started.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,11 +11,13 @@ use std::thread::JoinHandle;
 use crate::assignment::{Assignment, Flow};
 use crate::catalog::{Catalog, Deployed, GroupKey, returns_to};
 use crate::catch_up::GroupStanding;
+use crate::ids::HandlerId;
 use crate::layers::Layers;
-use crate::policy::{Delivery, Start};
+use crate::policy::{Delivery, Start, Subscription};
 use crate::source::{
-    Consumer, ConsumerSettings, SourceStatus, Topics, TransactionSettings, Transactions,
+    Consumer, ConsumerSettings, Reads, SourceStatus, Topics, TransactionSettings, Transactions,
 };
+use crate::steps::{Behind, Steps};
 
 #[derive(Debug)]
 struct Running {
@@ -34,18 +37,26 @@ pub(crate) struct Subscriptions {
     producer_kafka: Layers,
     /// Whether consumers are to tell when they come to the end of a partition.
     tells_ends: bool,
+    steps: Steps,
     running: BTreeMap<GroupKey, Running>,
     /// Threads of consumers that are leaving their groups.
     leaving: Vec<JoinHandle<()>>,
 }
 
 impl Subscriptions {
-    pub(crate) fn new(flow: Flow, kafka: Layers, producer_kafka: Layers, tells_ends: bool) -> Self {
+    pub(crate) fn new(
+        flow: Flow,
+        kafka: Layers,
+        producer_kafka: Layers,
+        tells_ends: bool,
+        steps: Steps,
+    ) -> Self {
         Self {
             flow,
             kafka,
             producer_kafka,
             tells_ends,
+            steps,
             running: BTreeMap::new(),
             leaving: Vec::new(),
         }
@@ -54,17 +65,19 @@ impl Subscriptions {
     /// Makes the consumers match the catalog.
     pub(crate) fn reconcile(&mut self, catalog: &Catalog) {
         self.leaving.retain(|thread| !thread.is_finished());
+        let groups = self.started(catalog);
         let gone: Vec<GroupKey> = self
             .running
             .keys()
-            .filter(|key| !catalog.groups().contains_key(key))
+            .filter(|key| !groups.contains_key(key))
             .cloned()
             .collect();
         for key in gone {
             self.stop(&key);
         }
-        for (key, handlers) in catalog.groups() {
-            let (settings, topics) = (self.settings(key, handlers), topics(handlers));
+        for (key, started) in &groups {
+            let all = catalog.groups().get(key).map_or(&[][..], Vec::as_slice);
+            let (settings, topics) = (self.settings(key, started), topics(started, all));
             match self.running.get_mut(key) {
                 Some(running) if running.settings == settings => {
                     if running.topics != topics {
@@ -79,6 +92,53 @@ impl Subscriptions {
                 None => self.start(key, settings, topics),
             }
         }
+    }
+
+    /// Returns the groups with those of their handlers that may read.
+    fn started(&self, catalog: &Catalog) -> BTreeMap<GroupKey, Vec<Arc<Deployed>>> {
+        let groups = catalog.groups().iter().map(|(key, handlers)| {
+            let started = handlers
+                .iter()
+                .filter(|handler| self.steps.has_started(&handler.id));
+            (key.clone(), started.cloned().collect())
+        });
+        groups
+            .filter(|(_, started): &(_, Vec<_>)| !started.is_empty())
+            .collect()
+    }
+
+    /// Returns which handlers may read.
+    pub(crate) fn steps(&self) -> &Steps {
+        &self.steps
+    }
+
+    /// Lists the handlers that have to catch up before the next step starts.
+    pub(crate) fn earlier(&self, catalog: &Catalog) -> Vec<Earlier> {
+        let wanted: Vec<&HandlerId> = self.steps.earlier().collect();
+        let mut earlier = Vec::new();
+        for (key, started) in self.started(catalog) {
+            let all = catalog.groups().get(&key).map_or(&[][..], Vec::as_slice);
+            let (settings, topics) = (self.settings(&key, &started), topics(&started, all));
+            for handler in started.into_iter().filter(|it| wanted.contains(&&it.id)) {
+                earlier.push(Earlier {
+                    handler,
+                    settings: settings.clone(),
+                    returns: topics.returns.clone(),
+                });
+            }
+        }
+        earlier
+    }
+
+    /// Starts the next step if the handlers of the earlier ones have caught up; returns its number.
+    pub(crate) fn step(
+        &mut self,
+        catalog: &Catalog,
+        behind: &BTreeMap<HandlerId, Behind>,
+    ) -> Option<usize> {
+        let step = self.steps.look(behind)?;
+        self.reconcile(catalog);
+        Some(step)
     }
 
     fn start(&mut self, key: &GroupKey, settings: ConsumerSettings, topics: Topics) {
@@ -182,16 +242,40 @@ impl Subscriptions {
     }
 }
 
-/// What the handlers of a group subscribe to together.
-fn topics(handlers: &[Arc<Deployed>]) -> Topics {
-    let returns = returns_to(handlers).map(|only| only.manifest.return_topics.all());
+/// What the handlers of a group that have started subscribe to together; `all` are those that it has.
+fn topics(started: &[Arc<Deployed>], all: &[Arc<Deployed>]) -> Topics {
+    let returns = returns_to(all).map(|only| only.manifest.return_topics.all());
     Topics {
-        names: names(handlers),
+        names: names(started),
         returns: returns
             .into_iter()
             .flatten()
             .map(ToString::to_string)
             .collect(),
+    }
+}
+
+/// A handler that has to catch up, and how it is read for.
+#[derive(Debug)]
+pub(crate) struct Earlier {
+    pub(crate) handler: Arc<Deployed>,
+    pub(crate) settings: ConsumerSettings,
+    /// Topics by which records come back to it.
+    returns: Vec<String>,
+}
+
+impl Earlier {
+    /// Calls `ask` with what the handler reads.
+    pub(crate) fn reads<T>(&self, ask: impl FnOnce(&Reads<'_>) -> T) -> T {
+        let names = match &self.handler.manifest.subscription {
+            Subscription::Topics(topics) => Some(topics.iter().map(ToString::to_string).collect()),
+            Subscription::Pattern(_) => None,
+        };
+        ask(&Reads {
+            names,
+            returns: self.returns.clone(),
+            matches: &|topic| self.handler.reads(topic),
+        })
     }
 }
 

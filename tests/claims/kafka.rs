@@ -24,4 +24,5 @@ mod retries;
 mod returns;
 mod seek;
 mod stage;
+mod steps;
 mod traffic;

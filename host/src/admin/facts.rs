@@ -41,13 +41,28 @@ impl View {
         // What was looked at last is read first: a folder that counts as looked at is in the catalog read below.
         let looked = self.board.has_looked();
         let catalog = Arc::clone(&self.catalog.borrow());
-        let running: BTreeMap<GroupKey, Arc<SourceStatus>> = self.sources().into_iter().collect();
+        // Both at once: a step that starts has consumers from then on.
+        let (running, steps) = {
+            let subscriptions = self.subscriptions.lock();
+            let running: BTreeMap<_, _> = subscriptions.status().into_iter().collect();
+            (running, subscriptions.steps().clone())
+        };
         let lanes = self.lanes();
-        let groups = catalog.groups().keys().map(|key| GroupFacts {
+        // A group whose handlers all wait for their step has no consumer, and needs none.
+        let read = catalog.groups().iter().filter(|(_, handlers)| {
+            let mut handlers = handlers.iter();
+            handlers.any(|handler| steps.has_started(&handler.id))
+        });
+        let groups = read.map(|(key, _)| GroupFacts {
             tenant: key.0.to_string(),
             group: key.1.to_string(),
             source: source(running.get(key)),
         });
+        let mut waits = steps.waits();
+        if looked {
+            let ids: Vec<HandlerId> = catalog.handlers().map(|it| it.id.clone()).collect();
+            waits.extend(steps.plan().unknown(&ids));
+        }
         Facts {
             looked,
             draining: self.draining.load(Ordering::Acquire),
@@ -57,6 +72,7 @@ impl View {
                 .collect(),
             groups: groups.collect(),
             problems: self.board.problems(),
+            waits,
             dead_producers: self.dead_producers(),
         }
     }

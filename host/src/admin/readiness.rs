@@ -16,6 +16,8 @@ pub(super) struct Facts {
     pub(super) groups: Vec<GroupFacts>,
     /// What the deployer refused, with the handler, file or folder in question.
     pub(super) problems: Vec<(String, String)>,
+    /// What steps wait for, with the step or the handler in question.
+    pub(super) waits: Vec<(String, String)>,
     /// Why producers failed for good.
     pub(super) dead_producers: Vec<String>,
 }
@@ -186,7 +188,7 @@ fn reasons(facts: &Facts) -> Vec<NotReady> {
             "it pauses because too many of its records fail; the log says why they do",
         ));
     }
-    let problems = facts.problems.iter();
+    let problems = facts.problems.iter().chain(&facts.waits);
     reasons.extend(problems.map(|(place, problem)| NotReady::new(place, problem)));
     reasons
 }
@@ -380,6 +382,14 @@ mod tests {
         assert_judged(facts, State::Degraded, false, named);
         let named = &["group b of tenant default"];
         assert_judged(two(Source::Absent), State::Degraded, true, named);
+    }
+
+    #[test]
+    fn a_step_that_waits_is_told_and_the_host_stays_ready() {
+        let mut facts = well();
+        facts.handlers.push(handler("b", 0, 0));
+        facts.waits = vec![("step 2".to_owned(), "waits for default/a".to_owned())];
+        assert_judged(facts, State::Degraded, true, &["step 2"]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::*;
 use crate::assignment::Flow;
 use crate::catalog::Catalog;
 use crate::layers::Layers;
+use crate::steps::Steps;
 
 fn view() -> View {
     let (_, catalog) = watch::channel(Arc::new(Catalog::default()));
@@ -30,6 +31,7 @@ fn view() -> View {
             Layers::default(),
             Layers::default(),
             false,
+            Steps::default(),
         ))),
         sinks: Arc::new(Sinks::new(Layers::default())),
         board: Arc::default(),

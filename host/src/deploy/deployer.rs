@@ -118,6 +118,11 @@ impl Deployer {
         Found { changed, problems }
     }
 
+    /// Lists the handlers whose files were loaded, or refused.
+    pub(crate) fn names(&self) -> Vec<HandlerId> {
+        self.known.keys().cloned().collect()
+    }
+
     /// Publishes what was loaded, and tells what is newly wrong.
     pub(crate) fn take_up(&mut self, found: Found) {
         if found.changed {

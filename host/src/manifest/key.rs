@@ -30,6 +30,11 @@ pub(crate) enum Kind {
         what: &'static str,
         example: &'static str,
     },
+    /// A list of lists of texts, in which no text stands twice; words as for [`Self::Texts`].
+    TextLists {
+        what: &'static str,
+        example: &'static str,
+    },
     /// One of a few words; the first is the default.
     Choice { words: &'static [&'static str] },
     /// A whole number, `unit` in the plural.
@@ -70,6 +75,9 @@ impl Kind {
         match self {
             Self::Text { what, .. } => (*what).to_owned(),
             Self::Texts { what, example } => format!("a list of {what} such as {example}"),
+            Self::TextLists { what, example } => {
+                format!("a list of lists of {what} such as {example}")
+            }
             Self::Choice { words } => {
                 let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
                 match quoted.split_last() {
@@ -113,6 +121,7 @@ impl Kind {
             Self::Flag { default } => format!("`{default}`"),
             Self::Like { key } => format!("that of `{}`", key.path),
             Self::Texts { .. }
+            | Self::TextLists { .. }
             | Self::Whole { default: None, .. }
             | Self::Wholes { .. }
             | Self::Table { .. } => String::new(),

@@ -4,6 +4,8 @@
 //! settings asks for them key by key.
 //! **Invariant:** a value that leaves this file is within the range of its key, or a problem was noted.
 
+mod lists;
+
 use std::collections::BTreeMap;
 
 use toml::Spanned;

@@ -140,6 +140,10 @@ fn value_schema(key: &Key) -> Value {
         Kind::Texts { .. } => {
             json!({ "type": "array", "items": { "type": "string" }, "minItems": 1, "uniqueItems": true })
         }
+        Kind::TextLists { .. } => {
+            let items = json!({ "type": "array", "items": { "type": "string" }, "minItems": 1 });
+            json!({ "type": "array", "items": items, "minItems": 1 })
+        }
         Kind::Choice { words } => json!({ "enum": words, "default": words.first() }),
         Kind::Whole {
             min, max, default, ..

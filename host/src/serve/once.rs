@@ -43,15 +43,23 @@ pub(super) async fn ended(config: &ServeConfig, view: &View) -> Ended {
         if !config.until_caught_up || !view.board.has_looked() {
             continue;
         }
-        let groups = view.subscriptions.lock().standings();
+        // Both at once: a step that starts brings groups that are not caught up.
+        let (waits, groups) = {
+            let subscriptions = view.subscriptions.lock();
+            (subscriptions.steps().waits(), subscriptions.standings())
+        };
         if groups.is_empty() {
             let why = "no handler serves, so there is nothing to catch up with";
             return Ended::Stuck(vec![why.to_owned()]);
         }
         match catch_up.look(began.elapsed(), &groups) {
             Progress::Going => {}
+            Progress::Done if !waits.is_empty() => {}
             Progress::Done => return Ended::CaughtUp,
-            Progress::Stuck(problems) => return Ended::Stuck(problems),
+            Progress::Stuck(mut problems) => {
+                problems.extend(waits.iter().map(|(step, why)| format!("{step} {why}")));
+                return Ended::Stuck(problems);
+            }
         }
     }
 }

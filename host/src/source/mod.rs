@@ -7,6 +7,7 @@ pub(crate) mod consumer;
 mod exactly_once;
 #[cfg(test)]
 mod hands_on;
+mod lag;
 mod queue;
 mod rebalance;
 mod record;
@@ -15,6 +16,7 @@ mod status;
 mod transactions;
 
 pub(crate) use consumer::{Consumer, ConsumerSettings, Topics, TransactionSettings};
+pub(crate) use lag::{Error as LagError, GroupLag, Reads};
 pub(crate) use queue::PartitionQueue;
 pub(crate) use rebalance::{Fenced, Position, RebalanceListener};
 pub(crate) use record::Record;

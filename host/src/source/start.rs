@@ -248,7 +248,7 @@ impl Beginning {
 }
 
 /// Returns the offset of the first record that is not older, or of the end.
-fn at_time<C: ConsumerContext>(
+pub(super) fn at_time<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     names: &[Name],
     time_ms: i64,
@@ -308,7 +308,7 @@ fn set(partitions: &TopicPartitionList, offsets: &HashMap<Name, i64>) {
     }
 }
 
-fn list(names: &[Name]) -> TopicPartitionList {
+pub(super) fn list(names: &[Name]) -> TopicPartitionList {
     let mut list = TopicPartitionList::with_capacity(names.len());
     for (topic, partition) in names {
         list.add_partition(topic, *partition);
