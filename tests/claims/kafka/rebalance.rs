@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use harness::{Host, Kafka, TestRecord};
+use harness::{HandlersDir, Host, Kafka, TestRecord, wait_until};
 use serde_json::Value;
 
+use super::stage::{count_lines, never};
 use super::traffic::{Feed, Tally, Traffic, number};
 
 /// Less than the 45 s that a group would wait for a member which left without a word.
@@ -185,4 +186,62 @@ fn a_stop_in_the_middle_of_a_rebalance_repeats_nothing() {
     let tally = Tally::of(&traffic.outputs(), fed);
     println!("of {fed} records: {tally:?}");
     assert_eq!((tally.lost, tally.repeated), (0, 0));
+}
+
+#[test]
+fn a_static_member_that_restarts_within_its_session_moves_nothing() {
+    let traffic = Traffic::new(Kafka::shared(), "static", 2);
+    let [first, second] = ["first", "second"].map(|label| traffic.handlers("act", label, ""));
+    let member = |handlers: &HandlersDir, id: &str| {
+        let id = format!("group.instance.id={id}");
+        let host = traffic.host(handlers).args(["--kafka-setting", &id]);
+        joined(host.start().unwrap())
+    };
+    let of_group = [("group", traffic.group.as_str())];
+    let figure = |host: &Host, name: &str| host.metric(name, &of_group).unwrap();
+    let both = || [0, 1].map(|partition| TestRecord::new("key", "ok").on(partition));
+
+    // The first is the leader of the group, which assigns the partitions.
+    let restarts = member(&first, "one");
+    let stays = member(&second, "two");
+    let is_shared = wait_until("a partition for each", JOIN_TIMEOUT, || {
+        [&restarts, &stays].map(|host| figure(host, "kafka_wasm_assigned_partitions")) == [1.0, 1.0]
+    });
+    is_shared.unwrap();
+    traffic.produce(both());
+    traffic.wait_until_committed(2);
+    let rebalances = figure(&stays, "kafka_wasm_rebalances_total");
+    restarts.stop().unwrap();
+    traffic.produce(both());
+    // The other partition waits for its owner.
+    traffic.wait_until_committed(3);
+    let restarted = member(&first, "one");
+    traffic.wait_until_done();
+
+    // A member hears of a rebalance with its next heartbeat, every 3 s.
+    never(
+        "a rebalance of the member that stays",
+        Duration::from_secs(5),
+        || figure(&stays, "kafka_wasm_rebalances_total") > rebalances,
+    );
+    assert_eq!(
+        count_lines(&stays, &["partitions revoked"]),
+        0,
+        "{}",
+        stays.tail()
+    );
+    let told = told(&traffic);
+    let places: BTreeSet<(u64, u64)> = told.iter().map(|one| (one.partition, one.offset)).collect();
+    assert_eq!((told.len(), places.len()), (4, 4), "{told:?}");
+    let owners: BTreeSet<(u64, &str)> = told
+        .iter()
+        .map(|one| (one.partition, one.label.as_str()))
+        .collect();
+    assert_eq!(
+        owners.len(),
+        2,
+        "each partition has had one owner: {told:?}"
+    );
+    restarted.stop().unwrap();
+    stays.stop().unwrap();
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use harness::{Host, TestRecord, clients, guest, wait_until};
 use tempfile::NamedTempFile;
 
-use super::stage::{PATIENCE, Stage, field, never, start, value_on, wait_lines};
+use super::stage::{PATIENCE, Stage, count_lines, field, never, start, value_on, wait_lines};
 
 /// What a run may take in which three steps follow each other.
 const LONG: Duration = Duration::from_secs(90);
@@ -106,6 +106,23 @@ fn a_later_step_starts_only_when_the_earlier_ones_have_caught_up() {
     }
     let labels = steps.labels(&[&hosts[0], &hosts[1]], 80);
     assert!(is_after(&labels, "c", &["a", "b"]), "{labels:?}");
+
+    // What has started stays started: new revisions of its handlers, and while earlier ones are behind again.
+    for host in &hosts {
+        wait_lines(host, &["the step starts", "step=2"], 1);
+    }
+    steps.produce("a", 1, &["sleep 8000"]);
+    let replaced = steps.manifest("c", None, "config.more = \"1\"");
+    steps.stage.folder.swap_manifest("c", &replaced).unwrap();
+    for host in &hosts {
+        wait_lines(host, &["deployed", "handler=c"], 2);
+    }
+    steps.produce("c", 0, &["ok"]);
+    let labels = steps.labels(&[&hosts[0], &hosts[1]], 81);
+    assert_eq!(labels.last().map(String::as_str), Some("c"));
+    for host in &hosts {
+        assert_eq!(count_lines(host, &["left the group"]), 0);
+    }
 }
 
 #[test]
