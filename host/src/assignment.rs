@@ -25,6 +25,7 @@ use crate::source::{Fenced, PartitionQueue, Position, RebalanceListener, Transac
 use crate::stats::Registry;
 use crate::stop::StopSignal;
 use crate::suspects::Suspects;
+use crate::vitals::Vitals;
 
 /// What every assignment is made with.
 #[derive(Debug, Clone)]
@@ -46,6 +47,16 @@ struct Running {
     lanes: mpsc::Receiver<Infallible>,
     ledger: Arc<Ledger>,
     told: Told,
+    vitals: Arc<Vitals>,
+}
+
+/// What is seen of an assigned partition from outside.
+#[derive(Debug)]
+pub(crate) struct PartitionVitals {
+    pub(crate) topic: Arc<str>,
+    pub(crate) partition: i32,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) vitals: Arc<Vitals>,
 }
 
 /// See the module.
@@ -103,13 +114,27 @@ impl Assignment {
             .collect()
     }
 
+    /// Lists what is seen of the partitions.
+    pub(crate) fn vitals(&self) -> Vec<PartitionVitals> {
+        let running = self.running.lock();
+        let vitals = |running: &Running| PartitionVitals {
+            topic: Arc::clone(&running.topic),
+            partition: running.partition,
+            ledger: Arc::clone(&running.ledger),
+            vitals: Arc::clone(&running.vitals),
+        };
+        running.values().map(vitals).collect()
+    }
+
     fn spawn(&self, queue: PartitionQueue) -> Running {
         let (topic, partition) = (Arc::clone(queue.topic()), queue.partition());
         let (stop, signal) = StopSignal::new();
         let ledger = Arc::new(self.ledger(&topic, partition));
         let told = Told::default();
         let (alive, lanes) = mpsc::channel(1);
+        let vitals = Arc::<Vitals>::default();
         let place = LanePlace {
+            vitals: Arc::clone(&vitals),
             group: self.group.clone(),
             topic: Arc::clone(&topic),
             partition,
@@ -136,6 +161,7 @@ impl Assignment {
             lanes,
             ledger,
             told,
+            vitals,
         }
     }
 

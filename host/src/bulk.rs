@@ -132,12 +132,22 @@ fn with_rest(delivered: Delivered, parts: Vec<Part>) -> Delivered {
     }
 }
 
-/// Carries a batch until its records are settled or some are to be tried again later.
-pub(crate) async fn carry(
-    lane: &mut Lane,
-    handler: &Deployed,
-    Batch { mut parts }: Batch,
-) -> Carried {
+/// Carries a batch until its records are settled or some are to be tried again later, in sight of others.
+pub(crate) async fn carry(lane: &mut Lane, handler: &Deployed, batch: Batch) -> Carried {
+    if let Some(offset) = batch.offset() {
+        lane.hand.take(offset);
+    }
+    let carried = carry_parts(lane, handler, batch).await;
+    if let Carried::Later(batch, at) = &carried
+        && let Some(offset) = batch.offset()
+    {
+        lane.vitals().wait(offset, *at);
+    }
+    lane.hand.put_down();
+    carried
+}
+
+async fn carry_parts(lane: &mut Lane, handler: &Deployed, Batch { mut parts }: Batch) -> Carried {
     while let Some(Part { mut cargo, failed }) = parts.pop() {
         if let Some(rest) = split_at_suspect(lane, &mut cargo) {
             let cargo = rest;

@@ -13,6 +13,7 @@ use crate::setting::check_value;
 use crate::settings::{DRAIN_TIMEOUT, INSTANCES_MAX, LogFormat as FileLogFormat, Settings};
 use crate::steps::Plan;
 use crate::telemetry::LogFormat;
+use crate::watchdog::WatchPolicy;
 
 /// Where records come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +84,8 @@ pub struct ServeConfig {
     pub max_records: Option<u64>,
     /// Which of its handlers begin to read only when others have caught up.
     pub steps: Plan,
+    /// What counts as stalled, and what is done then.
+    pub watchdog: WatchPolicy,
     /// librdkafka keys for all clients, without `bootstrap.servers`.
     pub kafka: BTreeMap<String, String>,
 }
@@ -120,15 +123,7 @@ impl ServeConfig {
                 .ok()
         });
         let mut kafka = settings.kafka;
-        for (name, value) in given.kafka {
-            let checked = check(Clients::All, &name, &value);
-            match checked.and_then(|()| check_value(&name, &value)) {
-                Ok(()) => {
-                    kafka.insert(name, value);
-                }
-                Err(why) => problems.push(format!("--kafka-setting {name}: {why}")),
-            }
-        }
+        kafka.extend(kafka_settings(given.kafka, &mut problems));
         let only = if given.only.is_empty() {
             settings.only.unwrap_or_default()
         } else {
@@ -157,6 +152,7 @@ impl ServeConfig {
                 only,
                 until_caught_up: given.until_caught_up || settings.until_caught_up.unwrap_or(false),
                 max_records: given.max_records.or(settings.max_records),
+                watchdog: settings.watchdog,
                 kafka,
             }),
             _ => Err(problems),
@@ -171,6 +167,22 @@ impl From<FileLogFormat> for LogFormat {
             FileLogFormat::Json => Self::Json,
         }
     }
+}
+
+/// Checks what the command line says of librdkafka; what is wrong is left out and told.
+fn kafka_settings(
+    given: Vec<(String, String)>,
+    problems: &mut Vec<String>,
+) -> Vec<(String, String)> {
+    let mut checked = Vec::new();
+    for (name, value) in given {
+        let result = check(Clients::All, &name, &value).and_then(|()| check_value(&name, &value));
+        match result {
+            Ok(()) => checked.push((name, value)),
+            Err(why) => problems.push(format!("--kafka-setting {name}: {why}")),
+        }
+    }
+    checked
 }
 
 fn read_settings(path: &Path) -> Result<Settings, Vec<String>> {

@@ -48,8 +48,19 @@ pub(crate) enum Delivered {
     Stopped,
 }
 
-/// Carries one record through an attempt, to its settlement or to the wait for the next attempt.
+/// Carries one record through an attempt, to its settlement or to the wait for the next attempt, in sight of others.
 pub(crate) async fn deliver(lane: &mut Lane, job: Job) -> Delivered {
+    let offset = job.started.record.offset();
+    lane.hand.take(offset);
+    let delivered = carry(lane, job).await;
+    if let Delivered::Later(_, at) = &delivered {
+        lane.vitals().wait(offset, *at);
+    }
+    lane.hand.put_down();
+    delivered
+}
+
+async fn carry(lane: &mut Lane, job: Job) -> Delivered {
     let Some(handler) = lane.route() else {
         return Delivered::Unrouted(Cargo::from_iter([job.started]));
     };

@@ -344,6 +344,13 @@ impl Ledger {
         Some(CommitPoint::from(map))
     }
 
+    /// Returns the oldest record that is open, the next offset to read after a restart, and whether outputs are under way.
+    pub(crate) fn front(&self) -> (Option<i64>, Option<i64>, bool) {
+        let entries = self.entries.lock();
+        let (oldest, position) = (entries.watermark.oldest(), entries.watermark.position());
+        (oldest, position, self.flights.load(Ordering::Relaxed) > 0)
+    }
+
     /// Returns the first offset that was taken from the queue.
     pub(crate) fn first_taken(&self) -> Option<i64> {
         self.entries.lock().first_taken

@@ -29,6 +29,7 @@ use crate::parking::ParkedKeys;
 use crate::sink::Sink;
 use crate::stats::{OpenLane, Registry};
 use crate::stop::StopSignal;
+use crate::vitals::{Doing, OpenHand, Vitals};
 
 /// How long to wait when the producer's queue is full.
 const FULL_WAIT: Duration = Duration::from_millis(5);
@@ -49,6 +50,7 @@ pub(crate) struct LanePlace {
     pub(crate) topic: Arc<str>,
     pub(crate) partition: i32,
     pub(crate) parked: Arc<ParkedKeys>,
+    pub(crate) vitals: Arc<Vitals>,
     /// What outputs are sent through, where they are part of a transaction.
     pub(crate) door: Option<Door<Arc<Sink>>>,
 }
@@ -78,6 +80,8 @@ pub(crate) struct Lane {
     pub(crate) clock: Instant,
     /// Whether the lane stands for the partition where lanes are counted.
     is_first: bool,
+    /// What is in hand, as others see it.
+    pub(crate) hand: OpenHand,
     /// Dead letters of the record at hand.
     letters: Outbox,
     alive: Alive,
@@ -94,6 +98,7 @@ impl Lane {
     ) -> Self {
         catalog.mark_changed();
         Self {
+            hand: place.vitals.open(),
             place,
             catalog,
             registry,
@@ -132,6 +137,11 @@ impl Lane {
     /// Returns the partition.
     pub(crate) fn partition(&self) -> i32 {
         self.place.partition
+    }
+
+    /// Returns what others see of the partition.
+    pub(crate) fn vitals(&self) -> &Arc<Vitals> {
+        &self.place.vitals
     }
 
     /// Returns the handler that serves the lane as of now.
@@ -199,13 +209,16 @@ impl Lane {
             return Ok(Some(permit));
         }
         let stop = self.stop.clone();
-        tokio::select! {
+        self.hand.note(Doing::Permit);
+        let permit = tokio::select! {
             biased;
             () = stop.set() => Err(Stopped),
             // Nobody closes the semaphore.
             permit = permits.acquire() => permit.map(Some).map_err(|_| Stopped),
             never = self.lend_place() => match never {},
-        }
+        };
+        self.hand.note(Doing::Handling);
+        permit
     }
 
     /// Lets the instance go when another lane needs its place. To be waited for beside something else: who has a permit
@@ -265,11 +278,13 @@ impl Lane {
         &mut self,
         handler: &Deployed,
     ) -> Result<Result<Instance, Failure>, Stopped> {
+        self.hand.note(Doing::Place);
         let place = tokio::select! {
             biased;
             () = self.stop.set() => return Err(Stopped),
             place = handler.component.places().take() => place,
         };
+        self.hand.note(Doing::Handling);
         let log = GuestLog::new(
             handler.id.clone(),
             Arc::clone(&self.place.topic),

@@ -22,6 +22,7 @@ pub mod policy;
 pub mod record;
 mod stats;
 pub mod telemetry;
+mod vitals;
 
 // L1 decisions: pure, tested against naive models.
 pub mod breaker;
@@ -42,6 +43,7 @@ pub mod settings;
 pub mod settle;
 pub mod steps;
 mod suspects;
+pub mod watchdog;
 pub mod watermark;
 
 // L2 edges: everything that does IO, and the guests.
@@ -73,3 +75,4 @@ pub mod cli;
 pub mod config;
 mod deploy;
 pub mod serve;
+mod watcher;

@@ -250,10 +250,11 @@ impl PartitionTask {
         let jobs = retry
             .into_iter()
             .chain(self.waiting.drain(..).map(Job::from));
-        let hasher = &self.hasher;
+        let (hasher, vitals) = (&self.hasher, self.lane.vitals());
         let arrivals = jobs.map(|job| {
             let key = job.started.record.key().filter(|_| is_key);
-            (key.map(|key| hasher.hash_one(key)), due(&job.started), job)
+            let due = due(&job.started, vitals);
+            (key.map(|key| hasher.hash_one(key)), due, job)
         });
         self.parallel.add(arrivals, bulk);
         self.parallel.tend(&self.lane, lanes_max);

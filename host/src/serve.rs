@@ -33,6 +33,7 @@ use crate::sinks::Sinks;
 use crate::stats::Registry;
 use crate::steps::Steps;
 use crate::subscriptions::Subscriptions;
+use crate::watcher::{Watch, Watched, Watcher};
 
 /// How long closing the clients may take beyond the drain deadline.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
@@ -65,6 +66,9 @@ pub enum Error {
         /// What is wrong, a line each.
         problems: Vec<String>,
     },
+    /// The watchdog is to end the host when something stalls, and something does.
+    #[error("{0}; the host ends because watchdog.action is \"exit\" in host.toml")]
+    Stalled(String),
 }
 
 /// A host that is ready to run.
@@ -125,6 +129,7 @@ impl Host {
             known: BTreeMap::new(),
         };
         let draining = AtomicBool::new(false);
+        let watched = Arc::new(Watched::new(&config.watchdog));
         let view = Arc::new(View {
             registry,
             catalog,
@@ -133,6 +138,7 @@ impl Host {
             board,
             places,
             draining,
+            watched,
         });
         let admin = match config.http {
             Some(addr) => Some(
@@ -183,6 +189,7 @@ impl Host {
                 }
             });
         }
+        let mut watch = self.watch()?;
         tokio::pin!(stop);
         // A look may take long: it waits for trial runs.
         let ended = tokio::select! {
@@ -191,10 +198,26 @@ impl Host {
             refused = serve(&self.config, &mut self.deployer, &self.view) => return Err(refused),
             ended = once::ended(&self.config, &self.view) => Some(ended),
             never = steps::tend(&self.view) => match never {},
+            what = watch.verdict() => Some(Ended::Stalled(what)),
         };
+        // Whatever takes its time from now on has a deadline.
+        drop(watch);
         let left_open = self.drain().await;
         let _ = quit.send(true);
         self.report(ended, left_open)
+    }
+
+    fn watch(&self) -> Result<Watch, Error> {
+        let watcher = Watcher {
+            policy: self.config.watchdog,
+            drain_timeout: self.config.drain_timeout,
+            subscriptions: Arc::clone(&self.view.subscriptions),
+            catalog: self.view.catalog.clone(),
+            watched: Arc::clone(&self.view.watched),
+        };
+        watcher
+            .start()
+            .map_err(|error| Error::Runtime(format!("the watchdog cannot be started: {error}")))
     }
 
     /// Says what a host did that was to end by itself.
@@ -210,6 +233,7 @@ impl Host {
                 let why = "told to stop before it had caught up";
                 ("not caught up", vec![why.to_owned()])
             }
+            Some(Ended::Stalled(what)) => return Err(Error::Stalled(what)),
             Some(Ended::Stuck(problems)) => ("not caught up", problems),
             Some(Ended::CaughtUp) => ("caught up", Vec::new()),
             Some(Ended::Enough) => ("stopped at --max-records", Vec::new()),

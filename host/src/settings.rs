@@ -5,6 +5,7 @@
 //! **Invariant:** a value that is there is valid.
 
 mod steps;
+mod watchdog;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +16,7 @@ use crate::ids::HandlerId;
 use crate::manifest::kafka::{Clients, ValueCheck, any_value};
 use crate::manifest::{Key, Kind, Masked, Problem, Reader, Text};
 use crate::steps::Plan;
+use crate::watchdog::WatchPolicy;
 
 /// Instances of components that may live at once where nothing else is said.
 pub const INSTANCES_MAX: u32 = 1000;
@@ -36,6 +38,9 @@ pub(crate) static KEYS: &[&Key] = &[
     &MAX_RECORDS,
     &steps::STEPS,
     &steps::LAG_MAX,
+    &watchdog::STALL_AFTER_MS,
+    &watchdog::POLL_LATE_AFTER_MS,
+    &watchdog::ACTION,
     &KAFKA,
 ];
 
@@ -171,6 +176,8 @@ pub struct Settings {
     pub max_records: Option<u64>,
     /// Which handlers begin to read only when others have caught up.
     pub steps: Plan,
+    /// What counts as stalled, and what is done then.
+    pub watchdog: WatchPolicy,
     /// Settings of librdkafka for all clients; none of them touches what the host depends on.
     pub kafka: BTreeMap<String, String>,
 }
@@ -206,6 +213,7 @@ impl Settings {
             until_caught_up: reader.flag(&UNTIL_CAUGHT_UP),
             max_records: reader.whole_given(&MAX_RECORDS),
             steps: steps::read(&mut reader),
+            watchdog: watchdog::watchdog(&mut reader),
             kafka: reader.table(&KAFKA),
         };
         reader.finish(Some(settings))
@@ -228,6 +236,7 @@ impl fmt::Debug for Settings {
             .field("until_caught_up", &self.until_caught_up)
             .field("max_records", &self.max_records)
             .field("steps", &self.steps)
+            .field("watchdog", &self.watchdog)
             .field("kafka", &Masked(&self.kafka))
             .finish()
     }
@@ -343,6 +352,7 @@ mod tests {
                 until_caught_up: Some(true),
                 max_records: Some(1000),
                 steps: Plan::default(),
+                watchdog: WatchPolicy::default(),
                 kafka: pairs
                     .map(|(name, value)| (name.to_owned(), value.to_owned()))
                     .into(),

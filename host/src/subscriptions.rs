@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crate::assignment::{Assignment, Flow};
+use crate::assignment::{Assignment, Flow, PartitionVitals};
 use crate::catalog::{Catalog, Deployed, GroupKey, returns_to};
 use crate::catch_up::GroupStanding;
 use crate::ids::HandlerId;
@@ -26,6 +26,14 @@ struct Running {
     transactions: Option<Arc<Transactions>>,
     settings: ConsumerSettings,
     topics: Topics,
+}
+
+/// What is seen of a group from outside.
+#[derive(Debug)]
+pub(crate) struct GroupVitals {
+    pub(crate) key: GroupKey,
+    pub(crate) status: Arc<SourceStatus>,
+    pub(crate) partitions: Vec<PartitionVitals>,
 }
 
 /// See the module.
@@ -221,6 +229,18 @@ impl Subscriptions {
                     missing_topics: status.missing_topics(),
                     trouble: status.trouble(),
                 }
+            })
+            .collect()
+    }
+
+    /// Lists what is seen of the groups and their partitions.
+    pub(crate) fn vitals(&self) -> Vec<GroupVitals> {
+        let running = self.running.iter();
+        running
+            .map(|(key, running)| GroupVitals {
+                key: key.clone(),
+                status: Arc::clone(running.consumer.status()),
+                partitions: running.assignment.vitals(),
             })
             .collect()
     }

@@ -26,3 +26,4 @@ mod seek;
 mod stage;
 mod steps;
 mod traffic;
+mod watchdog;

@@ -117,6 +117,16 @@ impl Kafka {
         self.process.kill();
     }
 
+    /// SIGSTOP: the node stands still, and its connections stay open.
+    pub fn freeze(&mut self) -> Result<()> {
+        self.process.signal("STOP")
+    }
+
+    /// SIGCONT: the node goes on where it stood still.
+    pub fn thaw(&mut self) -> Result<()> {
+        self.process.signal("CONT")
+    }
+
     /// Starts the stopped or killed node on the same ports, with the same data.
     pub fn start_again(&mut self) -> Result<()> {
         self.process = serve(self.folder.path(), self.folder.path(), HEAP_MIB)?;

@@ -17,6 +17,7 @@ use crate::moment::now_ms;
 use crate::policy::Subscription;
 use crate::sink::Sink;
 use crate::source::{SourceStatus, Transactions};
+use crate::watcher::{Poll, StalledPartition};
 
 /// The lanes of one handler.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +25,8 @@ struct Lanes {
     all: usize,
     /// Where the halted ones stand.
     halted: Vec<String>,
+    /// Where the others do that stall.
+    stalled: Vec<String>,
 }
 
 impl View {
@@ -47,7 +50,8 @@ impl View {
             let running: BTreeMap<_, _> = subscriptions.status().into_iter().collect();
             (running, subscriptions.steps().clone())
         };
-        let lanes = self.lanes();
+        let seen = self.watched.seen();
+        let lanes = self.lanes(&seen.partitions);
         // A group whose handlers all wait for their step has no consumer, and needs none.
         let read = catalog.groups().iter().filter(|(_, handlers)| {
             let mut handlers = handlers.iter();
@@ -57,6 +61,7 @@ impl View {
             tenant: key.0.to_string(),
             group: key.1.to_string(),
             source: source(running.get(key)),
+            late: seen.polls.get(key).and_then(Poll::what),
         });
         let mut waits = steps.waits();
         if looked {
@@ -74,6 +79,7 @@ impl View {
             problems: self.board.problems(),
             waits,
             dead_producers: self.dead_producers(),
+            is_strict: seen.is_strict,
         }
     }
 
@@ -81,11 +87,17 @@ impl View {
         self.subscriptions.lock().status()
     }
 
-    /// Counts the lanes of each handler, all and halted ones.
-    fn lanes(&self) -> BTreeMap<HandlerId, Lanes> {
+    /// Counts the lanes of each handler, all, halted and stalled ones.
+    fn lanes(&self, stalled: &[StalledPartition]) -> BTreeMap<HandlerId, Lanes> {
         let mut lanes: BTreeMap<HandlerId, Lanes> = BTreeMap::new();
         for (handler, topic, reading) in self.registry.read() {
+            let is_halted = |place| reading.halted.iter().any(|(halted, _)| *halted == place);
+            let stalled = stalled.iter().filter(|one| {
+                one.handler == handler && one.topic == topic && !is_halted(one.partition)
+            });
+            let stalled: Vec<String> = stalled.map(StalledPartition::what).collect();
             let lanes = lanes.entry(handler).or_default();
+            lanes.stalled.extend(stalled);
             lanes.all += reading.lanes;
             let halted = reading.halted.iter();
             lanes.halted.extend(
@@ -121,6 +133,7 @@ impl View {
                 .collect(),
             groups: groups.collect(),
             producers: self.producers(&transactions, delivered),
+            watched: self.watched.seen(),
             published: self.board.published.get(),
             refused: self.board.refused.get(),
             compile: self.board.compile.read(),
@@ -181,5 +194,7 @@ fn handler_facts(handler: &Deployed, lanes: &BTreeMap<HandlerId, Lanes>) -> Hand
         halted: lanes.halted.len(),
         is_paused: handler.is_paused(),
         halted_at: lanes.halted,
+        stalled: lanes.stalled.len(),
+        stalled_at: lanes.stalled,
     }
 }

@@ -20,6 +20,7 @@ use crate::catalog::GroupKey;
 use crate::ids::{HandlerId, Revision};
 use crate::outcome::{Ending, FailureKind};
 use crate::stats::{BUCKETS_US, HistogramReading, Reading};
+use crate::watcher::Seen;
 
 /// What is read for one scrape.
 #[derive(Debug, Default)]
@@ -31,6 +32,8 @@ pub(super) struct Scrape {
     pub(super) handlers: Vec<(HandlerId, Revision, bool)>,
     pub(super) groups: Vec<(GroupKey, GroupReading)>,
     pub(super) producers: Producers,
+    /// What the watchdog knows.
+    pub(super) watched: Seen,
     /// Revisions that were published.
     pub(super) published: u64,
     /// Revisions that were refused.
@@ -145,7 +148,27 @@ impl Scrape {
             &names::GUEST_MEMORY_BYTES,
             each(|reading| reading.memory_bytes),
         )?;
+        self.write_stalls(writer)?;
         writer.gauges(&names::PARKED_KEYS, each(|reading| reading.parked_keys))
+    }
+
+    /// What stalls, where that is watched.
+    fn write_stalls(&self, writer: &mut Writer<'_, '_>) -> fmt::Result {
+        let watched = &self.watched;
+        let series = || self.series.iter().filter(|_| watched.watches.0);
+        let stalled = series().map(|series| {
+            let (handler, topic, _) = series;
+            let partitions = watched.partitions.iter();
+            let stalled = partitions.filter(|one| one.handler == *handler && one.topic == *topic);
+            (labels(series), stalled.count())
+        });
+        writer.gauges(&names::STALLED_PARTITIONS, stalled)?;
+        let stalls = series().map(|series| {
+            let key = (series.0.clone(), Arc::clone(&series.1));
+            let stalls = watched.stalls.get(&key).copied();
+            (labels(series), stalls.unwrap_or_default())
+        });
+        writer.counters(&names::STALLS, stalls)
     }
 
     fn write_groups(&self, writer: &mut Writer<'_, '_>) -> fmt::Result {
@@ -161,6 +184,7 @@ impl Scrape {
         writer.counters(&names::REBALANCES, rebalances)?;
         let up = groups().map(|(labels, reading)| (labels, u32::from(reading.is_up)));
         writer.gauges(&names::KAFKA_UP, up)?;
+        self.write_polls(writer)?;
         let transactions = groups().filter_map(|([tenant, group], reading)| {
             let counts = ["committed", "aborted"]
                 .into_iter()
@@ -168,6 +192,20 @@ impl Scrape {
             Some(counts.map(move |(result, count)| ([tenant, group, ("result", result)], count)))
         });
         writer.counters(&names::TRANSACTIONS, transactions.flatten())
+    }
+
+    /// How the threads of consumers come round, where that is watched.
+    fn write_polls(&self, writer: &mut Writer<'_, '_>) -> fmt::Result {
+        let polls = || {
+            self.watched.polls.iter().map(|((tenant, group), poll)| {
+                let labels = [("tenant", tenant.as_str()), ("group", group.as_str())];
+                (labels, poll)
+            })
+        };
+        let late = polls().map(|(labels, poll)| (labels, u32::from(poll.late.is_some())));
+        writer.gauges(&names::POLL_LATE, late)?;
+        let age = polls().map(|(labels, poll)| (labels, poll.age.as_secs_f64()));
+        writer.gauges(&names::POLL_AGE, age)
     }
 
     fn write_producers(&self, writer: &mut Writer<'_, '_>) -> fmt::Result {

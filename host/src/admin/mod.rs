@@ -15,10 +15,11 @@
 //! | `degraded` | 200 while a handler serves, else 503 | something is listed under `not-ready` |
 //! | `serving` | 200 | nothing is |
 //!
-//! A handler serves when its group reaches Kafka and not all of its partitions are halted. A topic that does not
-//! exist, a refused deployment, a halted partition and one group of several that does not reach Kafka are listed and
-//! no more: to take the host out of service would stop the handlers that work and would not help the others. A
-//! producer that failed for good is 503, and `/livez` asks for the restart.
+//! A handler serves when its group reaches Kafka, its consumer's thread comes round, and not all of its partitions are
+//! halted or stalled. A topic that does not exist, a refused deployment, a halted or stalled partition and one group of
+//! several that does not reach Kafka are listed and no more: to take the host out of service would stop the handlers that
+//! work and would not help the others. Who wants a stalled partition to be 503 says so (`watchdog.action`). A producer that
+//! failed for good is 503, and `/livez` asks for the restart.
 
 mod door;
 mod facts;
@@ -55,6 +56,7 @@ use crate::sink::Sink;
 use crate::sinks::Sinks;
 use crate::stats::Registry;
 use crate::subscriptions::Subscriptions;
+use crate::watcher::Watched;
 
 /// How long answers under way may take once the host has stopped.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
@@ -91,6 +93,7 @@ pub(crate) struct View {
     pub(crate) places: Arc<Places>,
     /// Set when the host begins to stop.
     pub(crate) draining: AtomicBool,
+    pub(crate) watched: Arc<Watched>,
 }
 
 /// The address that health and metrics are served on.

@@ -79,6 +79,10 @@ families! {
         "Partitions whose records come in batches now";
     GUEST_MEMORY_BYTES = Gauge Bytes "kafka_wasm_guest_memory_bytes":
         "Linear memory of the instances";
+    STALLED_PARTITIONS = Gauge Count "kafka_wasm_stalled_partitions":
+        "Partitions that make no progress though they have something to do";
+    STALLS = Counter Count "kafka_wasm_stalls_total":
+        "Times that a record was in hand, or a partition with lag stood, for too long";
     PARKED_KEYS = Gauge Count "kafka_wasm_parked_keys":
         "Keys whose records go to the dead letters unhandled, since one of them failed";
 
@@ -89,6 +93,10 @@ families! {
         "Times that partitions were assigned or revoked";
     KAFKA_UP = Gauge Count "kafka_wasm_kafka_up":
         "1 while Kafka answers the group's consumer, else 0";
+    POLL_LATE = Gauge Count "kafka_wasm_poll_late":
+        "1 while the thread of the group's consumer is late, else 0";
+    POLL_AGE = Gauge Seconds "kafka_wasm_poll_age_seconds":
+        "Time since the thread of the group's consumer was seen to come round";
     TRANSACTIONS = Counter Count "kafka_wasm_transactions_total":
         "Transactions of groups whose delivery is exactly once, committed and aborted";
 

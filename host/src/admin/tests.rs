@@ -37,6 +37,7 @@ fn view() -> View {
         board: Arc::default(),
         places: Arc::new(Places::new(8)),
         draining: AtomicBool::new(false),
+        watched: Arc::default(),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::outbox::Outbox;
 use crate::outcome::Ending;
 use crate::policy::Isolation;
 use crate::sink::{Sent, Sink};
+use crate::vitals::Doing;
 
 impl Lane {
     /// Ends the life of one record: the finished hook, its outputs, its dead letter, its ticket.
@@ -91,7 +92,9 @@ impl Lane {
                 stats.ended(ending, cargo.len());
             }
         } else {
+            self.hand.note(Doing::Sending);
             self.send(handler, cargo, ending).await;
+            self.hand.note(Doing::Handling);
         }
         self.outbox.clear();
         self.letters.clear();

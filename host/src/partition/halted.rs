@@ -18,6 +18,7 @@ impl PartitionTask {
     }
 
     fn show_halt(&self, offset: Option<i64>) {
+        self.lane.vitals().set_halted(offset.is_some());
         if let Some(stats) = self.lane.stats() {
             stats.halted_at.set(offset.unwrap_or(-1));
         }

@@ -8,6 +8,7 @@ use super::PartitionTask;
 use crate::flight::Started;
 use crate::letter::unix_ms;
 use crate::returned::Returned;
+use crate::vitals::Vitals;
 
 impl PartitionTask {
     /// Reads what the records that were taken last were before; `known` is how many waited already.
@@ -28,10 +29,12 @@ impl PartitionTask {
     }
 }
 
-/// Returns when a record that came back is due, if that is to be waited for.
-pub(super) fn due(started: &Started) -> Option<Instant> {
+/// Returns when a record that came back is due, if that is to be waited for, which others can then see.
+pub(super) fn due(started: &Started, vitals: &Vitals) -> Option<Instant> {
     let due_ms = started.returned.as_ref()?.due_ms?;
     let wait_ms = due_ms - unix_ms(SystemTime::now())?;
     let wait = Duration::from_millis(u64::try_from(wait_ms).ok()?);
-    Instant::now().checked_add(wait)
+    let at = Instant::now().checked_add(wait)?;
+    vitals.wait(started.record.offset(), at);
+    Some(at)
 }

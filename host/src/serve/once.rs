@@ -24,6 +24,8 @@ pub(super) enum Ended {
     Enough,
     /// This stands in the way, a line each.
     Stuck(Vec<String>),
+    /// The watchdog says so, and what stalls.
+    Stalled(String),
 }
 
 /// Waits until the host shall end by itself; for ever, where it shall not.

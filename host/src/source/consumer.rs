@@ -230,6 +230,7 @@ impl Poller {
         let mut is_subscribed = false;
         let mut next_check = Instant::now();
         loop {
+            self.status.came_round();
             match inbox.try_recv() {
                 Ok(Order::Subscribe(topics)) => {
                     self.topics = topics;

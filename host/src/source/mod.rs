@@ -20,5 +20,5 @@ pub(crate) use lag::{Error as LagError, GroupLag, Reads};
 pub(crate) use queue::PartitionQueue;
 pub(crate) use rebalance::{Fenced, Position, RebalanceListener};
 pub(crate) use record::Record;
-pub(crate) use status::SourceStatus;
+pub(crate) use status::{FetchedPartitions, SourceStatus};
 pub(crate) use transactions::Transactions;

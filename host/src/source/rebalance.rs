@@ -240,7 +240,9 @@ impl Callbacks {
             exactly_once.give_up("the group has given partitions to others");
         }
         let started = tokio::time::Instant::now();
+        self.status.set_draining(true);
         let mut positions = self.listener.revoked(&gone, lost);
+        self.status.set_draining(false);
         positions.extend(self.take_ended(&gone));
         self.status.revoked(gone.len());
         let drained_ms = millis(started.elapsed());

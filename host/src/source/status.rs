@@ -3,7 +3,8 @@
 //! Written by the consumer's thread and librdkafka's callbacks, read by whoever asks.
 //! **Invariant:** a consumer counts as out of reach until Kafka has answered it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -12,6 +13,11 @@ use rdkafka::Statistics;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::Instant;
+
+use crate::watchdog::Fetched;
+
+/// What was fetched, by topic and partition.
+pub(crate) type FetchedPartitions = BTreeMap<String, BTreeMap<i32, Fetched>>;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -29,6 +35,12 @@ pub(crate) struct SourceStatus {
     changed_at: Mutex<Option<Instant>>,
     /// Whether positions were given up that could not be committed.
     uncommitted: AtomicBool,
+    /// How often the consumer's thread came round.
+    rounds: AtomicU64,
+    /// Whether that thread waits for the partitions of a rebalance.
+    draining: AtomicBool,
+    /// What was fetched of each partition, as of the last statistics.
+    fetched: Mutex<Arc<FetchedPartitions>>,
     /// Whether being given nothing is not called back, as it is where a broker assigns partitions.
     hears_of_partitions_only: bool,
 }
@@ -85,6 +97,29 @@ impl SourceStatus {
         self.uncommitted.store(true, Ordering::Relaxed);
     }
 
+    /// Returns how often the consumer's thread came round.
+    pub(crate) fn rounds(&self) -> u64 {
+        self.rounds.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn came_round(&self) {
+        self.rounds.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns whether the consumer's thread waits, no longer than the drain timeout, for the partitions of a rebalance.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_draining(&self, is_draining: bool) {
+        self.draining.store(is_draining, Ordering::Relaxed);
+    }
+
+    /// Returns what was fetched of each partition, as of the last statistics.
+    pub(crate) fn fetched(&self) -> Arc<FetchedPartitions> {
+        Arc::clone(&self.fetched.lock())
+    }
+
     pub(super) fn set_missing_topics(&self, topics: BTreeSet<String>) {
         *self.missing_topics.lock() = topics;
     }
@@ -110,6 +145,7 @@ impl SourceStatus {
 
     /// Kafka counts as reached when one broker's connection is up.
     pub(super) fn observe(&self, statistics: &Statistics) {
+        *self.fetched.lock() = Arc::new(fetched(statistics));
         if statistics
             .brokers
             .values()
@@ -141,4 +177,22 @@ impl SourceStatus {
         }
         Some(trouble.insert(reason).clone())
     }
+}
+
+fn fetched(statistics: &Statistics) -> FetchedPartitions {
+    let topics = statistics.topics.iter();
+    let topics = topics.map(|(name, topic)| {
+        let partitions = topic.partitions.iter();
+        let partitions = partitions.map(|(partition, of)| {
+            let fetched = Fetched {
+                next: of.next_offset,
+                end: of.hi_offset,
+                taken: of.app_offset,
+                queued: of.fetchq_cnt,
+            };
+            (*partition, fetched)
+        });
+        (name.clone(), partitions.collect())
+    });
+    topics.collect()
 }

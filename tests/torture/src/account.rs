@@ -146,9 +146,9 @@ pub(crate) fn tell_copies_apart(facts: &mut Facts) {
         .collect();
     let mut copies: BTreeMap<Place, Input> = BTreeMap::new();
     for (place, id) in &facts.stored {
-        let original = acknowledged.get(id).filter(|input| {
-            input.place.partition == place.partition && input.place.offset < place.offset
-        });
+        let original = acknowledged
+            .get(id)
+            .filter(|input| input.place.partition == place.partition && input.place != *place);
         if let Some(input) = original {
             let mut copy = Input::clone(input);
             copy.id.key.push_str(COPY);

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::stats::Registry;
+use crate::watchdog::{Stall, Why};
+use crate::watcher::{Poll, StalledPartition};
 
 /// 2026-01-01T00:00:10Z.
 const NOW_MS: i64 = 1_767_225_610_000;
@@ -41,6 +43,7 @@ fn scrape() -> Scrape {
         is_up,
         transactions: (assigned > 0).then_some([40, 1]),
     };
+    let watched = seen(&bills, &orders, group("acme", "acme.bills"));
     Scrape {
         now_ms: NOW_MS,
         series: registry.read(),
@@ -54,6 +57,7 @@ fn scrape() -> Scrape {
             delivered: 8,
             refused: 1,
         },
+        watched,
         published: 2,
         refused: 1,
         compile: HistogramReading::default(),
@@ -62,6 +66,32 @@ fn scrape() -> Scrape {
             cpu: Some(Duration::from_millis(1_500)),
         },
         instances: (2, 1_000),
+    }
+}
+
+/// One partition stalls, and one consumer is late.
+fn seen(handler: &HandlerId, topic: &Arc<str>, group: GroupKey) -> Seen {
+    let stall = Stall {
+        offset: Some(17),
+        why: Why::Poll,
+        stood: Duration::from_secs(90),
+        over_for: None,
+    };
+    let poll = Poll {
+        age: stall.stood,
+        late: Some(stall),
+    };
+    Seen {
+        watches: (true, true),
+        is_strict: false,
+        partitions: vec![StalledPartition {
+            handler: handler.clone(),
+            topic: Arc::clone(topic),
+            partition: 1,
+            stall,
+        }],
+        polls: [(group, poll)].into(),
+        stalls: [((handler.clone(), Arc::clone(topic)), 3)].into(),
     }
 }
 
@@ -91,6 +121,12 @@ kafka_wasm_lag_seconds{tenant="acme",handler="bills",topic="orders"} 2.5
 kafka_wasm_partitions{tenant="acme",handler="bills",topic="orders"} 2
 kafka_wasm_halted_partitions{tenant="acme",handler="bills",topic="orders"} 1
 kafka_wasm_bulk_partitions{tenant="acme",handler="bills",topic="orders"} 1
+kafka_wasm_stalled_partitions{tenant="acme",handler="bills",topic="orders"} 1
+kafka_wasm_stalled_partitions{tenant="default",handler="new",topic="orders"} 0
+kafka_wasm_stalls_total{tenant="acme",handler="bills",topic="orders"} 3
+kafka_wasm_stalls_total{tenant="default",handler="new",topic="orders"} 0
+kafka_wasm_poll_late{tenant="acme",group="acme.bills"} 1
+kafka_wasm_poll_age_seconds{tenant="acme",group="acme.bills"} 90.0
 kafka_wasm_guest_memory_bytes{tenant="acme",handler="bills",topic="orders"} 131072
 kafka_wasm_records_total{tenant="default",handler="new",topic="orders",outcome="handled"} 0
 kafka_wasm_partitions{tenant="default",handler="new",topic="orders"} 1
@@ -184,6 +220,18 @@ fn every_family_is_written_once_with_help_and_its_name_is_its_own() {
         });
         assert!(has_sample, "{} has no sample in\n{page}", family.name);
     }
+}
+
+#[test]
+fn what_is_not_watched_is_absent() {
+    let page = text(Scrape {
+        watched: Seen::default(),
+        ..scrape()
+    })
+    .unwrap();
+    let watched = ["kafka_wasm_stall", "kafka_wasm_poll_"];
+    let is_watched = |line: &str| watched.iter().any(|start| line.starts_with(start));
+    assert!(!page.lines().any(is_watched), "{page}");
 }
 
 #[test]

@@ -306,6 +306,24 @@ fn a_key_whose_outputs_are_scattered_has_no_order() {
 }
 
 #[test]
+fn the_copy_that_was_not_acknowledged_may_be_the_first_one() {
+    let mut facts = sound();
+    let source = place(0, 10);
+    facts.stored.insert(source, id(0, 9));
+    out(&mut facts, id(0, 9), source);
+    let input = facts.inputs.iter_mut().find(|input| input.id == id(0, 9));
+    input.unwrap().place = source;
+    facts.positions.insert(0, 11);
+    facts.ends.insert(0, 11);
+    let strict = Rules {
+        repeats: Repeats::Never,
+        ..AT_LEAST_ONCE
+    };
+    tell_copies_apart(&mut facts);
+    assert_eq!(found(&facts, strict), Vec::<String>::new());
+}
+
+#[test]
 fn what_is_in_the_input_twice_has_to_come_out_twice_and_once_each() {
     let mut facts = sound();
     for (nth, sequence) in [8, 9].into_iter().enumerate() {
