@@ -3,8 +3,6 @@
 //! It is handed one stage for each test; the fixture `act` takes as long as its records say.
 //! **Invariant:** what must not be told is waited for longer than its bound.
 
-use std::time::Duration;
-
 use harness::kafka::unique;
 use harness::{HandlersDir, Host, Kafka, guest, wait_until};
 use rdkafka::ClientConfig;
@@ -136,7 +134,7 @@ fn what_waits_on_purpose_does_not_stall() {
     let waits = [
         (
             "on-exhausted = \"halt\"\nretry.max-attempts = 1\n",
-            "reject it",
+            "other no",
         ),
         ("retry.max-attempts = 2\n", "retry 9000 later"),
         (
@@ -274,9 +272,9 @@ fn a_consumer_whose_thread_does_not_come_round_is_told_until_it_does() {
     let watched = Watched::new(stage, "stall-after-ms = 0\npoll-late-after-ms = 2500");
     let stage = &watched.stage;
     let host = watched.run(&format!("{LONG}delivery = \"exactly-once\"\n"));
-    let records = ["ok", "log begun", "sleep 1000"].map(|value| value_on(0, value));
+    let records = ["ok", "log halfway", "sleep 1000"].map(|value| value_on(0, value));
     stage.produce_records(records);
-    wait_lines(&host, &["begun"], 1);
+    wait_lines(&host, &["halfway"], 1);
     kafka.freeze().unwrap();
     // The transaction cannot be committed, and the thread asks for ten seconds whether it can.
     let late = "the consumer's thread is late";
