@@ -1,4 +1,5 @@
-//! The pure core under seeded bad luck: records, failures, late and refused outputs, rebalances, crashes.
+//! The pure core under seeded bad luck: records, failures, late and refused outputs, rebalances, crashes, and what a
+//! commit tells the next owner of a partition.
 //!
 //! The model around the core stands in `task`, Kafka in `broker`, what may happen in `world`; `truth` watches and
 //! knows nothing of how the flow works. `SIM_SEED=n` plays one seed and prints its diary, `SIM_SEEDS=n` sets how many
@@ -7,6 +8,7 @@
 
 mod broker;
 mod guest;
+mod policy;
 mod scenario;
 mod scene;
 mod task;
@@ -91,6 +93,9 @@ fn the_seeds_meet_every_situation() {
         "waited for room",
         "a handler is replaced",
         "halted records are delivered again",
+        "a map is committed",
+        "a map is taken over",
+        "a record was completed before",
     ];
     let kinds = FailureKind::ALL.map(FailureKind::as_str);
     // The scenes know neither topics of retries nor batches that are compacted, nor keys that are parked.
@@ -119,6 +124,9 @@ fn a_planted_bug_is_noticed() {
         (Bug::EndsUncounted, Claim::NoSilence),
         (Bug::StopsWithoutDraining, Claim::NoRepeat),
         (Bug::SendsWhatFailed, Claim::Outbox),
+        (Bug::ForgetsTheMap, Claim::Remembered),
+        (Bug::ForgetsEarlierMaps, Claim::Remembered),
+        (Bug::MapsWhatIsOpen, Claim::AtLeastOnce),
     ];
     for (bug, claim) in bugs {
         let is_noticed =

@@ -4,8 +4,10 @@
 //! crashed may still be written, but nobody is told.
 //! **Invariant:** only the present owner of a partition moves its committed position.
 
-use super::scenario::Nature;
 use harness::dice::Dice;
+use kafka_wasm_host::offset_map::CommitPoint;
+
+use super::scenario::Entry;
 
 /// Counts assignments of partitions to hosts, over the whole run.
 pub(super) type Epoch = usize;
@@ -15,10 +17,10 @@ pub(super) type Place = (usize, usize);
 /// One partition of the topic that is consumed.
 #[derive(Debug)]
 pub(super) struct Partition {
-    pub(super) records: Vec<(i64, Nature)>,
+    pub(super) records: Vec<Entry>,
     /// How many of the records were produced so far.
     pub(super) visible: usize,
-    pub(super) committed: i64,
+    pub(super) committed: CommitPoint,
     pub(super) owner: Option<Epoch>,
 }
 
@@ -48,13 +50,13 @@ pub(super) struct Broker {
 }
 
 impl Broker {
-    pub(super) fn new(logs: Vec<Vec<(i64, Nature)>>, refused_percent: usize) -> Self {
+    pub(super) fn new(logs: Vec<Vec<Entry>>, refused_percent: usize) -> Self {
         let partitions = logs
             .into_iter()
             .map(|records| Partition {
                 visible: records.len() / 2,
                 records,
-                committed: 0,
+                committed: CommitPoint::from(0),
                 owner: None,
             })
             .collect();

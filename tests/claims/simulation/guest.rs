@@ -20,7 +20,7 @@ pub(super) fn handle(
     attempt: u32,
 ) -> Outcome {
     let dice = &mut scene.dice;
-    let kind = match scene.broker.partitions[partition].records[index].1 {
+    let kind = match scene.broker.partitions[partition].records[index].nature {
         Nature::Flaky(percent) if dice.chance(percent) => Some(dice.pick(&FailureKind::ALL)),
         // The revision that replaces the first one can handle everything.
         Nature::Poison(kind) if scene.revision == 0 => Some(kind),

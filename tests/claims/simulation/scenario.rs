@@ -20,12 +20,21 @@ pub(super) enum Nature {
     Poison(FailureKind),
 }
 
+/// A record as it was produced.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    pub(super) offset: i64,
+    pub(super) nature: Nature,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Scenario {
     pub(super) hosts: usize,
-    /// Offsets of each partition, with gaps, and how the handler takes the record there.
-    pub(super) partitions: Vec<Vec<(i64, Nature)>>,
+    /// The records of each partition; their offsets have gaps.
+    pub(super) partitions: Vec<Vec<Entry>>,
+    /// Commits say what is complete above the position.
+    pub(super) has_map: bool,
     pub(super) retry: RetryPolicy,
     pub(super) on_exhausted: OnExhausted,
     pub(super) has_error_hook: bool,
@@ -48,6 +57,7 @@ impl Scenario {
         Self {
             hosts: dice.between(1, 3),
             partitions,
+            has_map: dice.chance(60),
             retry: retry(dice),
             on_exhausted: dice.pick(&[
                 OnExhausted::DeadLetter,
@@ -64,7 +74,7 @@ impl Scenario {
     }
 }
 
-fn log(dice: &mut Dice, trouble_percent: usize) -> Vec<(i64, Nature)> {
+fn log(dice: &mut Dice, trouble_percent: usize) -> Vec<Entry> {
     // Retention may have removed the beginning, compaction and transaction markers leave gaps.
     let mut offset = dice.pick(&[0, 0, 0, 17]);
     let gaps = dice.pick(&[0, 20, 60]);
@@ -78,7 +88,7 @@ fn log(dice: &mut Dice, trouble_percent: usize) -> Vec<(i64, Nature)> {
             true if dice.chance(50) => Nature::Flaky(dice.between(20, 80)),
             true => Nature::Poison(dice.pick(&FailureKind::ALL)),
         };
-        records.push((offset, nature));
+        records.push(Entry { offset, nature });
         offset += 1;
     }
     records

@@ -24,6 +24,9 @@ pub(super) enum Bug {
     EndsUncounted,
     StopsWithoutDraining,
     SendsWhatFailed,
+    ForgetsTheMap,
+    ForgetsEarlierMaps,
+    MapsWhatIsOpen,
 }
 
 /// How often each kind of event happened.

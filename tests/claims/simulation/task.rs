@@ -3,12 +3,14 @@
 //! The decisions are the product's: its watermark, its `settle` and `retry`, its outbox. Only what does IO is replaced.
 //! **Invariant:** does nothing but in [`Task::advance`] and [`Task::landed`], so a crash may fall between any two.
 
-use std::collections::VecDeque;
-use std::time::Duration;
+mod attempt;
 
+use std::collections::VecDeque;
+
+use kafka_wasm_host::offset_map::{CommitPoint, OffsetMap};
 use kafka_wasm_host::outbox::Outbox;
-use kafka_wasm_host::outcome::{Ending, Failure, FailureKind, Outcome, Settlement, Verdict};
-use kafka_wasm_host::settle::{Tried, exhausted, settle};
+use kafka_wasm_host::outcome::{Ending, Settlement};
+use kafka_wasm_host::settle::exhausted;
 use kafka_wasm_host::watermark::{Ticket, Watermark};
 
 use super::broker::{Epoch, Place};
@@ -52,8 +54,10 @@ pub(super) struct Task {
     pub(super) partition: usize,
     /// The revocation began: drain and end.
     pub(super) is_stopping: bool,
-    pub(super) stored: Option<i64>,
+    pub(super) stored: Option<CommitPoint>,
     watermark: Watermark,
+    /// What earlier owners completed above the position from which this one began.
+    earlier: Option<OffsetMap>,
     /// What a planted bug takes for the position.
     highest: Option<i64>,
     /// The next record of the log to fetch.
@@ -75,7 +79,11 @@ impl Task {
         let log = &scene.broker.partitions[partition];
         let next = log
             .records
-            .partition_point(|(offset, _)| *offset < log.committed);
+            .partition_point(|entry| entry.offset < log.committed.offset);
+        let earlier = OffsetMap::decode(&log.committed.metadata, log.committed.offset);
+        if matches!(earlier, Ok(Some(_))) {
+            scene.note("a map is taken over");
+        }
         Self {
             epoch: scene.truth.assigned(partition),
             host,
@@ -83,6 +91,7 @@ impl Task {
             is_stopping: false,
             stored: None,
             watermark: Watermark::default(),
+            earlier: earlier.unwrap_or_default(),
             highest: None,
             next,
             lane: Lane::Idle,
@@ -102,6 +111,28 @@ impl Task {
             Some(Bug::StoresTheHighest) => self.highest,
             _ => self.watermark.position(),
         }
+    }
+
+    /// What may be committed, `None` before the first record was taken up or completed.
+    pub(super) fn point(&self, scene: &Scene) -> Option<CommitPoint> {
+        let is_mapped = scene.scenario.has_map || self.earlier.is_some();
+        if !is_mapped || scene.bug == Some(Bug::StoresTheHighest) {
+            return self.position(scene).map(CommitPoint::from);
+        }
+        let base = self.watermark.oldest().or(self.watermark.position())?;
+        if scene.bug == Some(Bug::MapsWhatIsOpen) && self.watermark.span() > 1 {
+            let log = &scene.broker.partitions[self.partition].records;
+            let all = base + 1..log[self.next - 1].offset + 1;
+            return Some(CommitPoint::from(OffsetMap::from_runs(base, [all])));
+        }
+        let runs = self.watermark.settled_runs();
+        let map = match &self.earlier {
+            Some(earlier) if scene.bug != Some(Bug::ForgetsEarlierMaps) => {
+                OffsetMap::joined(base, runs, earlier)
+            }
+            _ => OffsetMap::from_runs(base, runs),
+        };
+        Some(CommitPoint::from(map))
     }
 
     pub(super) fn span(&self) -> usize {
@@ -132,7 +163,7 @@ impl Task {
             && self.again.is_empty()
             && !self.is_stopping
             && (self.next == all || self.is_halted())
-            && self.stored == self.position(scene)
+            && self.stored == self.point(scene)
     }
 
     /// Does what is next; returns whether the task ended.
@@ -189,127 +220,22 @@ impl Task {
         if self.next == log.visible {
             return Ok(());
         }
+        let offset = log.records[self.next].offset;
         let started = Started {
-            ticket: self.watermark.start(log.records[self.next].0),
+            ticket: self.watermark.start(offset),
             place: (self.partition, self.next),
             first_ms: scene.now_ms,
         };
         self.next += 1;
+        self.earlier.take_if(|map| map.end() <= offset);
+        let is_known = (self.earlier.as_ref()).is_some_and(|map| map.contains(offset));
+        if is_known && scene.bug != Some(Bug::ForgetsTheMap) {
+            scene.note("a record was completed before");
+            self.watermark.complete(started.ticket);
+            return scene.truth.skipped(self.epoch, started.place);
+        }
         self.revision = scene.revision;
         self.enter(scene, started, 1)
-    }
-
-    fn enter(&mut self, scene: &mut Scene, mut started: Started, attempt: u32) -> Held {
-        if attempt == 1 {
-            started.first_ms = scene.now_ms;
-        }
-        scene.say(|| {
-            format!(
-                "epoch {}: {:?} enters, attempt {attempt}",
-                self.epoch, started.place
-            )
-        });
-        scene
-            .truth
-            .entered(self.epoch, started.place, attempt, scene.now_ms)?;
-        self.lane = Lane::Inside(started, attempt);
-        Ok(())
-    }
-
-    fn leave(&mut self, scene: &mut Scene, started: Started, attempt: u32) -> Held {
-        let outcome = guest::handle(scene, &mut self.outbox, started.place, attempt);
-        scene.truth.left(self.epoch);
-        scene.say(|| {
-            format!(
-                "epoch {}: {:?} leaves: {outcome:?}",
-                self.epoch, started.place
-            )
-        });
-        match outcome {
-            Outcome::Handled => self.finish(scene, started, attempt, Ending::Handled),
-            Outcome::Filtered => self.finish(scene, started, attempt, Ending::Filtered),
-            Outcome::Failed(failure) => self.fail(scene, started, attempt, &failure),
-        }
-    }
-
-    fn fail(
-        &mut self,
-        scene: &mut Scene,
-        started: Started,
-        attempt: u32,
-        failure: &Failure,
-    ) -> Held {
-        scene.note(failure.kind.as_str());
-        if scene.bug != Some(Bug::SendsWhatFailed) {
-            self.outbox.clear();
-        }
-        let verdict = guest::on_error(scene, &mut self.outbox, attempt);
-        let settlement = self.decide(scene, started, (failure, attempt, verdict))?;
-        match settlement {
-            Settlement::Retry { after } => {
-                self.outbox.clear();
-                let after_ms = match scene.bug {
-                    Some(Bug::RetriesAtOnce) => 0,
-                    // Rounded up: a timer never fires early.
-                    _ => after.as_micros().div_ceil(1000) as u64,
-                };
-                let waiting = Lane::Waiting(started, attempt + 1, scene.now_ms + after_ms);
-                if scene.bug == Some(Bug::GoesOnDuringARetry) && self.aside.is_none() {
-                    self.aside = Some(waiting);
-                } else {
-                    self.lane = waiting;
-                }
-                Ok(())
-            }
-            Settlement::Skip => self.finish(scene, started, attempt, Ending::Skipped),
-            Settlement::DeadLetter | Settlement::Park => {
-                self.finish(scene, started, attempt, Ending::DeadLettered)
-            }
-            Settlement::Halt => {
-                self.outbox.clear();
-                self.halt(scene, started);
-                Ok(())
-            }
-        }
-    }
-
-    /// Lets the product decide about a failed attempt.
-    fn decide(
-        &self,
-        scene: &mut Scene,
-        started: Started,
-        (failure, attempt, verdict): (&Failure, u32, Option<Verdict>),
-    ) -> Held<Settlement> {
-        let age_ms = match scene.bug {
-            Some(Bug::ForgetsTheAge) => 0,
-            _ => scene.now_ms - started.first_ms,
-        };
-        let tried = Tried {
-            attempts: attempt,
-            age: Duration::from_millis(age_ms),
-        };
-        let (retry, on_exhausted) = (&scene.scenario.retry, scene.scenario.on_exhausted);
-        let attempts_max = retry.on(failure.kind).max_attempts;
-        let unit = scene.dice.unit();
-        let settlement = settle(failure, tried, retry, on_exhausted, verdict, unit);
-        scene.truth.decided(
-            (self.epoch, started.place),
-            (failure, attempt, verdict),
-            settlement,
-            scene.now_ms,
-        )?;
-        let wanted_again = match verdict {
-            Some(verdict) => verdict == Verdict::Retry,
-            None => failure.kind != FailureKind::Reject,
-        };
-        if wanted_again && !matches!(settlement, Settlement::Retry { .. }) {
-            scene.note(if attempt < attempts_max {
-                "no time was left"
-            } else {
-                "no attempt was left"
-            });
-        }
-        Ok(settlement)
     }
 
     /// Sends a settled record's outputs on their way, or completes it where it has none.
@@ -355,8 +281,9 @@ impl Task {
     fn complete(&mut self, scene: &mut Scene, started: Started, ending: Ending) {
         scene.note(ending.as_str());
         self.watermark.complete(started.ticket);
+        scene.truth.completed(self.epoch, started.place);
         let (partition, index) = started.place;
-        let offset = scene.broker.partitions[partition].records[index].0;
+        let offset = scene.broker.partitions[partition].records[index].offset;
         self.highest = self.highest.max(Some(offset + 1));
         if scene.bug != Some(Bug::EndsUncounted) || ending != Ending::Skipped {
             scene.truth.counted(started.place, ending);
@@ -412,12 +339,14 @@ impl Task {
         }
     }
 
-    /// Stores the position for the next commit, if it moved.
+    /// Stores what may be committed, if it is news.
     pub(super) fn store(&mut self, scene: &mut Scene) -> Held {
-        let position = self.position(scene);
-        if let Some(position) = position.filter(|_| self.stored != position) {
-            scene.truth.stored(self.epoch, position)?;
-            self.stored = Some(position);
+        let point = self
+            .point(scene)
+            .filter(|point| self.stored.as_ref() != Some(point));
+        if let Some(point) = point {
+            scene.truth.stored(self.epoch, &point)?;
+            self.stored = Some(point);
         }
         Ok(())
     }

@@ -4,13 +4,16 @@
 //! of them and trusts none of the flow's.
 //! **Invariant:** a run that breaks a promise of the product ends with a [`Violation`] at the step that broke it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
+use kafka_wasm_host::offset_map::{CommitPoint, OffsetMap};
 use kafka_wasm_host::outcome::{Ending, Failure, FailureKind, Settlement, Verdict};
-use kafka_wasm_host::policy::{Backoff, BackoffKind, OnExhausted, RetryPolicy};
+use kafka_wasm_host::policy::{OnExhausted, RetryPolicy};
 
 use super::broker::{Epoch, Place};
+use super::policy::is_right;
 use super::scenario::Scenario;
 
 /// What the product promises.
@@ -20,6 +23,8 @@ pub(super) enum Claim {
     AtLeastOnce,
     /// One record at a time in a lane, later records after all attempts of earlier ones.
     Order,
+    /// What is complete is committed as complete, above the position too, and the next owner does not handle it again.
+    Remembered,
     /// Nothing happens in the name of an assignment that ended.
     Fence,
     /// Open records stay below the limit.
@@ -87,6 +92,8 @@ struct Assigned {
     again: Option<(usize, u64)>,
     /// When the first attempt of the record at hand began.
     first_ms: u64,
+    /// Records that the commit before the assignment says are complete, and those completed since.
+    complete: BTreeSet<usize>,
 }
 
 /// The end of a record's life, as soon as its outputs are written.
@@ -112,7 +119,8 @@ pub(super) struct Truth {
     highest: Vec<Option<usize>>,
     /// For each partition, whether it halted at a refusal, below records that are done and may be handled again.
     has_hole: Vec<bool>,
-    committed: Vec<i64>,
+    has_map: bool,
+    committed: Vec<CommitPoint>,
     epochs: Vec<Assigned>,
     settled: Vec<Settled>,
 }
@@ -122,7 +130,7 @@ impl Truth {
         let logs = &scenario.partitions;
         let offsets = logs
             .iter()
-            .map(|log| log.iter().map(|(offset, _)| *offset).collect())
+            .map(|log| log.iter().map(|entry| entry.offset).collect())
             .collect();
         Self {
             is_graceful: scenario.is_graceful,
@@ -137,7 +145,8 @@ impl Truth {
             safe: vec![0; logs.len()],
             highest: vec![None; logs.len()],
             has_hole: vec![false; logs.len()],
-            committed: vec![0; logs.len()],
+            has_map: scenario.has_map,
+            committed: vec![CommitPoint::from(0); logs.len()],
             epochs: Vec::new(),
             settled: Vec::new(),
         }
@@ -145,6 +154,7 @@ impl Truth {
 
     /// A partition is assigned.
     pub(super) fn assigned(&mut self, partition: usize) -> Epoch {
+        let complete = self.contained(partition, &self.committed[partition]);
         self.epochs.push(Assigned {
             partition,
             is_over: false,
@@ -153,6 +163,7 @@ impl Truth {
             open: 0,
             again: None,
             first_ms: 0,
+            complete,
         });
         self.epochs.len() - 1
     }
@@ -160,6 +171,20 @@ impl Truth {
     /// An assignment ended: revoked and acknowledged, known to be lost, or its host crashed.
     pub(super) fn over(&mut self, epoch: Epoch) {
         self.epochs[epoch].is_over = true;
+    }
+
+    /// The records that a commit says are complete: below its position, or in its map.
+    fn contained(&self, partition: usize, point: &CommitPoint) -> BTreeSet<usize> {
+        // A damaged map claims nothing, which the books of the others notice.
+        let map = OffsetMap::decode(&point.metadata, point.offset).unwrap_or_default();
+        let is_in = |offset: i64| {
+            offset < point.offset || map.as_ref().is_some_and(|map| map.contains(offset))
+        };
+        let offsets = self.offsets[partition].iter().enumerate();
+        offsets
+            .filter(|(_, offset)| is_in(**offset))
+            .map(|(index, _)| index)
+            .collect()
     }
 
     fn alive(&mut self, epoch: Epoch, what: &str) -> Held<&mut Assigned> {
@@ -184,6 +209,11 @@ impl Truth {
         let (max, attempts) = (self.in_flight_max, most.unwrap_or(0));
         let fate = self.fates[partition][index].clone();
         let assigned = self.alive(epoch, "its guest is called")?;
+        hold(
+            Claim::Remembered,
+            !assigned.complete.contains(&index),
+            || format!("{place:?} is complete, and handled again"),
+        )?;
         hold(Claim::Order, assigned.inside.is_none(), || {
             format!("{place:?} enters while {:?} is inside", assigned.inside)
         })?;
@@ -214,7 +244,8 @@ impl Truth {
                 format!("{place:?} enters after {:?}", assigned.highest)
             })?;
         }
-        if self.is_graceful && !self.has_hole[partition] {
+        let is_mended = self.has_hole[partition] && (!self.has_map || fate.was_refused);
+        if self.is_graceful && !is_mended {
             hold(Claim::NoRepeat, fate.settlements == 0, || {
                 format!("{place:?} is handled again")
             })?;
@@ -242,27 +273,9 @@ impl Truth {
         settlement: Settlement,
         now_ms: u64,
     ) -> Held {
-        let (retry, on_exhausted) = (self.retry.on(failure.kind), self.on_exhausted);
         let age = Duration::from_millis(now_ms - self.epochs[epoch].first_ms);
-        let (shortest, longest) = pace(&retry.backoff, failure, attempt);
-        let is_in_time = |wait| retry.max_age.is_none_or(|max_age| age + wait <= max_age);
-        let is_refused_for_good = failure.kind == FailureKind::Reject && verdict.is_none();
-        let is_right = match (verdict, settlement) {
-            (Some(Verdict::Resume), settlement) => settlement == Settlement::Skip,
-            (Some(Verdict::DeadLetter), settlement) => settlement == Settlement::DeadLetter,
-            (Some(Verdict::Halt), settlement) => settlement == Settlement::Halt,
-            (None, settlement) if is_refused_for_good => settlement == Settlement::DeadLetter,
-            (_, Settlement::Retry { after }) => {
-                attempt < retry.max_attempts
-                    && (shortest..=longest).contains(&after)
-                    && is_in_time(after)
-            }
-            (_, settlement) => {
-                // Where chance has a part in the wait, a shorter one may have been in time.
-                let is_over = attempt >= retry.max_attempts || !is_in_time(longest);
-                is_over && is_last(on_exhausted, settlement)
-            }
-        };
+        let failed = (failure, attempt, verdict, age);
+        let is_right = is_right(&self.retry, self.on_exhausted, failed, settlement);
         hold(Claim::Policy, is_right, || {
             format!(
                 "{place:?}, attempt {attempt}, {:?}, verdict {verdict:?}: {settlement:?}",
@@ -318,6 +331,19 @@ impl Truth {
             .count();
     }
 
+    /// The flow took a record for complete.
+    pub(super) fn completed(&mut self, epoch: Epoch, place: Place) {
+        self.epochs[epoch].complete.insert(place.1);
+    }
+
+    /// The flow took a record for complete because the commit before the assignment says so.
+    pub(super) fn skipped(&self, epoch: Epoch, place: Place) -> Held {
+        let is_known = self.epochs[epoch].complete.contains(&place.1);
+        hold(Claim::AtLeastOnce, is_known, || {
+            format!("{place:?} is left out, but was not committed as complete")
+        })
+    }
+
     /// The flow counted a record's ending.
     pub(super) fn counted(&mut self, (partition, index): Place, ending: Ending) {
         let fate = &mut self.fates[partition][index];
@@ -343,20 +369,38 @@ impl Truth {
         )
     }
 
-    /// A position is stored for the next commit.
-    pub(super) fn stored(&mut self, epoch: Epoch, position: i64) -> Held {
-        let partition = self.alive(epoch, "it stores a position")?.partition;
-        self.held(partition, position)
+    /// What a commit says is complete must be, and it must say all that the flow knows.
+    fn told(&self, epoch: Epoch, point: &CommitPoint) -> Held {
+        let assigned = &self.epochs[epoch];
+        let partition = assigned.partition;
+        self.held(partition, point.offset)?;
+        let told = self.contained(partition, point);
+        let fates = &self.fates[partition];
+        let open = told.iter().find(|index| !fates[**index].is_safe);
+        hold(Claim::AtLeastOnce, open.is_none(), || {
+            format!("{point:?} of partition {partition} says that the open {open:?} is complete")
+        })?;
+        let forgotten = assigned.complete.difference(&told).next();
+        let is_whole = !self.has_map || forgotten.is_none();
+        hold(Claim::Remembered, is_whole, || {
+            format!("{point:?} of partition {partition} forgets {forgotten:?}")
+        })
     }
 
-    /// Kafka took a position.
-    pub(super) fn committed(&mut self, epoch: Epoch, position: i64) -> Held {
+    /// What may be committed is stored for the next commit.
+    pub(super) fn stored(&mut self, epoch: Epoch, point: &CommitPoint) -> Held {
+        self.alive(epoch, "it stores a position")?;
+        self.told(epoch, point)
+    }
+
+    /// Kafka took a commit.
+    pub(super) fn committed(&mut self, epoch: Epoch, point: &CommitPoint) -> Held {
         let partition = self.alive(epoch, "it commits a position")?.partition;
-        let before = std::mem::replace(&mut self.committed[partition], position);
-        hold(Claim::AtLeastOnce, before <= position, || {
-            format!("partition {partition} goes back from {before} to {position}")
+        let before = std::mem::replace(&mut self.committed[partition], point.clone());
+        hold(Claim::AtLeastOnce, before.offset <= point.offset, || {
+            format!("partition {partition} goes back from {before:?} to {point:?}")
         })?;
-        self.held(partition, position)
+        self.held(partition, point.offset)
     }
 
     /// The world is at rest: every record must have had its ending, up to one that halts its partition.
@@ -367,7 +411,7 @@ impl Truth {
             .enumerate()
         {
             let place = (partition, index);
-            if *offset >= self.committed[partition] {
+            if *offset >= self.committed[partition].offset {
                 hold(Claim::NoSilence, is_halted, || {
                     format!("{place:?} is not committed, and nothing halts")
                 })?;
@@ -380,33 +424,5 @@ impl Truth {
             })?;
         }
         Ok(())
-    }
-}
-
-/// The shortest and the longest wait: both are the guest's wish, if it has one.
-fn pace(backoff: &Backoff, failure: &Failure, attempt: u32) -> (Duration, Duration) {
-    let (low, high) = (1.0 - backoff.jitter, 1.0 + backoff.jitter);
-    match (failure.retry_after, &backoff.kind) {
-        (Some(wish), _) => (wish, wish),
-        (None, BackoffKind::List(delays)) => {
-            let wait = delays[delays.len().min(attempt as usize) - 1];
-            (wait.mul_f64(low), wait.mul_f64(high))
-        }
-        (None, BackoffKind::Fixed) => {
-            let longest = backoff.initial.mul_f64(high).min(backoff.max);
-            (backoff.initial.mul_f64(low), longest)
-        }
-        (None, BackoffKind::Exponential | BackoffKind::Fibonacci) => {
-            (backoff.initial.mul_f64(low), backoff.max)
-        }
-    }
-}
-
-fn is_last(on_exhausted: OnExhausted, settlement: Settlement) -> bool {
-    match on_exhausted {
-        OnExhausted::DeadLetter => settlement == Settlement::DeadLetter,
-        OnExhausted::Skip => settlement == Settlement::Skip,
-        OnExhausted::Halt => settlement == Settlement::Halt,
-        OnExhausted::Park => settlement == Settlement::Park,
     }
 }

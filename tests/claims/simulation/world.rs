@@ -4,6 +4,8 @@
 //! host dies. After the drawn number of steps bad luck ends, and the world must come to rest.
 //! **Invariant:** every promise is checked after every step.
 
+use kafka_wasm_host::offset_map::CommitPoint;
+
 use super::scenario::Scenario;
 use super::scene::{Bug, Scene, Seen};
 use super::task::Task;
@@ -116,8 +118,8 @@ impl World {
     /// Ends a task with the commit that precedes the answer to a revocation.
     fn acknowledge_revocation(&mut self, at: usize) -> Held {
         let task = self.tasks.swap_remove(at);
-        if let Some(position) = task.position(&self.scene) {
-            self.commit(&task, position)?;
+        if let Some(point) = task.point(&self.scene) {
+            self.commit(&task, point)?;
         }
         self.scene
             .say(|| format!("epoch {} is revoked", task.epoch));
@@ -134,16 +136,19 @@ impl World {
     }
 
     /// Kafka takes positions from the owner of a partition only.
-    fn commit(&mut self, task: &Task, position: i64) -> Held {
+    fn commit(&mut self, task: &Task, point: CommitPoint) -> Held {
         let partition = &mut self.scene.broker.partitions[task.partition];
         if partition.owner != Some(task.epoch) {
             self.scene.note("a commit was refused");
             return Ok(());
         }
-        partition.committed = position;
+        partition.committed = point.clone();
+        if !point.metadata.is_empty() {
+            self.scene.note("a map is committed");
+        }
         self.scene
-            .say(|| format!("epoch {} commits {position}", task.epoch));
-        self.scene.truth.committed(task.epoch, position)
+            .say(|| format!("epoch {} commits {point:?}", task.epoch));
+        self.scene.truth.committed(task.epoch, &point)
     }
 
     fn commit_one(&mut self) -> Held {
@@ -152,9 +157,8 @@ impl World {
         }
         let at = self.scene.dice.below(self.tasks.len());
         let task = self.tasks.swap_remove(at);
-        let held = task
-            .stored
-            .map_or(Ok(()), |position| self.commit(&task, position));
+        let stored = task.stored.clone();
+        let held = stored.map_or(Ok(()), |point| self.commit(&task, point));
         self.tasks.push(task);
         held
     }
@@ -383,8 +387,12 @@ impl World {
     fn is_at_rest(&self) -> bool {
         let partitions = &self.scene.broker.partitions;
         let is_done = |task: &Task| {
-            let committed = partitions[task.partition].committed;
-            task.is_at_rest(&self.scene) && task.stored.is_none_or(|stored| stored == committed)
+            let committed = &partitions[task.partition].committed;
+            let is_stored = task
+                .stored
+                .as_ref()
+                .is_none_or(|stored| stored == committed);
+            task.is_at_rest(&self.scene) && is_stored
         };
         partitions.iter().all(|log| log.owner.is_some())
             && self.tasks.len() == partitions.len()
