@@ -1,5 +1,5 @@
-//! The pure core under seeded bad luck: records, failures, late and refused outputs, rebalances, crashes, and what a
-//! commit tells the next owner of a partition.
+//! The pure core under seeded bad luck: records, failures, late and refused outputs, rebalances, crashes,
+//! lanes beside each other, and what a commit tells the next owner of a partition.
 //!
 //! The model around the core stands in `task`, Kafka in `broker`, what may happen in `world`; `truth` watches and
 //! knows nothing of how the flow works. `SIM_SEED=n` plays one seed and prints its diary, `SIM_SEEDS=n` sets how many
@@ -96,6 +96,8 @@ fn the_seeds_meet_every_situation() {
         "a map is committed",
         "a map is taken over",
         "a record was completed before",
+        "several lanes are busy",
+        "a record goes while another waits",
     ];
     let kinds = FailureKind::ALL.map(FailureKind::as_str);
     // The scenes know neither topics of retries nor batches that are compacted, nor keys that are parked.
@@ -127,6 +129,9 @@ fn a_planted_bug_is_noticed() {
         (Bug::ForgetsTheMap, Claim::Remembered),
         (Bug::ForgetsEarlierMaps, Claim::Remembered),
         (Bug::MapsWhatIsOpen, Claim::AtLeastOnce),
+        (Bug::LetsTwoOfAKeyIn, Claim::Order),
+        (Bug::OvertakesARetry, Claim::Order),
+        (Bug::WaitsWithOthers, Claim::Independence),
     ];
     for (bug, claim) in bugs {
         let is_noticed =

@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use kafka_wasm_host::outcome::FailureKind;
-use kafka_wasm_host::policy::{Backoff, BackoffKind, KindPolicy, OnExhausted, RetryPolicy};
+use kafka_wasm_host::policy::{
+    Backoff, BackoffKind, KindPolicy, OnExhausted, Ordering, RetryPolicy,
+};
 
 use harness::dice::Dice;
 
@@ -25,6 +27,7 @@ pub(super) enum Nature {
 pub(super) struct Entry {
     pub(super) offset: i64,
     pub(super) nature: Nature,
+    pub(super) key: Option<u64>,
 }
 
 /// See the module.
@@ -33,6 +36,11 @@ pub(super) struct Scenario {
     pub(super) hosts: usize,
     /// The records of each partition; their offsets have gaps.
     pub(super) partitions: Vec<Vec<Entry>>,
+    pub(super) ordering: Ordering,
+    /// Records that may be handled beside each other, where not all keep their order.
+    pub(super) concurrency: usize,
+    /// Numbers that stand for keys. Where they are fewer than keys, two keys wait for each other.
+    pub(super) key_numbers: u64,
     /// Commits say what is complete above the position.
     pub(super) has_map: bool,
     pub(super) retry: RetryPolicy,
@@ -54,10 +62,14 @@ impl Scenario {
         let partitions = (0..dice.between(1, 3))
             .map(|_| log(dice, trouble))
             .collect();
+        let ordering = dice.pick(&[Ordering::Partition, Ordering::Key, Ordering::None]);
         Self {
             hosts: dice.between(1, 3),
             partitions,
-            has_map: dice.chance(60),
+            ordering,
+            concurrency: dice.between(1, 4),
+            key_numbers: dice.pick(&[2, KEYS as u64, KEYS as u64]),
+            has_map: ordering != Ordering::Partition || dice.chance(50),
             retry: retry(dice),
             on_exhausted: dice.pick(&[
                 OnExhausted::DeadLetter,
@@ -74,6 +86,46 @@ impl Scenario {
     }
 }
 
+impl Scenario {
+    /// Something of each record of each partition, which is told its place, too.
+    pub(super) fn each<T>(&self, get: impl Fn((usize, usize), &Entry) -> T) -> Vec<Vec<T>> {
+        let log = |(partition, log): (usize, &Vec<Entry>)| {
+            let entries = log.iter().enumerate();
+            entries
+                .map(|(index, entry)| get((partition, index), entry))
+                .collect()
+        };
+        self.partitions.iter().enumerate().map(log).collect()
+    }
+
+    /// Records of equal chains keep their order.
+    pub(super) fn chain(&self, partition: usize, index: usize) -> usize {
+        let key = self.partitions[partition][index].key;
+        match (self.ordering, key) {
+            (Ordering::Partition, _) => 0,
+            (Ordering::Key, Some(key)) => key as usize,
+            (Ordering::Key, None) | (Ordering::None, _) => KEYS + index,
+        }
+    }
+
+    /// What stands for a record's key.
+    pub(super) fn number(&self, entry: &Entry) -> Option<u64> {
+        let key = entry.key.filter(|_| self.ordering == Ordering::Key)?;
+        Some(key % self.key_numbers)
+    }
+
+    /// Records of a partition that may be in guests at once.
+    pub(super) fn lanes(&self) -> usize {
+        match self.ordering {
+            Ordering::Partition => 1,
+            Ordering::Key | Ordering::None => self.concurrency,
+        }
+    }
+}
+
+/// Keys that records have.
+pub(super) const KEYS: usize = 3;
+
 fn log(dice: &mut Dice, trouble_percent: usize) -> Vec<Entry> {
     // Retention may have removed the beginning, compaction and transaction markers leave gaps.
     let mut offset = dice.pick(&[0, 0, 0, 17]);
@@ -88,7 +140,13 @@ fn log(dice: &mut Dice, trouble_percent: usize) -> Vec<Entry> {
             true if dice.chance(50) => Nature::Flaky(dice.between(20, 80)),
             true => Nature::Poison(dice.pick(&FailureKind::ALL)),
         };
-        records.push(Entry { offset, nature });
+        // Some have none.
+        let key = dice.below(KEYS + 1);
+        records.push(Entry {
+            offset,
+            nature,
+            key: (key < KEYS).then_some(key as u64),
+        });
         offset += 1;
     }
     records

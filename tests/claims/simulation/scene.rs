@@ -27,6 +27,9 @@ pub(super) enum Bug {
     ForgetsTheMap,
     ForgetsEarlierMaps,
     MapsWhatIsOpen,
+    LetsTwoOfAKeyIn,
+    OvertakesARetry,
+    WaitsWithOthers,
 }
 
 /// How often each kind of event happened.

@@ -4,12 +4,14 @@
 //! **Invariant:** does nothing but in [`Task::advance`] and [`Task::landed`], so a crash may fall between any two.
 
 mod attempt;
+mod lanes;
 
 use std::collections::VecDeque;
 
 use kafka_wasm_host::offset_map::{CommitPoint, OffsetMap};
 use kafka_wasm_host::outbox::Outbox;
 use kafka_wasm_host::outcome::{Ending, Settlement};
+use kafka_wasm_host::policy::Ordering;
 use kafka_wasm_host::settle::exhausted;
 use kafka_wasm_host::watermark::{Ticket, Watermark};
 
@@ -17,6 +19,8 @@ use super::broker::{Epoch, Place};
 use super::guest;
 use super::scene::{Bug, Scene};
 use super::truth::{Claim, Held, hold};
+use attempt::Delivered;
+use lanes::Lanes;
 
 /// A record that was taken up.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +67,8 @@ pub(super) struct Task {
     /// The next record of the log to fetch.
     next: usize,
     lane: Lane,
+    /// Where not all records keep their order.
+    lanes: Lanes,
     /// Where a planted bug puts records that are tried again.
     aside: Option<Lane>,
     outbox: Outbox,
@@ -95,6 +101,7 @@ impl Task {
             highest: None,
             next,
             lane: Lane::Idle,
+            lanes: Lanes::default(),
             aside: None,
             outbox: Outbox::new(scene.scenario.outbox_max, 1 << 10),
             flights: Vec::new(),
@@ -135,8 +142,12 @@ impl Task {
         Some(CommitPoint::from(map))
     }
 
-    pub(super) fn span(&self) -> usize {
-        self.watermark.span()
+    /// How many records are held against the limit.
+    pub(super) fn load(&self, scene: &Scene) -> usize {
+        match scene.scenario.ordering {
+            Ordering::Partition => self.watermark.span(),
+            Ordering::Key | Ordering::None => self.watermark.open(),
+        }
     }
 
     /// The time at which a waiting record is tried again.
@@ -145,12 +156,12 @@ impl Task {
             (Lane::Waiting(_, _, at_ms), _) | (Lane::Idle, Some(Lane::Waiting(_, _, at_ms))) => {
                 Some(*at_ms)
             }
-            _ => None,
+            _ => self.lanes.schedule.next_time(),
         }
     }
 
     pub(super) fn is_halted(&self) -> bool {
-        !self.halted.is_empty()
+        !self.halted.is_empty() || !self.lanes.halts.is_empty()
     }
 
     /// Whether nothing happens here any more unless something new comes from outside.
@@ -158,6 +169,7 @@ impl Task {
         let all = scene.broker.partitions[self.partition].visible;
         matches!(self.lane, Lane::Idle)
             && self.aside.is_none()
+            && self.lanes.is_at_rest(self.is_halted())
             && self.flights.is_empty()
             && self.refused.is_empty()
             && self.again.is_empty()
@@ -168,19 +180,46 @@ impl Task {
 
     /// Does what is next; returns whether the task ended.
     pub(super) fn advance(&mut self, scene: &mut Scene) -> Held<bool> {
+        if scene.scenario.ordering != Ordering::Partition {
+            return self.advance_lanes(scene);
+        }
         match std::mem::replace(&mut self.lane, Lane::Idle) {
-            Lane::Inside(started, attempt) => self.leave(scene, started, attempt)?,
+            Lane::Inside(started, attempt) => {
+                let delivered = self.leave(scene, started, attempt)?;
+                self.accept(scene, delivered);
+            }
             Lane::Waiting(started, ..) if self.is_stopping => {
                 scene.note("stopped while waiting for a retry");
                 scene.say(|| format!("{:?} is given up", started.place));
             }
             Lane::Waiting(started, attempt, at_ms) if at_ms <= scene.now_ms => {
-                self.enter(scene, started, attempt)?;
+                self.go_in(scene, started, attempt)?;
             }
             waiting @ Lane::Waiting(..) => self.lane = waiting,
             Lane::Idle => return self.serve(scene),
         }
         Ok(false)
+    }
+
+    fn go_in(&mut self, scene: &mut Scene, mut started: Started, attempt: u32) -> Held {
+        self.enter(scene, &mut started, attempt)?;
+        self.lane = Lane::Inside(started, attempt);
+        Ok(())
+    }
+
+    fn accept(&mut self, scene: &mut Scene, delivered: Delivered) {
+        match delivered {
+            Delivered::Settled => {}
+            Delivered::Later(started, attempt, at_ms) => {
+                let waiting = Lane::Waiting(started, attempt, at_ms);
+                if scene.bug == Some(Bug::GoesOnDuringARetry) && self.aside.is_none() {
+                    self.aside = Some(waiting);
+                } else {
+                    self.lane = waiting;
+                }
+            }
+            Delivered::Halted(started) => self.halt(scene, started),
+        }
     }
 
     fn serve(&mut self, scene: &mut Scene) -> Held<bool> {
@@ -201,24 +240,26 @@ impl Task {
                 self.again.extend(self.halted.drain(..));
             }
         } else if let Some(started) = self.again.pop_front() {
-            self.enter(scene, started, 1)?;
+            self.go_in(scene, started, 1)?;
         } else if let Some(aside) = self.aside.take_if(|_| scene.dice.chance(50)) {
             self.lane = aside;
-        } else {
-            self.fetch(scene)?;
+        } else if let Some(started) = self.fetch(scene)? {
+            self.revision = scene.revision;
+            self.go_in(scene, started, 1)?;
         }
         Ok(false)
     }
 
-    fn fetch(&mut self, scene: &mut Scene) -> Held {
-        let has_room = self.watermark.span() < scene.scenario.in_flight_max;
+    /// Takes up the next record of the log that an earlier owner did not complete.
+    fn fetch(&mut self, scene: &mut Scene) -> Held<Option<Started>> {
+        let has_room = self.load(scene) < scene.scenario.in_flight_max;
         let log = &scene.broker.partitions[self.partition];
         if !has_room && scene.bug != Some(Bug::IgnoresTheLimit) {
             scene.note("waited for room");
-            return Ok(());
+            return Ok(None);
         }
         if self.next == log.visible {
-            return Ok(());
+            return Ok(None);
         }
         let offset = log.records[self.next].offset;
         let started = Started {
@@ -232,10 +273,10 @@ impl Task {
         if is_known && scene.bug != Some(Bug::ForgetsTheMap) {
             scene.note("a record was completed before");
             self.watermark.complete(started.ticket);
-            return scene.truth.skipped(self.epoch, started.place);
+            scene.truth.skipped(self.epoch, started.place)?;
+            return Ok(None);
         }
-        self.revision = scene.revision;
-        self.enter(scene, started, 1)
+        Ok(Some(started))
     }
 
     /// Sends a settled record's outputs on their way, or completes it where it has none.
@@ -286,16 +327,21 @@ impl Task {
         let offset = scene.broker.partitions[partition].records[index].offset;
         self.highest = self.highest.max(Some(offset + 1));
         if scene.bug != Some(Bug::EndsUncounted) || ending != Ending::Skipped {
-            scene.truth.counted(started.place, ending);
+            scene.truth.counted(started.place);
         }
     }
 
     fn halt(&mut self, scene: &mut Scene, started: Started) {
-        scene.note(Ending::Halted.as_str());
-        scene.say(|| format!("epoch {}: {:?} halts", self.epoch, started.place));
-        scene.truth.counted(started.place, Ending::Halted);
+        self.tell_halt(scene, started);
         self.halted.push(started);
         self.halted.extend(self.again.drain(..));
+    }
+
+    fn tell_halt(&mut self, scene: &mut Scene, started: Started) {
+        scene.note(Ending::Halted.as_str());
+        scene.say(|| format!("epoch {}: {:?} halts", self.epoch, started.place));
+        scene.truth.halted(self.epoch, started.place);
+        self.revision = scene.revision;
     }
 
     /// Is told about one output of a flight.

@@ -4,13 +4,15 @@
 //! of them and trusts none of the flow's.
 //! **Invariant:** a run that breaks a promise of the product ends with a [`Violation`] at the step that broke it.
 
-use std::collections::BTreeSet;
+mod order;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
 use kafka_wasm_host::offset_map::{CommitPoint, OffsetMap};
-use kafka_wasm_host::outcome::{Ending, Failure, FailureKind, Settlement, Verdict};
-use kafka_wasm_host::policy::{OnExhausted, RetryPolicy};
+use kafka_wasm_host::outcome::{Failure, Settlement, Verdict};
+use kafka_wasm_host::policy::{OnExhausted, Ordering, RetryPolicy};
 
 use super::broker::{Epoch, Place};
 use super::policy::is_right;
@@ -21,8 +23,10 @@ use super::scenario::Scenario;
 pub(super) enum Claim {
     /// No position passes a record that is not settled with all its outputs written.
     AtLeastOnce,
-    /// One record at a time in a lane, later records after all attempts of earlier ones.
+    /// Of records that keep their order one at a time, later ones after all attempts of earlier ones.
     Order,
+    /// A record waits for those before it that it keeps its order with, and for no others.
+    Independence,
     /// What is complete is committed as complete, above the position too, and the next owner does not handle it again.
     Remembered,
     /// Nothing happens in the name of an assignment that ended.
@@ -80,18 +84,21 @@ struct Fate {
 }
 
 /// One assignment of a partition.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Assigned {
     partition: usize,
     is_over: bool,
-    /// The record that is in the guest.
-    inside: Option<usize>,
-    highest: Option<usize>,
+    /// Records that were taken up, and no guest saw yet.
+    taken: BTreeSet<usize>,
+    /// Records that are in a guest.
+    inside: BTreeSet<usize>,
+    /// Of each chain, the highest record that a guest saw.
+    highest: BTreeMap<usize, usize>,
     open: usize,
-    /// The record that shall be tried again, and the earliest time.
-    again: Option<(usize, u64)>,
-    /// When the first attempt of the record at hand began.
-    first_ms: u64,
+    /// Records that shall be tried again, and the earliest time.
+    again: BTreeMap<usize, u64>,
+    /// When the first attempts began.
+    first_ms: BTreeMap<usize, u64>,
     /// Records that the commit before the assignment says are complete, and those completed since.
     complete: BTreeSet<usize>,
 }
@@ -112,11 +119,17 @@ pub(super) struct Truth {
     retry: RetryPolicy,
     on_exhausted: OnExhausted,
     offsets: Vec<Vec<i64>>,
+    /// What each record keeps its order with: those of the same chain.
+    chains: Vec<Vec<usize>>,
+    /// Records whose keys have the same number may wait for each other.
+    numbers: Vec<Vec<Option<u64>>>,
+    ordering: Ordering,
+    concurrency: usize,
     fates: Vec<Vec<Fate>>,
     /// For each partition, how many records from the first on are safe.
     safe: Vec<usize>,
-    /// For each partition, the highest record that a guest ever saw.
-    highest: Vec<Option<usize>>,
+    /// For each partition and chain, the highest record that a guest ever saw.
+    highest: Vec<BTreeMap<usize, usize>>,
     /// For each partition, whether it halted at a refusal, below records that are done and may be handled again.
     has_hole: Vec<bool>,
     has_map: bool,
@@ -128,22 +141,23 @@ pub(super) struct Truth {
 impl Truth {
     pub(super) fn new(scenario: &Scenario) -> Self {
         let logs = &scenario.partitions;
-        let offsets = logs
-            .iter()
-            .map(|log| log.iter().map(|entry| entry.offset).collect())
-            .collect();
+        let offsets = scenario.each(|_, entry| entry.offset);
         Self {
             is_graceful: scenario.is_graceful,
             in_flight_max: scenario.in_flight_max,
             retry: scenario.retry.clone(),
             on_exhausted: scenario.on_exhausted,
             offsets,
+            chains: scenario.each(|index, _| scenario.chain(index.0, index.1)),
+            numbers: scenario.each(|_, entry| scenario.number(entry)),
+            ordering: scenario.ordering,
+            concurrency: scenario.lanes(),
             fates: logs
                 .iter()
                 .map(|log| vec![Fate::default(); log.len()])
                 .collect(),
             safe: vec![0; logs.len()],
-            highest: vec![None; logs.len()],
+            highest: vec![BTreeMap::new(); logs.len()],
             has_hole: vec![false; logs.len()],
             has_map: scenario.has_map,
             committed: vec![CommitPoint::from(0); logs.len()],
@@ -157,13 +171,8 @@ impl Truth {
         let complete = self.contained(partition, &self.committed[partition]);
         self.epochs.push(Assigned {
             partition,
-            is_over: false,
-            inside: None,
-            highest: None,
-            open: 0,
-            again: None,
-            first_ms: 0,
             complete,
+            ..Assigned::default()
         });
         self.epochs.len() - 1
     }
@@ -195,76 +204,6 @@ impl Truth {
         Ok(assigned)
     }
 
-    /// The guest is called with a record.
-    pub(super) fn entered(
-        &mut self,
-        epoch: Epoch,
-        place: Place,
-        attempt: u32,
-        now_ms: u64,
-    ) -> Held {
-        let (partition, index) = place;
-        let kinds = FailureKind::ALL.iter();
-        let most = kinds.map(|kind| self.retry.on(*kind).max_attempts).max();
-        let (max, attempts) = (self.in_flight_max, most.unwrap_or(0));
-        let fate = self.fates[partition][index].clone();
-        let assigned = self.alive(epoch, "its guest is called")?;
-        hold(
-            Claim::Remembered,
-            !assigned.complete.contains(&index),
-            || format!("{place:?} is complete, and handled again"),
-        )?;
-        hold(Claim::Order, assigned.inside.is_none(), || {
-            format!("{place:?} enters while {:?} is inside", assigned.inside)
-        })?;
-        hold(Claim::Policy, attempt <= attempts, || {
-            format!("{place:?}: attempt {attempt} of {attempts}")
-        })?;
-        if attempt == 1 {
-            assigned.first_ms = now_ms;
-        }
-        if let Some((again, from_ms)) = assigned.again.take() {
-            hold(Claim::Order, again == index, || {
-                format!("{place:?} overtakes {again} that is tried again")
-            })?;
-            hold(Claim::Policy, now_ms >= from_ms, || {
-                format!("{place:?} is tried at {now_ms}, not at {from_ms}")
-            })?;
-        }
-        assigned.inside = Some(index);
-        if assigned.highest.is_none_or(|highest| highest < index) {
-            assigned.highest = Some(index);
-            assigned.open += 1;
-            hold(Claim::Bounded, assigned.open <= max, || {
-                format!("{} of {max} records are open", assigned.open)
-            })?;
-        } else {
-            let is_late = assigned.highest != Some(index) && !fate.was_halted;
-            hold(Claim::Order, !is_late, || {
-                format!("{place:?} enters after {:?}", assigned.highest)
-            })?;
-        }
-        let is_mended = self.has_hole[partition] && (!self.has_map || fate.was_refused);
-        if self.is_graceful && !is_mended {
-            hold(Claim::NoRepeat, fate.settlements == 0, || {
-                format!("{place:?} is handled again")
-            })?;
-            let highest = self.highest[partition];
-            hold(
-                Claim::Order,
-                highest.is_none_or(|highest| highest <= index),
-                || format!("{place:?} enters after {highest:?} of an earlier assignment"),
-            )?;
-        }
-        self.highest[partition] = self.highest[partition].max(Some(index));
-        Ok(())
-    }
-
-    /// The guest returned or was stopped.
-    pub(super) fn left(&mut self, epoch: Epoch) {
-        self.epochs[epoch].inside = None;
-    }
-
     /// The flow decided about a failed attempt.
     pub(super) fn decided(
         &mut self,
@@ -273,7 +212,7 @@ impl Truth {
         settlement: Settlement,
         now_ms: u64,
     ) -> Held {
-        let age = Duration::from_millis(now_ms - self.epochs[epoch].first_ms);
+        let age = Duration::from_millis(now_ms - self.epochs[epoch].first_ms[&place.1]);
         let failed = (failure, attempt, verdict, age);
         let is_right = is_right(&self.retry, self.on_exhausted, failed, settlement);
         hold(Claim::Policy, is_right, || {
@@ -284,7 +223,7 @@ impl Truth {
         })?;
         if let Settlement::Retry { after } = settlement {
             let earliest_ms = now_ms + after.as_millis() as u64;
-            self.epochs[epoch].again = Some((place.1, earliest_ms));
+            self.epochs[epoch].again.insert(place.1, earliest_ms);
         }
         Ok(())
     }
@@ -345,13 +284,18 @@ impl Truth {
     }
 
     /// The flow counted a record's ending.
-    pub(super) fn counted(&mut self, (partition, index): Place, ending: Ending) {
+    pub(super) fn counted(&mut self, (partition, index): Place) {
+        self.fates[partition][index].was_counted = true;
+    }
+
+    /// A lane stops at a record.
+    pub(super) fn halted(&mut self, epoch: Epoch, (partition, index): Place) {
         let fate = &mut self.fates[partition][index];
-        if ending == Ending::Halted {
-            fate.was_halted = true;
-            self.has_hole[partition] |= fate.was_refused;
-        } else {
-            fate.was_counted = true;
+        fate.was_halted = true;
+        self.has_hole[partition] |= fate.was_refused;
+        // Where the halt is told late, later ones were handled already.
+        if !fate.was_refused {
+            self.epochs[epoch].again.insert(index, 0);
         }
     }
 
@@ -405,24 +349,26 @@ impl Truth {
 
     /// The world is at rest: every record must have had its ending, up to one that halts its partition.
     pub(super) fn rested(&self, partition: usize, is_halted: bool) -> Held {
-        for (index, (offset, fate)) in self.offsets[partition]
-            .iter()
-            .zip(&self.fates[partition])
-            .enumerate()
-        {
-            let place = (partition, index);
-            if *offset >= self.committed[partition].offset {
-                hold(Claim::NoSilence, is_halted, || {
-                    format!("{place:?} is not committed, and nothing halts")
+        let told = self.contained(partition, &self.committed[partition]);
+        let mut open = Vec::new();
+        for (index, fate) in self.fates[partition].iter().enumerate() {
+            if told.contains(&index) {
+                hold(Claim::NoSilence, fate.was_counted, || {
+                    format!("{:?} is committed without an ending", (partition, index))
                 })?;
-                return hold(Claim::NoSilence, fate.was_halted, || {
-                    format!("{place:?} halts without being counted")
-                });
+            } else {
+                open.push(fate);
             }
-            hold(Claim::NoSilence, fate.was_counted, || {
-                format!("{place:?} is committed without an ending")
-            })?;
         }
-        Ok(())
+        // What comes before the record that halts is settled only where all records keep their order.
+        let is_one_chain = self.ordering == Ordering::Partition;
+        let first = if is_one_chain { 1 } else { open.len() };
+        let is_told = is_halted && open.iter().take(first).any(|fate| fate.was_halted);
+        hold(Claim::NoSilence, open.is_empty() || is_told, || {
+            format!(
+                "{} records of partition {partition} are not committed, and nothing halts",
+                open.len()
+            )
+        })
     }
 }

@@ -85,8 +85,9 @@ impl World {
             if let Some(position) = task.position(&self.scene) {
                 self.scene.truth.held(task.partition, position)?;
             }
-            hold(Claim::Bounded, task.span() <= max, || {
-                format!("{} of {max} records are open", task.span())
+            let load = task.load(&self.scene);
+            hold(Claim::Bounded, load <= max, || {
+                format!("{load} of {max} records are open")
             })?;
         }
         Ok(())

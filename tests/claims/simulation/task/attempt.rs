@@ -10,42 +10,50 @@ use kafka_wasm_host::settle::{Tried, settle};
 use super::super::guest;
 use super::super::scene::{Bug, Scene};
 use super::super::truth::Held;
-use super::{Lane, Started, Task};
+use super::{Started, Task};
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(super) enum Delivered {
+    Settled,
+    /// The next attempt and its time.
+    Later(Started, u32, u64),
+    Halted(Started),
+}
 
 impl Task {
     /// Calls the guest.
-    pub(super) fn enter(&mut self, scene: &mut Scene, mut started: Started, attempt: u32) -> Held {
+    pub(super) fn enter(&mut self, scene: &mut Scene, started: &mut Started, attempt: u32) -> Held {
         if attempt == 1 {
             started.first_ms = scene.now_ms;
         }
-        scene.say(|| {
-            format!(
-                "epoch {}: {:?} enters, attempt {attempt}",
-                self.epoch, started.place
-            )
-        });
-        scene
-            .truth
-            .entered(self.epoch, started.place, attempt, scene.now_ms)?;
-        self.lane = Lane::Inside(started, attempt);
-        Ok(())
+        let (epoch, place) = (self.epoch, started.place);
+        scene.say(|| format!("epoch {epoch}: {place:?} enters, attempt {attempt}"));
+        scene.truth.entered(epoch, place, attempt, scene.now_ms)
     }
 
     /// The guest returns.
-    pub(super) fn leave(&mut self, scene: &mut Scene, started: Started, attempt: u32) -> Held {
+    pub(super) fn leave(
+        &mut self,
+        scene: &mut Scene,
+        started: Started,
+        attempt: u32,
+    ) -> Held<Delivered> {
         let outcome = guest::handle(scene, &mut self.outbox, started.place, attempt);
-        scene.truth.left(self.epoch);
+        scene.truth.left(self.epoch, started.place);
         scene.say(|| {
             format!(
                 "epoch {}: {:?} leaves: {outcome:?}",
                 self.epoch, started.place
             )
         });
-        match outcome {
-            Outcome::Handled => self.finish(scene, started, attempt, Ending::Handled),
-            Outcome::Filtered => self.finish(scene, started, attempt, Ending::Filtered),
-            Outcome::Failed(failure) => self.fail(scene, started, attempt, &failure),
-        }
+        let ending = match outcome {
+            Outcome::Handled => Ending::Handled,
+            Outcome::Filtered => Ending::Filtered,
+            Outcome::Failed(failure) => return self.fail(scene, started, attempt, &failure),
+        };
+        self.finish(scene, started, attempt, ending)?;
+        Ok(Delivered::Settled)
     }
 
     fn fail(
@@ -54,14 +62,13 @@ impl Task {
         started: Started,
         attempt: u32,
         failure: &Failure,
-    ) -> Held {
+    ) -> Held<Delivered> {
         scene.note(failure.kind.as_str());
         if scene.bug != Some(Bug::SendsWhatFailed) {
             self.outbox.clear();
         }
         let verdict = guest::on_error(scene, &mut self.outbox, attempt);
-        let settlement = self.decide(scene, started, (failure, attempt, verdict))?;
-        match settlement {
+        let ending = match self.decide(scene, started, (failure, attempt, verdict))? {
             Settlement::Retry { after } => {
                 self.outbox.clear();
                 let after_ms = match scene.bug {
@@ -69,24 +76,18 @@ impl Task {
                     // Rounded up: a timer never fires early.
                     _ => after.as_micros().div_ceil(1000) as u64,
                 };
-                let waiting = Lane::Waiting(started, attempt + 1, scene.now_ms + after_ms);
-                if scene.bug == Some(Bug::GoesOnDuringARetry) && self.aside.is_none() {
-                    self.aside = Some(waiting);
-                } else {
-                    self.lane = waiting;
-                }
-                Ok(())
-            }
-            Settlement::Skip => self.finish(scene, started, attempt, Ending::Skipped),
-            Settlement::DeadLetter | Settlement::Park => {
-                self.finish(scene, started, attempt, Ending::DeadLettered)
+                let at_ms = scene.now_ms + after_ms;
+                return Ok(Delivered::Later(started, attempt + 1, at_ms));
             }
             Settlement::Halt => {
                 self.outbox.clear();
-                self.halt(scene, started);
-                Ok(())
+                return Ok(Delivered::Halted(started));
             }
-        }
+            Settlement::Skip => Ending::Skipped,
+            Settlement::DeadLetter | Settlement::Park => Ending::DeadLettered,
+        };
+        self.finish(scene, started, attempt, ending)?;
+        Ok(Delivered::Settled)
     }
 
     /// Lets the product decide about a failed attempt.
