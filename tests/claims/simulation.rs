@@ -1,5 +1,5 @@
 //! The pure core under seeded bad luck: records, failures, late and refused outputs, rebalances, crashes,
-//! lanes beside each other, and what a commit tells the next owner of a partition.
+//! lanes beside each other, what a commit tells the next owner of a partition, and transactions.
 //!
 //! The model around the core stands in `task`, Kafka in `broker`, what may happen in `world`; `truth` watches and
 //! knows nothing of how the flow works. `SIM_SEED=n` plays one seed and prints its diary, `SIM_SEEDS=n` sets how many
@@ -98,6 +98,11 @@ fn the_seeds_meet_every_situation() {
         "a record was completed before",
         "several lanes are busy",
         "a record goes while another waits",
+        "a transaction is committed",
+        "a transaction is not committed",
+        "a transaction is fenced",
+        "the answer to a commit is lost",
+        "a commit waits for a sender",
     ];
     let kinds = FailureKind::ALL.map(FailureKind::as_str);
     // The scenes know neither topics of retries nor batches that are compacted, nor keys that are parked.
@@ -132,6 +137,9 @@ fn a_planted_bug_is_noticed() {
         (Bug::LetsTwoOfAKeyIn, Claim::Order),
         (Bug::OvertakesARetry, Claim::Order),
         (Bug::WaitsWithOthers, Claim::Independence),
+        (Bug::CommitsPositionsAlone, Claim::AtLeastOnce),
+        (Bug::CommitsWithASenderInside, Claim::ExactlyOnce),
+        (Bug::CommitsAfterALoss, Claim::ExactlyOnce),
     ];
     for (bug, claim) in bugs {
         let is_noticed =

@@ -43,6 +43,8 @@ pub(super) struct Scenario {
     pub(super) key_numbers: u64,
     /// Commits say what is complete above the position.
     pub(super) has_map: bool,
+    /// Outputs and positions are committed together.
+    pub(super) is_exactly_once: bool,
     pub(super) retry: RetryPolicy,
     pub(super) on_exhausted: OnExhausted,
     pub(super) has_error_hook: bool,
@@ -63,13 +65,15 @@ impl Scenario {
             .map(|_| log(dice, trouble))
             .collect();
         let ordering = dice.pick(&[Ordering::Partition, Ordering::Key, Ordering::None]);
+        let is_exactly_once = dice.chance(30);
         Self {
             hosts: dice.between(1, 3),
             partitions,
             ordering,
             concurrency: dice.between(1, 4),
             key_numbers: dice.pick(&[2, KEYS as u64, KEYS as u64]),
-            has_map: ordering != Ordering::Partition || dice.chance(50),
+            has_map: ordering != Ordering::Partition || is_exactly_once || dice.chance(50),
+            is_exactly_once,
             retry: retry(dice),
             on_exhausted: dice.pick(&[
                 OnExhausted::DeadLetter,
@@ -80,7 +84,12 @@ impl Scenario {
             in_flight_max: dice.between(1, 6),
             outbox_max: dice.between(1, 3),
             is_graceful: dice.chance(30),
-            refused_percent: dice.pick(&[0, 0, 5, 20]),
+            // In a transaction a refusal is one more reason to abort.
+            refused_percent: if is_exactly_once {
+                0
+            } else {
+                dice.pick(&[0, 0, 5, 20])
+            },
             steps: dice.between(100, 700),
         }
     }

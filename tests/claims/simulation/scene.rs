@@ -30,6 +30,9 @@ pub(super) enum Bug {
     LetsTwoOfAKeyIn,
     OvertakesARetry,
     WaitsWithOthers,
+    CommitsPositionsAlone,
+    CommitsWithASenderInside,
+    CommitsAfterALoss,
 }
 
 /// How often each kind of event happened.
@@ -42,6 +45,8 @@ pub(super) struct Scene {
     pub(super) scenario: Scenario,
     pub(super) broker: Broker,
     pub(super) truth: Truth,
+    /// Of each host, the outputs in its open transaction, by the numbers of their flights.
+    pub(super) transactions: Vec<Vec<usize>>,
     pub(super) now_ms: u64,
     /// Counts replacements of the handler.
     pub(super) revision: u32,
@@ -56,6 +61,7 @@ impl Scene {
             dice,
             broker: Broker::new(scenario.partitions.clone(), scenario.refused_percent),
             truth: Truth::new(&scenario),
+            transactions: vec![Vec::new(); scenario.hosts],
             scenario,
             now_ms: 0,
             revision: 0,

@@ -180,6 +180,10 @@ impl Task {
 
     /// Does what is next; returns whether the task ended.
     pub(super) fn advance(&mut self, scene: &mut Scene) -> Held<bool> {
+        if self.is_sending(scene) && scene.dice.chance(70) {
+            self.send(scene);
+            return Ok(false);
+        }
         if scene.scenario.ordering != Ordering::Partition {
             return self.advance_lanes(scene);
         }
@@ -307,7 +311,9 @@ impl Task {
             self.complete(scene, started, ending);
         }
         if outputs > 0 {
-            (0..outputs).for_each(|_| scene.broker.send(self.epoch, number));
+            if !scene.scenario.is_exactly_once {
+                (0..outputs).for_each(|_| scene.broker.send(self.epoch, number));
+            }
             self.flights.push(Flight {
                 number,
                 started,
@@ -317,6 +323,21 @@ impl Task {
             });
         }
         Ok(())
+    }
+
+    /// Whether a lane is between two outputs of a record, which all belong into one transaction.
+    pub(super) fn is_sending(&self, scene: &Scene) -> bool {
+        scene.scenario.is_exactly_once && !self.flights.is_empty()
+    }
+
+    /// Makes an output part of the transaction; with the last one its record is complete.
+    pub(super) fn send(&mut self, scene: &mut Scene) {
+        scene.transactions[self.host].push(self.flights[0].number);
+        self.flights[0].waiting -= 1;
+        if self.flights[0].waiting == 0 {
+            let flight = self.flights.remove(0);
+            self.complete(scene, flight.started, flight.ending);
+        }
     }
 
     fn complete(&mut self, scene: &mut Scene, started: Started, ending: Ending) {
@@ -387,6 +408,10 @@ impl Task {
 
     /// Stores what may be committed, if it is news.
     pub(super) fn store(&mut self, scene: &mut Scene) -> Held {
+        if scene.scenario.is_exactly_once {
+            // The transaction collects them.
+            return Ok(());
+        }
         let point = self
             .point(scene)
             .filter(|point| self.stored.as_ref() != Some(point));

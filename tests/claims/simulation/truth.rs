@@ -4,6 +4,7 @@
 //! of them and trusts none of the flow's.
 //! **Invariant:** a run that breaks a promise of the product ends with a [`Violation`] at the step that broke it.
 
+mod once;
 mod order;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,8 @@ pub(super) enum Claim {
     Independence,
     /// What is complete is committed as complete, above the position too, and the next owner does not handle it again.
     Remembered,
+    /// Whoever reads what is committed sees the outputs of each record once, all together, with its position.
+    ExactlyOnce,
     /// Nothing happens in the name of an assignment that ended.
     Fence,
     /// Open records stay below the limit.
@@ -80,6 +83,8 @@ struct Fate {
     /// Kafka refused an output of it.
     was_refused: bool,
     was_counted: bool,
+    /// How often its outputs became visible in a transaction.
+    seen: usize,
     was_halted: bool,
 }
 
@@ -133,6 +138,7 @@ pub(super) struct Truth {
     /// For each partition, whether it halted at a refusal, below records that are done and may be handled again.
     has_hole: Vec<bool>,
     has_map: bool,
+    is_exactly_once: bool,
     committed: Vec<CommitPoint>,
     epochs: Vec<Assigned>,
     settled: Vec<Settled>,
@@ -160,6 +166,7 @@ impl Truth {
             highest: vec![BTreeMap::new(); logs.len()],
             has_hole: vec![false; logs.len()],
             has_map: scenario.has_map,
+            is_exactly_once: scenario.is_exactly_once,
             committed: vec![CommitPoint::from(0); logs.len()],
             epochs: Vec::new(),
             settled: Vec::new(),

@@ -4,6 +4,8 @@
 //! host dies. After the drawn number of steps bad luck ends, and the world must come to rest.
 //! **Invariant:** every promise is checked after every step.
 
+mod transactions;
+
 use kafka_wasm_host::offset_map::CommitPoint;
 
 use super::scenario::Scenario;
@@ -82,7 +84,9 @@ impl World {
     fn check(&self) -> Held {
         let max = self.scene.scenario.in_flight_max;
         for task in &self.tasks {
-            if let Some(position) = task.position(&self.scene) {
+            let position = task.position(&self.scene);
+            let is_stored_so = !self.scene.scenario.is_exactly_once;
+            if let Some(position) = position.filter(|_| is_stored_so) {
                 self.scene.truth.held(task.partition, position)?;
             }
             let load = task.load(&self.scene);
@@ -118,9 +122,12 @@ impl World {
 
     /// Ends a task with the commit that precedes the answer to a revocation.
     fn acknowledge_revocation(&mut self, at: usize) -> Held {
+        if self.scene.scenario.is_exactly_once {
+            return self.leave_transaction(at);
+        }
         let task = self.tasks.swap_remove(at);
         if let Some(point) = task.point(&self.scene) {
-            self.commit(&task, point)?;
+            self.commit(&task, &point)?;
         }
         self.scene
             .say(|| format!("epoch {} is revoked", task.epoch));
@@ -137,7 +144,7 @@ impl World {
     }
 
     /// Kafka takes positions from the owner of a partition only.
-    fn commit(&mut self, task: &Task, point: CommitPoint) -> Held {
+    fn commit(&mut self, task: &Task, point: &CommitPoint) -> Held {
         let partition = &mut self.scene.broker.partitions[task.partition];
         if partition.owner != Some(task.epoch) {
             self.scene.note("a commit was refused");
@@ -149,7 +156,7 @@ impl World {
         }
         self.scene
             .say(|| format!("epoch {} commits {point:?}", task.epoch));
-        self.scene.truth.committed(task.epoch, &point)
+        self.scene.truth.committed(task.epoch, point)
     }
 
     fn commit_one(&mut self) -> Held {
@@ -157,9 +164,12 @@ impl World {
             return Ok(());
         }
         let at = self.scene.dice.below(self.tasks.len());
+        if self.scene.scenario.is_exactly_once {
+            return self.commit_transaction(self.tasks[at].host, false);
+        }
         let task = self.tasks.swap_remove(at);
         let stored = task.stored.clone();
-        let held = stored.map_or(Ok(()), |point| self.commit(&task, point));
+        let held = stored.map_or(Ok(()), |point| self.commit(&task, &point));
         self.tasks.push(task);
         held
     }
@@ -239,7 +249,8 @@ impl World {
         for at in (0..self.tasks.len()).rev() {
             if is_meant(&mut self.scene.dice, &self.tasks[at]) {
                 self.tasks[at].is_stopping = true;
-                if self.scene.bug == Some(Bug::StopsWithoutDraining) {
+                let is_sudden = self.scene.bug == Some(Bug::StopsWithoutDraining);
+                if is_sudden && !self.scene.scenario.is_exactly_once {
                     self.acknowledge_revocation(at)?;
                 }
             }
@@ -310,6 +321,10 @@ impl World {
         }
         self.scene.note("a loss is noticed");
         self.scene.say(|| "a loss is noticed".to_owned());
+        if self.scene.scenario.is_exactly_once {
+            self.abort_transaction(self.tasks[at].host);
+            return Ok(());
+        }
         self.scene.truth.over(self.tasks[at].epoch);
         if self.scene.bug != Some(Bug::ServesAfterARevocation) {
             self.tasks.swap_remove(at);
@@ -322,6 +337,7 @@ impl World {
         self.scene.note("a host crashes");
         self.scene.say(|| format!("host {host} crashes"));
         self.is_up[host] = false;
+        self.scene.transactions[host].clear();
         let (gone, left) = std::mem::take(&mut self.tasks)
             .into_iter()
             .partition(|task| task.host == host);
@@ -395,7 +411,8 @@ impl World {
                 .is_none_or(|stored| stored == committed);
             task.is_at_rest(&self.scene) && is_stored
         };
-        partitions.iter().all(|log| log.owner.is_some())
+        self.scene.transactions.iter().all(Vec::is_empty)
+            && partitions.iter().all(|log| log.owner.is_some())
             && self.tasks.len() == partitions.len()
             && self.tasks.iter().all(is_done)
     }

@@ -13,7 +13,7 @@ use super::super::truth::Held;
 use super::{Started, Task};
 
 /// How an attempt ended.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Delivered {
     Settled,
     /// The next attempt and its time.

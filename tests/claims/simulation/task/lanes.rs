@@ -60,7 +60,7 @@ impl Task {
         Ok(false)
     }
 
-    fn key(&self, scene: &Scene, started: &Started) -> Option<u64> {
+    fn key(scene: &Scene, started: &Started) -> Option<u64> {
         let (partition, index) = started.place;
         let entry = &scene.broker.partitions[partition].records[index];
         let number = scene.scenario.number(entry);
@@ -71,7 +71,7 @@ impl Task {
     fn take_up(&mut self, scene: &mut Scene) -> Held {
         if let Some(started) = self.fetch(scene)? {
             scene.truth.taken(self.epoch, started.place);
-            let key = self.key(scene, &started);
+            let key = Self::key(scene, &started);
             self.lanes.schedule.add(key, (started, 1));
         }
         Ok(())
@@ -135,7 +135,7 @@ impl Task {
         scene.note("halted records are delivered again");
         for started in std::mem::take(&mut self.halted) {
             scene.truth.taken(self.epoch, started.place);
-            let key = self.key(scene, &started);
+            let key = Self::key(scene, &started);
             self.lanes.schedule.add(key, (started, 1));
         }
         for turn in std::mem::take(&mut self.lanes.halts) {

@@ -25,6 +25,12 @@ impl Truth {
         let (chain, is_other) = (chains[index], |other: &&usize| {
             **other != index && chains[**other] == chains[index]
         });
+        // What is part of a transaction is no longer open before it is visible.
+        let max = if self.is_exactly_once {
+            usize::MAX
+        } else {
+            max
+        };
         let assigned = self.alive(epoch, "its guest is called")?;
         hold(
             Claim::Remembered,
