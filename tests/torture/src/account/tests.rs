@@ -238,7 +238,7 @@ fn a_dead_letter_that_says_something_else_is_found() {
         [
             "letter     k0 #3 at letters[0]@0: no dead-letter.time",
             "letter     k0 #3 at letters[0]@0: no such record went in there",
-            "letter     k1 #0 at letters[0]@1: its attempts are 7",
+            "letter     k1 #0 at letters[0]@1: its attempts are 15",
             "letter     k1 #0 at letters[0]@1: its error-kind is other, not trap",
             "letter     k1 #0 at letters[0]@1: its value is \"changed\"",
         ]
