@@ -26,8 +26,6 @@ struct State<T> {
     opening: u64,
     /// Those of lanes that passed since the gate was opened last, or are inside since before.
     seats: Vec<Arc<Seat<T>>>,
-    /// Whether anybody passed since it was opened.
-    was_passed: bool,
 }
 
 /// See the module.
@@ -74,7 +72,6 @@ impl<T: Clone> Gate<T> {
                 behind: None,
                 opening: CLOSED,
                 seats: Vec::new(),
-                was_passed: false,
             }),
             open_as: AtomicU64::new(CLOSED),
             opened: Notify::new(),
@@ -96,7 +93,6 @@ impl<T: Clone> Gate<T> {
         self.torn.store(false, Ordering::Release);
         let mut state = self.state.lock();
         state.behind = Some(behind);
-        state.was_passed = false;
         state.opening += 1;
         // Who is inside since before is waited for as any other.
         state.seats.retain(|seat| seat.is_taken());
@@ -134,7 +130,9 @@ impl<T: Clone> Gate<T> {
 
     /// Returns whether anybody has passed since the gate was opened.
     pub(crate) fn was_passed(&self) -> bool {
-        self.state.lock().was_passed
+        let state = self.state.lock();
+        let mut seats = state.seats.iter();
+        seats.any(|seat| seat.opening == state.opening)
     }
 
     /// Returns whether a sending broke off since the gate was opened, or a tear was told.
@@ -156,7 +154,6 @@ impl<T: Clone> Gate<T> {
             is_taken: AtomicBool::new(true),
             behind: state.behind.clone()?,
         });
-        state.was_passed = true;
         state.seats.push(Arc::clone(&seat));
         Some(seat)
     }

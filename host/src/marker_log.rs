@@ -18,7 +18,7 @@ use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::ids::TopicName;
-use crate::topic_settings::{admin, topic_settings};
+use crate::topic_settings::{admin, client_config, topic_settings};
 
 /// How long a broker may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -97,7 +97,7 @@ impl MarkerLog {
         settings: &BTreeMap<String, String>,
         topic: &TopicName,
     ) -> Result<Self, KafkaError> {
-        Self::new(config(settings, |_| true), topic)
+        Self::new(client_config(settings, |_| true), topic)
     }
 
     /// Looks for the topic; returns whether it is there.
@@ -238,14 +238,6 @@ pub(crate) async fn forgets(
     (policy != "compact").then(|| format!("cleanup.policy={policy}"))
 }
 
-fn config(settings: &BTreeMap<String, String>, takes: impl Fn(&str) -> bool) -> ClientConfig {
-    let mut config = ClientConfig::new();
-    for (key, value) in settings.iter().filter(|(key, _)| takes(key)) {
-        config.set(key, value);
-    }
-    config
-}
-
 /// Makes the topic with one partition and compaction. A broker that makes topics only for those who use them (the embedded
 /// one) is asked that way.
 pub(crate) async fn create(
@@ -267,7 +259,7 @@ pub(crate) async fn create(
     if settings.get("allow.auto.create.topics").map(String::as_str) != Some("true") {
         return Err(code);
     }
-    let consumer: BaseConsumer<Troubles> = config(settings, |key| !LEFT_OUT.contains(&key))
+    let consumer: BaseConsumer<Troubles> = client_config(settings, |key| !LEFT_OUT.contains(&key))
         .create_with_context(Troubles::default())
         .map_err(|error| error.to_string())?;
     partitions(&consumer, topic).map(drop)

@@ -60,11 +60,17 @@ pub(crate) async fn topic_settings(
 pub(crate) fn admin(
     settings: &BTreeMap<String, String>,
 ) -> Result<AdminClient<DefaultClientContext>, KafkaError> {
+    client_config(settings, |key| side(key) != Some(Side::Consumer)).create()
+}
+
+/// Makes the configuration of a client of those settings that it takes.
+pub(crate) fn client_config(
+    settings: &BTreeMap<String, String>,
+    takes: impl Fn(&str) -> bool,
+) -> ClientConfig {
     let mut config = ClientConfig::new();
-    for (key, value) in settings {
-        if side(key) != Some(Side::Consumer) {
-            config.set(key, value);
-        }
+    for (key, value) in settings.iter().filter(|(key, _)| takes(key)) {
+        config.set(key, value);
     }
-    config.create()
+    config
 }

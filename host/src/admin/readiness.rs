@@ -192,7 +192,7 @@ fn reasons(facts: &Facts) -> Vec<NotReady> {
     }
     for handler in facts.handlers.iter().filter(|handler| handler.halted > 0) {
         reasons.push(NotReady::new(
-            format!("handler {}/{}", handler.tenant, handler.handler),
+            handler.what(),
             format!(
                 "{} of its {} partitions here are halted ({}); the log says why",
                 handler.halted,
@@ -203,7 +203,7 @@ fn reasons(facts: &Facts) -> Vec<NotReady> {
     }
     for handler in facts.handlers.iter().filter(|handler| handler.stalled > 0) {
         reasons.push(NotReady::new(
-            format!("handler {}/{}", handler.tenant, handler.handler),
+            handler.what(),
             format!(
                 "{} of its {} partitions here make no progress ({})",
                 handler.stalled,
@@ -214,7 +214,7 @@ fn reasons(facts: &Facts) -> Vec<NotReady> {
     }
     for handler in facts.handlers.iter().filter(|handler| handler.is_paused) {
         reasons.push(NotReady::new(
-            format!("handler {}/{}", handler.tenant, handler.handler),
+            handler.what(),
             "it pauses because too many of its records fail; the log says why they do",
         ));
     }
@@ -231,6 +231,13 @@ fn places(all: &[String]) -> String {
     let more = all.len().saturating_sub(NAMED_MAX);
     let more = (more > 0).then(|| format!("{more} more"));
     named.chain(more).collect::<Vec<_>>().join(", ")
+}
+
+impl HandlerFacts {
+    /// Names the handler as `/readyz` does.
+    fn what(&self) -> String {
+        format!("handler {}/{}", self.tenant, self.handler)
+    }
 }
 
 impl GroupFacts {

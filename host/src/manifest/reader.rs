@@ -144,14 +144,11 @@ impl<'t> Reader<'t> {
         T: std::str::FromStr<Err: std::fmt::Display> + PartialEq + std::fmt::Display,
     {
         self.items(key, |item, list: &[T]| {
-            match item.as_str().map(str::parse::<T>) {
-                None => Err(format!("expected a text, found {}", found(item))),
-                Some(Err(error)) => Err(error.to_string()),
-                Some(Ok(value)) if list.contains(&value) => {
-                    Err(format!("{value} is in the list twice"))
-                }
-                Some(Ok(value)) => Ok(value),
+            let value = lists::parsed(item)?;
+            if list.contains(&value) {
+                return Err(format!("{value} is in the list twice"));
             }
+            Ok(value)
         })
     }
 

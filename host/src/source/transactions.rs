@@ -146,11 +146,6 @@ impl Transactions {
         self.sink.lock().clone()
     }
 
-    fn current_sink(&self) -> Result<Arc<Sink>, Error> {
-        let missing = || Error::Rebuild("there is no producer".to_owned());
-        self.sink().ok_or_else(missing)
-    }
-
     /// Returns the `transactional.id`.
     pub(super) fn id(&self) -> &str {
         &self.id
@@ -188,7 +183,8 @@ impl Transactions {
         consumer: &BaseConsumer<C>,
         offsets: &TopicPartitionList,
     ) -> Result<(), Error> {
-        let sink = self.current_sink()?;
+        let missing = || Error::Rebuild("there is no producer".to_owned());
+        let sink = self.sink().ok_or_else(missing)?;
         let positions = if offsets.count() > 0 {
             // Taken before the look at the generation: should the membership end in between, it is one of the past.
             let member = consumer.group_metadata();
@@ -263,26 +259,19 @@ fn call(
     act: impl FnOnce(&Sink) -> Result<(), Error> + Send + 'static,
 ) -> Result<(), Error> {
     let sink = Arc::clone(sink);
-    wait_for(CALL_MAX, move || act(&sink))
-}
-
-fn wait_for(
-    timeout: Duration,
-    act: impl FnOnce() -> Result<(), Error> + Send + 'static,
-) -> Result<(), Error> {
     let (answer, answered) = mpsc::sync_channel(1);
     let thread = thread::Builder::new().name("transaction".to_owned());
     let made = thread.spawn(move || {
         // Where nobody waits any more, nobody wants to know.
-        let _ = answer.send(act());
+        let _ = answer.send(act(&sink));
     });
     if let Err(error) = made {
         return Err(Error::Again(format!(
             "no thread for a call to the producer: {error}"
         )));
     }
-    let lost = |_| Error::Rebuild(format!("a call did not come back within {timeout:?}"));
-    answered.recv_timeout(timeout).map_err(lost)?
+    let lost = |_| Error::Rebuild(format!("a call did not come back within {CALL_MAX:?}"));
+    answered.recv_timeout(CALL_MAX).map_err(lost)?
 }
 
 /// Does it again until it is answered or the time is over; then what became of it is not known.

@@ -96,19 +96,19 @@ impl Delivery {
 }
 
 fn minutes(text: &str) -> Result<f64, String> {
-    let minutes: f64 = text.parse().map_err(|_| "expected a number")?;
-    let is_possible = (0.1..=1440.0).contains(&minutes);
-    is_possible
-        .then_some(minutes)
-        .ok_or_else(|| "expected a number from 0.1 to 1440".to_owned())
+    number(text, 0.1, 1440.0)
 }
 
 fn pace(text: &str) -> Result<f64, String> {
-    let pace: f64 = text.parse().map_err(|_| "expected a number")?;
-    let is_possible = (1.0..=20.0).contains(&pace);
-    is_possible
-        .then_some(pace)
-        .ok_or_else(|| "expected a number from 1 to 20".to_owned())
+    number(text, 1.0, 20.0)
+}
+
+fn number(text: &str, least: f64, most: f64) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "expected a number")?;
+    (least..=most)
+        .contains(&number)
+        .then_some(number)
+        .ok_or_else(|| format!("expected a number from {least} to {most}"))
 }
 
 /// The handler's `ordering`.

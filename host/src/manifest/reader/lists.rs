@@ -37,7 +37,8 @@ impl Reader<'_> {
     }
 }
 
-fn parsed<T: FromStr<Err: Display>>(text: &DeValue<'_>) -> Result<T, String> {
+/// Parses an item that has to be a text.
+pub(super) fn parsed<T: FromStr<Err: Display>>(text: &DeValue<'_>) -> Result<T, String> {
     match text.as_str() {
         Some(text) => text.parse().map_err(|error: T::Err| error.to_string()),
         None => Err(format!("expected a text, found {}", found(text))),
