@@ -35,7 +35,7 @@ struct Options {
     /// Records of each run
     #[arg(long, default_value_t = 10_000)]
     records: u32,
-    /// The longest pause of a record in milliseconds; each has one at random from 0 on
+    /// All pauses are shorter than so many milliseconds; each record has a whole number of them at random, from 0 on
     #[arg(long, default_value_t = 5)]
     pause_ms: u32,
     /// Instances at once, and records in flight
@@ -152,8 +152,8 @@ fn orders(kafka: &Kafka, options: &Options) -> Result<()> {
 }
 
 /// The pause of a record, the same in every run: the high bits of a multiplicative hash of its number.
-fn pause_ms(nth: u32, max_ms: u32) -> u32 {
-    (nth.wrapping_mul(2_654_435_761) >> 16) % (max_ms + 1)
+fn pause_ms(nth: u32, below_ms: u32) -> u32 {
+    (nth.wrapping_mul(2_654_435_761) >> 16) % below_ms.max(1)
 }
 
 fn key(nth: u32, row: &Row) -> u32 {
@@ -172,7 +172,7 @@ fn least_s(options: &Options, row: &Row) -> f64 {
     let longest_ms = match row.ordering {
         "partition" => all_ms,
         "key" => by_key.into_values().max().unwrap_or(0),
-        _ => options.pause_ms,
+        _ => options.pause_ms.saturating_sub(1),
     };
     f64::from(longest_ms).max(f64::from(all_ms) / f64::from(options.concurrency)) / 1e3
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
+use super::clock::Clock;
 use super::engine::Runtime;
 use super::places::Places;
 use super::state::GuestState;
@@ -137,6 +138,7 @@ pub(crate) struct Handler {
     pub(super) pre: InstancePre<GuestState>,
     pub(super) hooks: Hooks,
     imports: Vec<String>,
+    pub(super) clock: Arc<Clock>,
     places: Arc<Places>,
 }
 
@@ -182,6 +184,7 @@ impl Handler {
             pre,
             hooks,
             imports,
+            clock: Arc::clone(&runtime.clock),
             places: Arc::clone(runtime.places()),
         })
     }

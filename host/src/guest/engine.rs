@@ -9,6 +9,7 @@ use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::aot::AotCache;
+use super::clock::Clock;
 use super::places::Places;
 use super::state::GuestState;
 use super::{Error, imports};
@@ -25,6 +26,7 @@ pub(crate) struct Runtime {
     pub(super) engine: Engine,
     pub(super) linker: Arc<Linker<GuestState>>,
     pub(super) cache: Option<Arc<AotCache>>,
+    pub(super) clock: Arc<Clock>,
     places: Arc<Places>,
 }
 
@@ -48,6 +50,7 @@ impl Runtime {
             engine,
             linker: Arc::new(linker),
             cache: cache.map(Arc::new),
+            clock: Arc::default(),
             places: Arc::new(Places::new(instances_max)),
         })
     }

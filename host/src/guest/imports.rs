@@ -8,6 +8,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, WasmStr};
 
 use super::bindings::{ConfigError, EmitError, LogLevel, Outgoing};
+use super::clock;
 use super::state::GuestState;
 use crate::ids::TopicName;
 use crate::outbox::Outbox;
@@ -16,6 +17,7 @@ use crate::record::{Emit, Header};
 /// Defines everything that a component may import.
 pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    clock::add_to_linker(linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     linker.instance("kafka:handler/producer@0.1.0")?.func_wrap(
         "emit",

@@ -128,6 +128,7 @@ impl Instance {
             setup.message_max_bytes,
             Arc::clone(&setup.config),
             Arc::new(log),
+            Arc::clone(&handler.clock),
         );
         let mut store = Store::new(handler.pre.engine(), state);
         store.limiter(|state| state);

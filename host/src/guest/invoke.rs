@@ -133,8 +133,9 @@ impl Instance {
             result?
         };
         let (places, kept) = places(records, &received);
+        let mut kept_places = places.iter().peekable();
         let filtered = (0..records.len())
-            .filter(|place| !places.contains(place))
+            .filter(|place| kept_places.next_if_eq(&place).is_none())
             .collect();
         if kept.is_empty() {
             return Ok(BulkOutcome::Handled {
@@ -330,15 +331,18 @@ fn places<'a>(
     records: &'a [RecordView<'a>],
     received: &'a [MessageResult],
 ) -> (Vec<usize>, Vec<RecordView<'a>>) {
+    let offsets = records.iter().map(|record| record.offset.cast_unsigned());
+    let mut by_offset: Vec<(u64, usize)> = offsets.zip(0..).collect();
+    by_offset.sort_unstable();
     let mut places = Vec::new();
     let mut kept = Vec::new();
     let mut from = 0;
     for result in received {
-        let rest = records.iter().enumerate().skip(from);
-        let found = rest
-            .into_iter()
-            .find(|(_, record)| record.offset.cast_unsigned() == result.offset);
-        if let Some((place, original)) = found {
+        let next = by_offset.partition_point(|known| *known < (result.offset, from));
+        let found = by_offset.get(next).filter(|known| known.0 == result.offset);
+        if let Some((place, original)) =
+            found.and_then(|(_, place)| Some((*place, records.get(*place)?)))
+        {
             places.push(place);
             kept.push(result.view(original));
             from = place + 1;

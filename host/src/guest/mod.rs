@@ -5,6 +5,7 @@
 
 mod aot;
 mod bindings;
+mod clock;
 pub(crate) mod component;
 mod engine;
 mod imports;

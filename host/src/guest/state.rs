@@ -16,6 +16,7 @@ use wasmtime_wasi_http::{
     WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
+use super::clock::Clock;
 use super::log::{GuestLog, GuestStream, StreamKind};
 use crate::outbox::Outbox;
 use crate::policy::Limits;
@@ -69,6 +70,7 @@ pub(super) struct GuestState {
     pub(super) message_max_bytes: usize,
     pub(super) config: Arc<BTreeMap<String, String>>,
     pub(super) log: Arc<GuestLog>,
+    pub(super) clock: Arc<Clock>,
 }
 
 impl GuestState {
@@ -77,6 +79,7 @@ impl GuestState {
         message_max_bytes: usize,
         config: Arc<BTreeMap<String, String>>,
         log: Arc<GuestLog>,
+        clock: Arc<Clock>,
     ) -> Self {
         // Nothing is granted: no files, no network, no environment, no arguments.
         let wasi = WasiCtxBuilder::new()
@@ -99,6 +102,7 @@ impl GuestState {
             message_max_bytes,
             config,
             log,
+            clock,
         }
     }
 }
