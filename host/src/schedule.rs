@@ -243,19 +243,23 @@ impl<T, At: Copy + Ord> Schedule<T, At> {
         self.held == 0 && self.out == 0
     }
 
-    /// Gives up all records that are held, in no order. Those that are out are handed back as ever.
+    /// Gives up all records that are held, in no order. Those that are out are handed back as ever, and hold their keys
+    /// until then.
     pub fn take_held(&mut self) -> Vec<T> {
         self.held = 0;
+        let mut taken = Vec::new();
         let ready = std::mem::take(&mut self.ready).into_iter();
         let timed = std::mem::take(&mut self.timed).into_values();
-        let behind = std::mem::take(&mut self.behind).into_values();
+        for turn in ready.chain(timed) {
+            taken.push(turn.item);
+            let behind = turn.key.and_then(|key| self.behind.remove(&key));
+            taken.extend(behind.into_iter().flat_map(|behind| behind.items));
+        }
+        let of_those_out = self.behind.values_mut();
+        taken.extend(of_those_out.flat_map(|behind| std::mem::take(&mut behind.items)));
         let free = std::mem::take(&mut self.free).into_iter();
-        ready
-            .chain(timed)
-            .map(|turn| turn.item)
-            .chain(behind.flat_map(|behind| behind.items))
-            .chain(free.map(|(_, item)| item))
-            .collect()
+        taken.extend(free.map(|(_, item)| item));
+        taken
     }
 }
 

@@ -41,7 +41,11 @@ fn what_is_held_can_be_taken_back_while_records_are_out() {
     held.sort_unstable();
     assert_eq!(held, ["a2", "b1", "c1"]);
     assert!(schedule.next(100).is_none() && !schedule.is_empty());
+    schedule.add(Some(1), "a2");
+    assert!(schedule.next(100).is_none(), "a1 is still out");
     schedule.end(first.key);
+    assert_eq!(schedule.next(100).unwrap().item, "a2");
+    schedule.end(Some(1));
     assert!(schedule.is_empty());
 }
 
@@ -83,6 +87,7 @@ enum Step {
     Next,
     End(prop::sample::Index),
     Again(prop::sample::Index, u64),
+    TakeHeld,
     Pass(u64),
 }
 
@@ -97,7 +102,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             4 => Just(Step::Next),
             3 => any::<prop::sample::Index>().prop_map(Step::End),
             1 => (any::<prop::sample::Index>(), 0u64..20).prop_map(|(i, after)| Step::Again(i, after)),
-            1 => (1u64..10).prop_map(Step::Pass),
+            1 => Just(Step::TakeHeld),
+            2 => (1u64..10).prop_map(Step::Pass),
         ],
         0..200,
     )
@@ -201,6 +207,12 @@ proptest! {
                     let entry = list.iter_mut().find(|entry| entry.item == turn.item).unwrap();
                     (entry.is_out, entry.not_before) = (false, now + after);
                     schedule.again(turn, now + after);
+                }
+                Step::TakeHeld => {
+                    let mut taken = schedule.take_held();
+                    taken.sort_unstable();
+                    let held = list.extract_if(.., |entry| !entry.is_out);
+                    prop_assert_eq!(taken, held.map(|entry| entry.item).collect::<Vec<_>>());
                 }
                 Step::End(_) | Step::Again(..) | Step::More(..) => {}
                 Step::Pass(time) => now += time,
