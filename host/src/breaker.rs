@@ -100,6 +100,28 @@ impl<At: Copy + Ord + std::ops::Add<Duration, Output = At>> Breaker<At> {
         Some(until)
     }
 
+    /// Takes note that a record of which it was said that it was handled is given up after all: Kafka refused an output.
+    /// Returns until when others shall wait, if they shall.
+    pub fn refused(&mut self, now: At) -> Option<At> {
+        if self.state == State::Closed
+            && let Some(handled) = self
+                .window
+                .iter_mut()
+                .rev()
+                .find(|has_failed| !**has_failed)
+        {
+            *handled = true;
+            self.failed += 1;
+            if !self.is_over() {
+                return None;
+            }
+            let until = now + self.policy.pause;
+            self.state = State::Open(until);
+            return Some(until);
+        }
+        self.failed(now)
+    }
+
     /// Returns whether the handler pauses.
     pub fn is_open(&self) -> bool {
         self.state != State::Closed

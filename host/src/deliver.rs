@@ -12,7 +12,9 @@ use tokio::time::Instant;
 use crate::catalog::Deployed;
 use crate::dead_letter::Reason;
 use crate::flight::{Cargo, Started};
-use crate::lane::{Attempt, Lane, Stopped, follow_parked, note_failed, note_handled, paused_until};
+use crate::lane::{
+    Attempt, Lane, Stopped, follow_parked, note_failed, note_handled, note_refused, paused_until,
+};
 use crate::outcome::{Ending, Failure, FailureKind, Outcome, Settlement};
 use crate::parked::KEYS_MAX;
 use crate::settle::exhausted;
@@ -173,6 +175,7 @@ pub(crate) async fn deliver_refused(lane: &mut Lane, cargo: Cargo, refusal: &Ref
     let topic = Arc::clone(lane.topic());
     let first = cargo.first().map(|first| first.view(&topic));
     lane.note_failure(&handler, &failure, refusal.attempts, first.as_ref());
+    note_refused(&handler);
     let settlement = if refusal.is_letter {
         Settlement::Halt
     } else {

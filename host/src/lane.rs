@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::decide::{Attempt, BatchSettlement};
 pub(crate) use self::park::follow_parked;
-pub(crate) use self::pause::{note_failed, note_handled, paused_until};
+pub(crate) use self::pause::{note_failed, note_handled, note_refused, paused_until};
 use crate::catalog::{CatalogReader, Deployed, GroupKey};
 use crate::flight::Ledger;
 use crate::gate::Door;
@@ -301,17 +301,6 @@ impl Lane {
                 Ok(hook.map(|()| instance))
             }
             Err(error) => Ok(Err(Failure::new(FailureKind::Trap, error.to_string()))),
-        }
-    }
-
-    /// Waits, unless the stop signal is set off.
-    pub(crate) async fn wait_until(&mut self, at: Instant) -> Result<(), Stopped> {
-        let stop = self.stop.clone();
-        tokio::select! {
-            biased;
-            () = stop.set() => Err(Stopped),
-            () = tokio::time::sleep_until(at) => Ok(()),
-            never = self.lend_place() => match never {},
         }
     }
 

@@ -47,6 +47,23 @@ fn it_opens_when_more_than_the_share_failed_and_a_probe_closes_it() {
 }
 
 #[test]
+fn a_record_that_was_handled_and_then_refused_is_one_that_failed() {
+    let mut breaker = breaker(0.5, 4);
+    for _ in 0..4 {
+        breaker.handled();
+    }
+    assert_eq!(breaker.refused(Ms(1)), None);
+    assert_eq!(breaker.refused(Ms(2)), None, "two of four");
+    assert_eq!(breaker.refused(Ms(3)), Some(Ms(103)));
+    assert_eq!(breaker.admit(Ms(103)), Admission::Probe);
+    assert_eq!(
+        breaker.refused(Ms(104)),
+        Some(Ms(204)),
+        "it began before the pause"
+    );
+}
+
+#[test]
 fn a_probe_that_is_never_heard_of_is_followed_by_another() {
     let mut breaker = breaker(0.1, 1);
     assert_eq!(breaker.failed(Ms(0)), Some(Ms(100)));

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use crate::breaker::Admission;
+use crate::breaker::{Admission, Breaker};
 use crate::catalog::Deployed;
 
 /// Returns until when no attempt may begin, if the handler pauses.
@@ -31,9 +31,21 @@ pub(crate) fn note_handled(handler: &Deployed) {
 
 /// Tells the breaker that a record is about to be given up. Returns until when it shall wait instead, if it shall.
 pub(crate) fn note_failed(handler: &Deployed) -> Option<Instant> {
+    tell(handler, Breaker::failed)
+}
+
+/// Tells the breaker that a record is given up after it was handled: Kafka refused an output. Others may have to wait then.
+pub(crate) fn note_refused(handler: &Deployed) {
+    tell(handler, Breaker::refused);
+}
+
+fn tell(
+    handler: &Deployed,
+    failure: impl FnOnce(&mut Breaker<Instant>, Instant) -> Option<Instant>,
+) -> Option<Instant> {
     let (was_open, until) = {
         let mut breaker = handler.breaker.as_ref()?.lock();
-        (breaker.is_open(), breaker.failed(Instant::now())?)
+        (breaker.is_open(), failure(&mut breaker, Instant::now())?)
     };
     if !was_open {
         tracing::error!(

@@ -70,3 +70,16 @@ fn a_breaker_is_refused_for_a_handler_of_batches() {
     wait_lines(&host, &["[breaker]", "takes batches only"], 1);
     host.stop().unwrap();
 }
+
+#[test]
+fn a_handler_pauses_when_kafka_refuses_what_it_emits() {
+    let stage = Stage::new("breaker-refused", 1);
+    stage.deploy("act", BREAKER);
+    let host = stage.serve(&["--kafka-setting", "topic.metadata.propagation.max.ms=500"]);
+    let missing = format!("emit-to {}.missing", stage.name);
+    // Their hooks return before the refusals are known, so these are given up.
+    stage.produce(&[missing.as_str(); 8]);
+    wait_until_paused(&host, 1.0);
+    stage.letters(&host, 8);
+    host.stop().unwrap();
+}
