@@ -62,6 +62,11 @@ impl Batch {
         jobs.collect()
     }
 
+    /// Returns how many records it has.
+    pub(crate) fn len(&self) -> usize {
+        self.parts.iter().map(|part| part.cargo.len()).sum()
+    }
+
     /// Returns the offset of the first record.
     pub(crate) fn offset(&self) -> Option<i64> {
         let first = self.parts.last()?.cargo.first()?;
@@ -90,22 +95,11 @@ enum Left {
     End(Delivered),
 }
 
-/// Carries a batch from its queue to the settlement of each of its records, waiting where one is to be tried again.
-pub(crate) async fn deliver_bulk(lane: &mut Lane, cargo: Cargo) -> Delivered {
-    let Some(handler) = lane.route() else {
-        return Delivered::Unrouted(cargo);
-    };
-    let mut batch = Batch::new(cargo);
-    loop {
-        match carry(lane, &handler, batch).await {
-            Carried::Done(delivered) => return delivered,
-            Carried::Later(later, at) => {
-                if lane.wait_until(at).await.is_err() {
-                    return Delivered::Stopped;
-                }
-                batch = later;
-            }
-        }
+/// Carries a batch to the settlement of each of its records, or to where some are to be tried again.
+pub(crate) async fn deliver_bulk(lane: &mut Lane, batch: Batch) -> Carried {
+    match lane.route() {
+        Some(handler) => carry(lane, &handler, batch).await,
+        None => Carried::Done(Delivered::Unrouted(all(batch.parts))),
     }
 }
 
@@ -292,11 +286,12 @@ async fn settle_each(
     attempt: Attempt,
 ) -> Result<Left, Stopped> {
     let mut failed = failed.into_iter().peekable();
+    let mut filtered = filtered.iter().peekable();
     let (mut good, mut dropped, mut bad) = (Cargo::new(), Cargo::new(), Vec::new());
     for (place, started) in cargo.into_iter().enumerate() {
         if let Some((_, failure)) = failed.next_if(|(failed, _)| *failed == place) {
             bad.push((started, failure));
-        } else if filtered.contains(&place) {
+        } else if filtered.next_if_eq(&&place).is_some() {
             dropped.push(started);
         } else {
             good.push(started);

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use self::handing::Again;
 use self::parallel::Parallel;
 use self::returned::due;
 pub(crate) use self::standing::Told;
@@ -51,8 +52,8 @@ pub(crate) struct PartitionTask {
     ledger: Arc<Ledger>,
     /// Taken from the queue, not delivered.
     waiting: VecDeque<Started>,
-    /// The record that comes before them, and the time of its next attempt.
-    retry: Option<(Job, Instant)>,
+    /// What comes before them, and the time of its next attempt.
+    retry: Option<(Again, Instant)>,
     /// Where records do not wait for all others.
     parallel: Parallel,
     hasher: RandomState,
@@ -243,11 +244,14 @@ impl PartitionTask {
             .as_ref()
             .is_some_and(CommitPoint::is_nearly_full);
         let taken = if has_room && !is_full { self.take() } else { 0 };
-        let is_held = is_full || !self.taken.is_empty();
         let is_bulk = self.hands_batches(handler);
         let bulk = is_bulk.then(|| manifest.bulk.unwrap_or_default().within(limits));
-        let retry = self.retry.take().map(|(job, _)| job);
-        let jobs = retry
+        let again = self.retry.take().map(|(again, _)| match again {
+            Again::One(job) => vec![job],
+            Again::Together(batch) => batch.into_jobs(),
+        });
+        let jobs = again
+            .unwrap_or_default()
             .into_iter()
             .chain(self.waiting.drain(..).map(Job::from));
         let (hasher, vitals) = (&self.hasher, self.lane.vitals());
@@ -262,10 +266,13 @@ impl PartitionTask {
             return;
         }
         let catalog = self.lane.catalog();
-        let (queue, ledger) = (&self.queue, &self.ledger);
+        let (queue, ledger, is_held) = (&self.queue, &self.ledger, !self.taken.is_empty());
         let more = async {
-            if is_held {
+            if is_full {
                 std::future::pending::<()>().await;
+            } else if is_held {
+                // Every record that is settled may make the map shorter.
+                ledger.fewer_open().await;
             } else if has_room {
                 queue.filled().await;
             } else {
@@ -322,7 +329,7 @@ impl PartitionTask {
             Delivered::Settled => true,
             Delivered::Stopped => false,
             Delivered::Later(job, at) => {
-                self.retry = Some((job, at));
+                self.retry = Some((Again::One(job), at));
                 false
             }
             Delivered::Halted(cargo) | Delivered::Unrouted(cargo) => {

@@ -3,17 +3,14 @@
 use tokio::time::{Instant, sleep_until};
 
 use super::PartitionTask;
-use crate::bulk::deliver_bulk;
+use super::handing::Again;
+use crate::bulk::{Batch, Carried, deliver_bulk};
 use crate::flight::{Cargo, Started};
 use crate::policy::Bulk;
 
 impl PartitionTask {
     /// Hands the next batch over, once it is full or its first record has waited long enough.
     pub(super) async fn serve_bulk(&mut self, bulk: Bulk) {
-        if let Some((job, _)) = self.retry.take() {
-            // It waited alone under another revision; now it is one of a batch.
-            self.waiting.push_front(job.started);
-        }
         let deadline = Instant::now() + bulk.max_wait;
         while !self.batch_is_full(&bulk) && !self.lane.stop.is_set() {
             // The queue tells of a record only where it was found empty.
@@ -43,8 +40,17 @@ impl PartitionTask {
         if cargo.is_empty() {
             return;
         }
-        let delivered = deliver_bulk(&mut self.lane, cargo).await;
-        self.accept(delivered);
+        self.carry(Batch::new(cargo)).await;
+    }
+
+    /// Carries a batch as far as it comes.
+    pub(super) async fn carry(&mut self, batch: Batch) {
+        match deliver_bulk(&mut self.lane, batch).await {
+            Carried::Done(delivered) => {
+                self.accept(delivered);
+            }
+            Carried::Later(batch, at) => self.retry = Some((Again::Together(batch), at)),
+        }
     }
 
     fn batch_is_full(&self, bulk: &Bulk) -> bool {

@@ -3,9 +3,7 @@
 use std::collections::VecDeque;
 
 use super::PartitionTask;
-use crate::bulk::deliver_bulk;
 use crate::flight::{Cargo, Started};
-use crate::policy::Ordering;
 
 impl PartitionTask {
     /// Notes that the lane goes no further than these records under the handler that served it last.
@@ -44,29 +42,15 @@ impl PartitionTask {
 
     /// Lets the halted records be delivered again once another revision serves; waits until then.
     pub(super) async fn serve_halted(&mut self) {
-        let handler = self
-            .lane
-            .route()
-            .filter(|handler| self.halted_by.as_ref() != Some(&handler.revision));
-        let Some(handler) = handler else {
+        let handler = self.lane.route();
+        if handler.is_none_or(|handler| self.halted_by.as_ref() == Some(&handler.revision)) {
             return self.wait_for_change().await;
-        };
-        self.show_halt(None);
-        let mut left = std::mem::take(&mut self.halted).into_iter();
-        let is_ordered = handler.manifest.ordering == Ordering::Partition;
-        if is_ordered && self.hands_batches(&handler) {
-            for cargo in left.by_ref() {
-                let delivered = deliver_bulk(&mut self.lane, cargo).await;
-                if !self.accept(delivered) {
-                    break;
-                }
-            }
-            self.halted.extend(left);
-        } else {
-            let mut first: VecDeque<Started> = left.flatten().collect();
-            first.append(&mut self.waiting);
-            self.waiting = first;
         }
+        self.show_halt(None);
+        let halted = std::mem::take(&mut self.halted).into_iter();
+        let mut first: VecDeque<Started> = halted.flatten().collect();
+        first.append(&mut self.waiting);
+        self.waiting = first;
         self.parallel.go_on();
     }
 }

@@ -1,9 +1,17 @@
 //! How a partition's task hands its records over: one by one or in batches, be it by how many wait.
 
 use super::PartitionTask;
+use crate::bulk::Batch;
 use crate::catalog::{Deployed, Handing};
-use crate::deliver::deliver;
+use crate::deliver::{Job, deliver};
 use crate::policy::LagBounds;
+
+/// What is to be tried again before anything else.
+#[derive(Debug)]
+pub(super) enum Again {
+    One(Job),
+    Together(Batch),
+}
 
 impl PartitionTask {
     /// Hands over what waits, one by one or as a batch.
@@ -14,17 +22,32 @@ impl PartitionTask {
             return self.idle().await;
         }
         let manifest = &handler.manifest;
-        if handler.component.takes().singles
-            && let Some((job, _)) = self.retry.take()
-        {
-            // Its attempts are counted, so it goes on alone, whatever comes after it.
-            let delivered = deliver(&mut self.lane, job).await;
-            self.accept(delivered);
-        } else if is_bulk {
-            self.serve_bulk(manifest.bulk.unwrap_or_default()).await;
-        } else {
-            self.serve_singles(&manifest.limits).await;
+        match self.retry.take() {
+            Some((again, _)) => self.try_again(handler, again, is_bulk).await,
+            None if is_bulk => self.serve_bulk(manifest.bulk.unwrap_or_default()).await,
+            None => self.serve_singles(&manifest.limits).await,
         }
+    }
+
+    /// Hands over what has waited for its next attempt. Its attempts are counted, so it goes on as it is, whatever comes
+    /// after it, unless the handler is another one now that takes it only otherwise.
+    async fn try_again(&mut self, handler: &Deployed, again: Again, is_bulk: bool) {
+        let takes = handler.component.takes();
+        let job = match again {
+            Again::One(job) if takes.singles => job,
+            Again::One(job) => return self.carry(Batch::of(job)).await,
+            Again::Together(batch) if is_bulk || !takes.singles => return self.carry(batch).await,
+            Again::Together(batch) => {
+                let mut jobs = batch.into_jobs().into_iter();
+                let Some(first) = jobs.next() else { return };
+                for later in jobs.rev() {
+                    self.waiting.push_front(later.started);
+                }
+                first
+            }
+        };
+        let delivered = deliver(&mut self.lane, job).await;
+        self.accept(delivered);
     }
 
     /// Returns whether the handler is handed batches now, after a look at how many records wait.
@@ -64,7 +87,10 @@ impl PartitionTask {
     /// taken and wait. `None` before the first fetch.
     fn waiting_records(&self) -> Option<u64> {
         let in_kafka = (self.queue.end_offset()? - self.taken_until?).max(0);
-        let retried = usize::from(self.retry.is_some());
+        let retried = self.retry.as_ref().map_or(0, |(again, _)| match again {
+            Again::One(_) => 1,
+            Again::Together(batch) => batch.len(),
+        });
         let taken = self.waiting.len() + self.parallel.held() + retried;
         Some(in_kafka.unsigned_abs() + taken as u64)
     }

@@ -3,10 +3,10 @@
 //! It is handed one stage for each test; the fixture `bulk` emits a summary of each batch that it was handed.
 //! **Invariant:** the summaries say which records were handled together, so none is handled twice unseen.
 
-use harness::TestRecord;
+use harness::{TestRecord, guest, wait_until};
 use serde_json::Value;
 
-use super::stage::{Stage, count_lines, field, json, said, texts, value_on, wait_lines};
+use super::stage::{PATIENCE, Stage, count_lines, field, json, said, texts, value_on, wait_lines};
 
 /// A batch of all that waits when the host starts.
 pub(super) const BATCHES: &str = "retry.max-attempts = 2\nretry.initial-ms = 10\nbulk.max-records = 5\nbulk.max-wait-ms = 1000\n";
@@ -217,4 +217,37 @@ fn a_batch_is_bounded_by_records_by_bytes_and_by_time() {
     // Far from full, it is handed over when its first record has waited for so long.
     let by_time = "bulk.max-records = 1000\nbulk.max-wait-ms = 300\n";
     assert_eq!(sizes(&["v", "v"], by_time, 1), ["2"]);
+}
+
+#[test]
+fn a_batch_that_waits_for_its_next_attempt_holds_nothing_up_but_its_partition() {
+    let stage = Stage::new("bulk-waits", 1);
+    stage.produce(&["a", "b", "again", "c"]);
+    let waits = "retry.initial-ms = 6000\nretry.jitter = 0.0\nbulk.max-records = 2\n";
+    let host = stage.run("bulk", waits);
+    // What came before is committed meanwhile, and the instance is gone.
+    stage.committed(&host, &[(0, 2)]);
+    let rests = wait_until("the memory of the instance", PATIENCE, || {
+        host.metric("kafka_wasm_guest_memory_bytes", &[]).unwrap() == 0.0
+    });
+    rests.unwrap_or_else(|error| panic!("{error}\n{}", host.tail()));
+    assert_eq!(
+        stage.outputs(&host, 2).len(),
+        2,
+        "the record was tried again already"
+    );
+    // The next attempt is that of the handler which serves by then, here one of single records.
+    let manifest = stage.manifest("config.label = \"new\"\n");
+    stage.folder.swap_manifest(&stage.name, &manifest).unwrap();
+    stage
+        .folder
+        .swap_component(&stage.name, guest("act"))
+        .unwrap();
+    let output = stage.outputs(&host, 3).remove(2);
+    assert_eq!(
+        [field(&output, "label"), field(&output, "offset")],
+        ["new", "2"]
+    );
+    stage.committed(&host, &[(0, 4)]);
+    host.stop().unwrap();
 }
