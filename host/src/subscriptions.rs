@@ -48,7 +48,7 @@ pub(crate) struct Subscriptions {
     steps: Steps,
     running: BTreeMap<GroupKey, Running>,
     /// Threads of consumers that are leaving their groups.
-    leaving: Vec<JoinHandle<()>>,
+    leaving: Vec<(GroupKey, JoinHandle<()>)>,
 }
 
 impl Subscriptions {
@@ -72,7 +72,7 @@ impl Subscriptions {
 
     /// Makes the consumers match the catalog.
     pub(crate) fn reconcile(&mut self, catalog: &Catalog) {
-        self.leaving.retain(|thread| !thread.is_finished());
+        self.leaving.retain(|(_, thread)| !thread.is_finished());
         let groups = self.started(catalog);
         let gone: Vec<GroupKey> = self
             .running
@@ -158,7 +158,18 @@ impl Subscriptions {
             transactions.clone(),
         ));
         let listener = Arc::clone(&assignment);
-        match Consumer::start(&settings, topics.clone(), transactions.clone(), listener) {
+        let is_same_member =
+            |leaving: &mut (GroupKey, _)| settings.is_static() && leaving.0 == *key;
+        let predecessors = self.leaving.extract_if(.., is_same_member);
+        let predecessors = predecessors.map(|(_, thread)| thread).collect();
+        let consumer = Consumer::start(
+            &settings,
+            topics.clone(),
+            transactions.clone(),
+            listener,
+            predecessors,
+        );
+        match consumer {
             Ok(consumer) => {
                 self.running.insert(
                     key.clone(),
@@ -177,7 +188,9 @@ impl Subscriptions {
 
     fn stop(&mut self, key: &GroupKey) {
         if let Some(running) = self.running.remove(key) {
-            self.leaving.extend(running.consumer.stop());
+            let thread = running.consumer.stop();
+            self.leaving
+                .extend(thread.map(|thread| (key.clone(), thread)));
         }
     }
 
@@ -258,7 +271,8 @@ impl Subscriptions {
         for key in self.running.keys().cloned().collect::<Vec<_>>() {
             self.stop(&key);
         }
-        std::mem::take(&mut self.leaving)
+        let leaving = std::mem::take(&mut self.leaving);
+        leaving.into_iter().map(|(_, thread)| thread).collect()
     }
 }
 

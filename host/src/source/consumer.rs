@@ -77,6 +77,11 @@ impl ConsumerSettings {
         protocol.is_some_and(|protocol| protocol != "classic")
     }
 
+    /// Returns whether the consumer is the same member of its group after a restart (KIP-345).
+    pub(crate) fn is_static(&self) -> bool {
+        self.kafka.contains_key("group.instance.id")
+    }
+
     /// Makes the transactions that the settings ask for.
     pub(crate) fn transactions(&self) -> Option<Arc<Transactions>> {
         let TransactionSettings { kafka, interval } = self.transactions.as_ref()?;
@@ -153,12 +158,14 @@ pub(crate) struct Consumer {
 }
 
 impl Consumer {
-    /// Makes the consumer, subscribes it and starts its thread.
+    /// Makes the consumer, subscribes it and starts its thread. It subscribes only when the threads of its `predecessors`
+    /// have ended.
     pub(crate) fn start(
         settings: &ConsumerSettings,
         topics: Topics,
         transactions: Option<Arc<Transactions>>,
         listener: Arc<dyn RebalanceListener>,
+        predecessors: Vec<JoinHandle<()>>,
     ) -> Result<Self, Error> {
         let group = settings.group.clone();
         let status = Arc::new(SourceStatus::new(settings.is_assigned_by_broker()));
@@ -186,6 +193,7 @@ impl Consumer {
             listener,
             status: Arc::clone(&status),
             alive,
+            predecessors,
         };
         let thread = std::thread::Builder::new()
             .name(format!("poll {group}"))
@@ -223,6 +231,8 @@ struct Poller {
     listener: Arc<dyn RebalanceListener>,
     status: Arc<SourceStatus>,
     alive: Arc<()>,
+    /// Threads of consumers that are the same static member, or would be.
+    predecessors: Vec<JoinHandle<()>>,
 }
 
 impl Poller {
@@ -239,6 +249,12 @@ impl Poller {
                 Ok(Order::Stop) | Err(mpsc::TryRecvError::Disconnected) => break,
                 Err(mpsc::TryRecvError::Empty) => {}
             }
+            self.predecessors.retain(|thread| !thread.is_finished());
+            if !self.predecessors.is_empty() {
+                // The group would take the two for one, and so would the coordinator of transactions.
+                std::thread::sleep(POLL);
+                continue;
+            }
             self.tend_transactions();
             if !is_subscribed && self.may_subscribe() {
                 self.subscribe();
@@ -253,7 +269,12 @@ impl Poller {
                 next_check = Instant::now() + TOPIC_CHECK;
             }
         }
+        let predecessors = std::mem::take(&mut self.predecessors);
         self.leave();
+        for thread in predecessors {
+            // Ended or panicked: either way it is no member any more.
+            let _ = thread.join();
+        }
     }
 
     /// Commits, or does what else is due, where delivery is exactly once.

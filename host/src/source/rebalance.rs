@@ -97,7 +97,7 @@ impl Callbacks {
             ExactlyOnce::new(group.clone(), transactions, listener, status)
         });
         Self {
-            beginning: Beginning::new(group.clone(), start, exactly_once.is_some()),
+            beginning: Beginning::new(group.clone(), start),
             exactly_once,
             group,
             listener,
@@ -195,8 +195,7 @@ impl Callbacks {
                 tracing::warn!(
                     group = self.group,
                     %error,
-                    "the last commits cannot be read; what is complete beyond their offsets is handled again, unless \
-                     delivery is exactly once: then nothing is read before"
+                    "the last commits cannot be read, and nothing is before they are"
                 );
             })
             .ok();

@@ -1,5 +1,5 @@
-//! Where reading begins in partitions of which the group has committed nothing, when that is a time or an offset, and
-//! where it begins again after a transaction was aborted.
+//! Where reading begins in partitions of which the group has committed nothing, and where it begins again after a
+//! transaction was aborted.
 //!
 //! Handed the partitions of an assignment without a committed position, asks Kafka for their offsets. What Kafka did
 //! not answer in time is held: the consumer's thread asks again, and the partition's task takes nothing before.
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::watch;
@@ -49,17 +49,14 @@ struct Waiting {
 pub(super) struct Beginning {
     group: String,
     start: Start,
-    /// Whether nothing may be read before the committed position and its metadata are known.
-    is_strict: bool,
     held: Mutex<HashMap<Name, Waiting>>,
 }
 
 impl Beginning {
-    pub(super) fn new(group: String, start: Start, is_strict: bool) -> Self {
+    pub(super) fn new(group: String, start: Start) -> Self {
         Self {
             group,
             start,
-            is_strict,
             held: Mutex::default(),
         }
     }
@@ -72,12 +69,6 @@ impl Beginning {
         committed: Option<&Committed>,
         partitions: &TopicPartitionList,
     ) -> HashMap<Name, Held> {
-        // librdkafka does these by itself.
-        if matches!(self.start, Start::Earliest | Start::Latest)
-            && (committed.is_some() || !self.is_strict)
-        {
-            return HashMap::new();
-        }
         let found = match committed {
             Some(committed) => self.offsets(consumer, &committed.missing, TIMEOUT),
             None => Err("the committed positions are not known".to_owned()),
@@ -85,6 +76,7 @@ impl Beginning {
         match found {
             Ok(offsets) => {
                 set(partitions, &offsets);
+                self.commit(consumer, &offsets);
                 HashMap::new()
             }
             Err(why) => {
@@ -165,7 +157,8 @@ impl Beginning {
                 committed.missing.retain(|missing| missing != name);
             }
         }
-        let mut offsets = self.offsets(consumer, &committed.missing, AGAIN_TIMEOUT)?;
+        let begun = self.offsets(consumer, &committed.missing, AGAIN_TIMEOUT)?;
+        let mut offsets = begun.clone();
         offsets.extend(committed.positions);
         // Where nothing was taken and nothing is committed, librdkafka goes on from where it is.
         let known: Vec<Name> = held
@@ -184,7 +177,25 @@ impl Beginning {
         for element in moved.elements() {
             element.error().map_err(|error| error.to_string())?;
         }
+        self.commit(consumer, &begun);
         Ok(committed.completed)
+    }
+
+    /// Commits where reading begins. Should the host die before a record is settled, the next one would else begin where
+    /// `start` is by then, behind the records that this one took.
+    fn commit<C: ConsumerContext>(&self, consumer: &BaseConsumer<C>, begun: &HashMap<Name, i64>) {
+        if begun.is_empty() {
+            return;
+        }
+        let mut positions = TopicPartitionList::with_capacity(begun.len());
+        for ((topic, partition), offset) in begun {
+            let offset = Offset::Offset(*offset);
+            // Fails only for what is no offset.
+            let _ = positions.add_partition_offset(topic, *partition, offset);
+        }
+        if let Err(error) = consumer.commit(&positions, CommitMode::Async) {
+            tracing::warn!(group = self.group, %error, "where reading begins is not committed");
+        }
     }
 
     /// Asks Kafka for the offset at which each partition begins.
@@ -198,7 +209,9 @@ impl Beginning {
             return Ok(HashMap::new());
         }
         let offsets = match self.start {
-            Start::Earliest | Start::Latest => Ok(HashMap::new()),
+            // librdkafka does this by itself, and would do the same after a crash.
+            Start::Earliest => return Ok(HashMap::new()),
+            Start::Latest => ends(consumer, names, timeout),
             Start::Time(moment) => {
                 let time_ms = moment.unix_ms(SystemTime::now());
                 at_time(consumer, names, time_ms, timeout)
@@ -247,6 +260,18 @@ impl Beginning {
     }
 }
 
+fn ends<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    names: &[Name],
+    timeout: Duration,
+) -> KafkaResult<HashMap<Name, i64>> {
+    let end = |name: &Name| {
+        let (_, end) = consumer.fetch_watermarks(&name.0, name.1, timeout)?;
+        Ok((name.clone(), end))
+    };
+    names.iter().map(end).collect()
+}
+
 /// Returns the offset of the first record that is not older, or of the end.
 pub(super) fn at_time<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
@@ -260,11 +285,7 @@ pub(super) fn at_time<C: ConsumerContext>(
         .filter(|name| !offsets.contains_key(*name))
         .cloned()
         .collect();
-    let mut ends = HashMap::new();
-    for (topic, partition) in &late {
-        let (_, end) = consumer.fetch_watermarks(topic, *partition, timeout)?;
-        ends.insert((topic.clone(), *partition), end);
-    }
+    let mut ends = ends(consumer, &late, timeout)?;
     if !late.is_empty() {
         // Asked once more, so that no record is missed that came between the two answers.
         ends.extend(not_before(consumer, &late, time_ms, timeout)?);

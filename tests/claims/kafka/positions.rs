@@ -6,7 +6,7 @@
 use harness::clients;
 use harness::{Host, TestRecord};
 
-use super::stage::{PATIENCE, Stage, value_on, wait_lines};
+use super::stage::{PATIENCE, Stage, field, value_on, wait_lines};
 
 /// 2026-01-31T00:00:00Z in milliseconds since the Unix epoch.
 const MIDNIGHT_MS: i64 = 1_769_817_600_000;
@@ -104,5 +104,20 @@ fn a_committed_position_wins_over_start() {
     stage.produce(&["ok 4"]);
     let host = stage.serve(&[]);
     assert_eq!(handled_to_the_end(&stage, &host), 1.0);
+    host.stop().unwrap();
+}
+
+#[test]
+fn a_start_at_the_end_skips_nothing_that_comes_while_nobody_reads() {
+    let stage = Stage::new("from-end", 1);
+    stage.produce(&["ok before"]);
+    let host = stage.run("act", "start = \"latest\"\n");
+    // No record was settled, and all the same it is known where reading began.
+    stage.committed(&host, &[(0, 1)]);
+    host.stop().unwrap();
+    stage.produce(&["ok while nobody reads"]);
+    let host = stage.serve(&[]);
+    let output = stage.outputs(&host, 1).remove(0);
+    assert_eq!(field(&output, "value"), "ok while nobody reads");
     host.stop().unwrap();
 }

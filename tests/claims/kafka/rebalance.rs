@@ -9,7 +9,7 @@ use std::time::Duration;
 use harness::{HandlersDir, Host, Kafka, TestRecord, wait_until};
 use serde_json::Value;
 
-use super::stage::{count_lines, never};
+use super::stage::{Stage, count_lines, field, never, wait_lines};
 use super::traffic::{Feed, Tally, Traffic, number};
 
 /// Less than the 45 s that a group would wait for a member which left without a word.
@@ -244,4 +244,28 @@ fn a_static_member_that_restarts_within_its_session_moves_nothing() {
     );
     restarted.stop().unwrap();
     stays.stop().unwrap();
+}
+
+#[test]
+fn a_static_member_with_new_settings_waits_for_the_old_one_to_leave() {
+    let stage = Stage::new("static-anew", 1);
+    let patient = "limits.deadline-ms = 10_000\n";
+    stage.deploy("act", patient);
+    let host = stage.serve(&["--kafka-setting", "group.instance.id=one"]);
+    stage.produce(&["sleep 3000", "ok"]);
+    let taken = wait_until("a record in hand", JOIN_TIMEOUT, || {
+        host.metric("kafka_wasm_in_flight_records", &[]).unwrap() > 0.0
+    });
+    taken.unwrap();
+    let anew = format!("{patient}kafka.consumer.\"fetch.wait.max.ms\" = 50\n");
+    let anew = stage.manifest(&anew);
+    stage.folder.swap_manifest(&stage.name, &anew).unwrap();
+    wait_lines(&host, &["deployed"], 2);
+    stage.produce(&["ok"]);
+    let outputs = stage.outputs(&host, 3);
+    let offsets: Vec<String> = outputs.iter().map(|it| field(it, "offset")).collect();
+    assert_eq!(offsets, ["0", "1", "2"]);
+    stage.committed(&host, &[(0, 3)]);
+    assert_eq!(count_lines(&host, &["subscribed"]), 2, "{}", host.tail());
+    host.stop().unwrap();
 }

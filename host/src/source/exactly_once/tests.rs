@@ -39,7 +39,7 @@ fn a_broker_without_transactions_is_refused_and_nothing_is_read() {
     let transactions = settings.transactions();
     let (queues, assigned) = mpsc::sync_channel(1);
     let listener = Arc::new(HandsOn(queues));
-    let consumer = Consumer::start(&settings, topics, transactions, listener).unwrap();
+    let consumer = Consumer::start(&settings, topics, transactions, listener, Vec::new()).unwrap();
     let status = Arc::clone(consumer.status());
     let deadline = Instant::now() + PATIENCE;
     let is_told = || {

@@ -58,7 +58,14 @@ fn begins_late(refusals: usize) {
         returns: Vec::new(),
     };
     let (queues, assigned) = mpsc::sync_channel(1);
-    let consumer = Consumer::start(&settings, topics, None, Arc::new(HandsOn(queues))).unwrap();
+    let consumer = Consumer::start(
+        &settings,
+        topics,
+        None,
+        Arc::new(HandsOn(queues)),
+        Vec::new(),
+    )
+    .unwrap();
     let mut queue = assigned.recv_timeout(PATIENCE).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
