@@ -261,11 +261,6 @@ impl Ledger {
         })
     }
 
-    /// Completes the records of a flight whose outputs all are part of the transaction.
-    pub(crate) fn book(&self, flight: &Flight) {
-        self.complete(&flight.cargo.lock());
-    }
-
     fn land(&self, flight: &Arc<Flight>) {
         let refused = flight.refusal.get().is_some();
         match &self.suspects {
@@ -326,6 +321,18 @@ impl Ledger {
                 return;
             }
             entries.tell_at_open = Some(low);
+        }
+        self.changed.notified().await;
+    }
+
+    /// Waits until one of the records that are open is complete.
+    pub(crate) async fn fewer_open(&self) {
+        {
+            let mut entries = self.entries.lock();
+            let Some(fewer) = entries.watermark.open().checked_sub(1) else {
+                return;
+            };
+            entries.tell_at_open = Some((fewer, usize::MAX));
         }
         self.changed.notified().await;
     }

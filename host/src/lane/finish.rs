@@ -108,13 +108,16 @@ impl Lane {
             return;
         };
         let sink = pass.as_ref().map_or(&handler.sink, Pass::behind);
+        if pass.is_some() {
+            // The transaction is not committed before the lane has left, and not at all if it never does.
+            self.ledger.complete(&cargo);
+        }
         let Some(flight) = self.take_off(cargo, ending) else {
             return;
         };
         send_all(sink, &self.outbox, &flight).await;
         send_all(sink, &self.letters, &flight).await;
         if let Some(pass) = pass {
-            self.ledger.book(&flight);
             pass.leave();
         }
         flight.acknowledge(Ok(()));
