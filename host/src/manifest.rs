@@ -5,6 +5,7 @@
 //! **Invariant:** a manifest that exists is complete: every default is filled in and every value is in its range.
 
 mod bulk;
+mod delivery;
 mod found;
 pub mod kafka;
 mod key;
@@ -33,8 +34,7 @@ use crate::letter::replay_topic;
 use crate::marker::parked_topic;
 use crate::policy::{
     BreakerPolicy, Bulk, CONCURRENCY, Delivery, Isolation, Limits, OnExhausted, Ordering,
-    PatternError, RetryPolicy, ReturnTopics, Start, StartError, Subscription,
-    TRANSACTION_INTERVAL_MS, TopicPattern,
+    PatternError, RetryPolicy, ReturnTopics, Start, StartError, Subscription, TopicPattern,
 };
 
 /// What the name of the default dead-letter topic ends with.
@@ -113,7 +113,7 @@ impl Manifest {
             _ => Ordering::Partition,
         };
         let concurrency = concurrency(&mut reader, ordering);
-        let delivery = delivery(&mut reader);
+        let delivery = delivery::delivery(&mut reader);
         let isolation = match reader.choice(&keys::ISOLATION) {
             Some("record") => Isolation::Record,
             _ => Isolation::Lane,
@@ -127,7 +127,10 @@ impl Manifest {
         let config = reader.table(&keys::CONFIG);
         let kafka_consumer = reader.table(&keys::KAFKA_CONSUMER);
         let kafka_producer = reader.table(&keys::KAFKA_PRODUCER);
-        reads_committed(&mut reader, delivery, &kafka_consumer);
+        delivery::reads_committed(&mut reader, delivery, &kafka_consumer);
+        delivery::lasts_an_interval(&mut reader, delivery, &kafka_producer);
+        let dead_letter_topic = dead_letter_topic
+            .filter(|topic| stays_away(&mut reader, topic, &return_topics, &group));
         let manifest =
             subscription
                 .zip(dead_letter_topic)
@@ -357,36 +360,26 @@ fn concurrency(reader: &mut Reader<'_>, ordering: Ordering) -> Option<usize> {
     given.or_else(|| (ordering != Ordering::Partition).then_some(CONCURRENCY))
 }
 
-fn delivery(reader: &mut Reader<'_>) -> Delivery {
-    let given = reader.whole_given(&keys::TRANSACTION_INTERVAL_MS);
-    if reader.choice(&keys::DELIVERY) == Some("exactly-once") {
-        return Delivery::ExactlyOnce {
-            interval: Duration::from_millis(given.unwrap_or(TRANSACTION_INTERVAL_MS)),
-        };
-    }
-    if given.is_some() {
-        let what = "there are transactions only with delivery = \"exactly-once\" (write that, or leave the key out)";
-        let key = &keys::TRANSACTION_INTERVAL_MS;
-        let offset = reader.offset(key);
-        reader.problem(key, offset, what);
-    }
-    Delivery::AtLeastOnce
-}
-
-/// What is read of a transaction that is not committed may never have been: with that nothing is exactly once.
-fn reads_committed(
+/// Returns whether dead letters stay where they are written: records of the topics of retries and replays come back to the
+/// handler, and the topic of parked keys has others.
+fn stays_away(
     reader: &mut Reader<'_>,
-    delivery: Delivery,
-    kafka_consumer: &BTreeMap<String, String>,
-) {
-    let isolation = kafka_consumer.get("isolation.level");
-    if delivery != Delivery::AtLeastOnce && isolation.is_some_and(|level| level != "read_committed")
-    {
-        let what = "delivery = \"exactly-once\" and isolation.level = \"read_uncommitted\" exclude each other (leave \
-                    isolation.level out)";
-        let offset = reader.offset(&keys::DELIVERY);
-        reader.problem(&keys::DELIVERY, offset, what);
+    topic: &TopicName,
+    return_topics: &ReturnTopics,
+    group: &GroupId,
+) -> bool {
+    let is_own = return_topics.contains(topic.as_str())
+        || parked_topic(group).is_ok_and(|parked| parked == *topic);
+    if is_own {
+        let key = &keys::DEAD_LETTER_TOPIC;
+        let what = format!(
+            "{topic} is a topic of the group's own, for records that come back to the handler or for parked keys (name \
+             another one, or leave the key out for {group}{DEAD_LETTER_SUFFIX})"
+        );
+        let offset = reader.offset(key);
+        reader.problem(key, offset, &what);
     }
+    !is_own
 }
 
 fn breaker(reader: &mut Reader<'_>) -> Option<BreakerPolicy> {

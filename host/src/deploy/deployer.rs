@@ -290,7 +290,8 @@ impl Deployer {
             return None;
         }
         let settings = self.sinks.settings(&manifest.kafka_producer);
-        retention::shortcoming(topics, &topic_settings(&settings, &names).await)
+        let known = topic_settings(&settings, &names).await;
+        retention::shortcoming(topics, manifest.retry.longest_wait(), &known)
     }
 
     /// Lets lanes see what serves now, then makes the consumers match.

@@ -90,6 +90,11 @@ fn misfit(manifest: &Manifest, component: &Component) -> Option<&'static str> {
             "on-exhausted = \"park\" is for records that are handed over one by one, and the component takes batches only",
         );
     }
+    if manifest.return_topics.has_retries() && !takes.singles {
+        return Some(
+            "retry.topic-delays-ms is for records that are handed over one by one, and the component takes batches only",
+        );
+    }
     let bulk = manifest.bulk?;
     if !takes.batches {
         return Some(

@@ -39,6 +39,19 @@ impl RetryPolicy {
         &self.base
     }
 
+    /// Returns the longest wait between two attempts, whatever the failures are.
+    pub fn longest_wait(&self) -> Duration {
+        let own = self.own.iter().map(|(_, policy)| policy);
+        let waits = own
+            .chain([&self.base])
+            .map(|policy| match &policy.backoff.kind {
+                BackoffKind::List(waits) => waits.iter().copied().max().unwrap_or_default(),
+                BackoffKind::Fixed => policy.backoff.initial,
+                _ => policy.backoff.max,
+            });
+        waits.max().unwrap_or_default()
+    }
+
     /// Returns what holds for failures of `kind`.
     pub fn on(&self, kind: FailureKind) -> &KindPolicy {
         self.own

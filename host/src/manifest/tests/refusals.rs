@@ -201,6 +201,37 @@ fn what_contradicts_exactly_once_is_refused() {
 }
 
 #[test]
+fn a_transaction_lasts_longer_than_its_interval() {
+    let timeout = |ms| {
+        format!(
+            "delivery = \"exactly-once\"\ntransaction-interval-ms = 50\nkafka.producer.\"transaction.timeout.ms\" = {ms}"
+        )
+    };
+    let problems = problems_of(&timeout(50));
+    assert!(
+        problems[0].starts_with("3: transaction-interval-ms: ")
+            && problems[0].contains("is not longer than this"),
+        "{problems:?}"
+    );
+    parse(&format!("topics = [\"a\"]\n{}", timeout(51)));
+}
+
+#[test]
+fn dead_letters_do_not_come_back() {
+    for topic in ["g.replay", "g.retry.1m", "g.parked"] {
+        let problems = problems_of(&format!(
+            "group = \"g\"\nordering = \"none\"\nretry.topic-delays-ms = [60000]\ndead-letter-topic = \"{topic}\""
+        ));
+        assert!(
+            problems.len() == 1
+                && problems[0].starts_with("5: dead-letter-topic: ")
+                && problems[0].contains("a topic of the group's own"),
+            "{problems:?}"
+        );
+    }
+}
+
+#[test]
 fn a_key_is_parked_only_where_keys_keep_their_order() {
     for ordering in ["", "ordering = \"none\"", "ordering = \"partition\""] {
         let problems = problems_of(&format!("on-exhausted = \"park\"\n{ordering}"));
