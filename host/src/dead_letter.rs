@@ -67,10 +67,9 @@ pub(crate) fn write(
         key: Cow::Borrowed(*key),
         value: Some(value.as_bytes()),
     }));
-    let (topic, timestamp_ms) = match reason.wait {
-        // The time of writing: a topic must not forget an old record before it has come back.
-        Some((topic, _)) => (topic, None),
-        None => (&handler.manifest.dead_letter_topic, record.timestamp_ms),
+    let topic = match reason.wait {
+        Some((topic, _)) => topic,
+        None => &handler.manifest.dead_letter_topic,
     };
     letters.push(&Emit {
         topic: topic.as_str(),
@@ -78,7 +77,8 @@ pub(crate) fn write(
         value: record.value,
         headers,
         partition: None,
-        timestamp_ms,
+        // That of writing: Kafka forgets by it, and an old record is not to be forgotten before anybody has seen it.
+        timestamp_ms: None,
     })
 }
 

@@ -42,6 +42,8 @@ pub(super) struct KeyReplay<'a> {
     pub(super) letter_topic: &'a TopicName,
     pub(super) replay_topic: &'a TopicName,
     pub(super) parked: &'a mut ParkedTopic,
+    /// Whether a key is replayed also without the letter of its first failure.
+    pub(super) despite_gap: bool,
 }
 
 /// How the replay of a key ended.
@@ -143,6 +145,14 @@ impl KeyReplay<'_> {
         self.wait_for_group(key, &id, &before.last)?;
         let kept = self.letters(key, &before)?;
         self.session.console.clear();
+        if let Some(first) = self.gap(key, &before, &kept) {
+            requests.withdraw()?;
+            bail!(
+                "{name} failed first at offset {first}, and that dead letter is no longer in {}: it was purged, or the topic's \
+                 retention is over. The key stays parked; --despite-gap replays what is left and unparks it",
+                self.letter_topic
+            );
+        }
         self.write(&kept, writer, &id)?;
         self.wait_for_group(key, &id, &writer.last())?;
         self.parked.read_to_end()?;
@@ -342,6 +352,14 @@ impl KeyReplay<'_> {
             Ok(ControlFlow::Continue(()))
         })?;
         Ok(kept.into_values().collect())
+    }
+
+    /// Returns the offset of the key's first failure where its letter is gone and was never replayed.
+    fn gap(&self, key: &ParkedKey, before: &Before, kept: &[Kept]) -> Option<i64> {
+        let first = self.state(key).filter(|_| !self.despite_gap)?.first;
+        let is_there =
+            before.newest.contains_key(&first) || kept.iter().any(|one| one.letter.offset == first);
+        (!is_there).then_some(first)
     }
 
     fn write(&self, kept: &[Kept], writer: &mut Writer, id: &str) -> anyhow::Result<()> {

@@ -48,6 +48,10 @@ factor, and a retention of 30 days. For that long it is known what was replayed.
 /// Has dead letters handled again by the handler that gave them up
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = EXAMPLES)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub(super) struct ReplayArgs {
     /// The handler whose letters it shall handle again, as tenant/handler
     #[arg(value_name = "HANDLER")]
@@ -67,6 +71,10 @@ pub(super) struct ReplayArgs {
     /// Replays every parked key of the handler as a whole and unparks it
     #[arg(long, conflicts_with_all = ["again", "key", "kind", "since", "until", "at", "from_topic", "from_partition", "from_offsets", "limit"])]
     parked: bool,
+
+    /// Replays a parked key also where the letter of its first failure is gone
+    #[arg(long)]
+    despite_gap: bool,
 
     /// Writes at most so many letters a second
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -112,6 +120,7 @@ pub(super) fn run(
             letter_topic: &letter_topic,
             replay_topic: &replay_topic,
             parked,
+            despite_gap: args.despite_gap,
         };
         return args.replay_keys(replay, &chosen, writer.as_mut(), out);
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use harness::{Host, TestRecord, clients, guest, wait_until};
 
-use super::super::stage::{PATIENCE, Stage, texts, verdict, wait_lines};
+use super::super::stage::{PATIENCE, Stage, field, texts, verdict, wait_lines};
 use super::{PARK, dead_letter, letters_command, parked_keys, stage, values};
 
 fn with_deadline(ms: u32) -> String {
@@ -251,4 +251,40 @@ fn keys_are_replayed_across_two_hosts_that_share_the_partitions() {
     }
     first.stop().unwrap();
     second.stop().unwrap();
+}
+
+#[test]
+fn a_key_whose_first_letter_is_gone_is_replayed_only_when_told_so() {
+    let stage = stage("parked-gap", 1);
+    let host = stage.run("act", PARK);
+    stage.produce_records([TestRecord::new("k", "other no")]);
+    stage.letters(&host, 1);
+    parked_keys(&host, 1.0);
+    let (code, printed) = dead_letter(&stage, &["purge", &stage.name, "--all", "--yes"]);
+    assert_eq!(code, Some(0), "{printed}");
+    stage.produce_records([TestRecord::new("k", "ok 1")]);
+    let followed = wait_until("the record that follows", PATIENCE, || {
+        count_of(&stage, &stage.dead_letters) == 2
+    });
+    followed.unwrap();
+
+    let replay = ["replay", &stage.name, "--key", "k"];
+    let (code, printed) = dead_letter(&stage, &replay);
+    assert_eq!(code, Some(1), "{printed}");
+    let why = format!(
+        "failed first at offset 0, and that dead letter is no longer in {}",
+        stage.dead_letters
+    );
+    assert!(
+        printed.contains(&why) && printed.contains("--despite-gap"),
+        "{printed}"
+    );
+    assert!(stage.read(&stage.output).is_empty());
+    parked_keys(&host, 1.0);
+
+    let (code, printed) = dead_letter(&stage, &[replay.as_slice(), &["--despite-gap"]].concat());
+    assert_eq!(code, Some(0), "{printed}");
+    assert_eq!(field(&stage.outputs(&host, 1)[0], "value"), "ok 1");
+    parked_keys(&host, 0.0);
+    host.stop().unwrap();
 }
