@@ -55,6 +55,7 @@ mod setting;
 mod sink;
 mod sinks;
 mod source;
+mod timed_wait;
 mod topic_settings;
 
 // L3 flow: the life of a record.

@@ -4,6 +4,8 @@
 //! Handed the headers of such a record; tells where the record was first, what was tried, and when it is due.
 //! **Invariant:** the handler is shown the record as it was first: its own headers, its first place and timestamp.
 
+use std::time::Duration;
+
 use crate::letter::{
     Letter, ParseError, REPLAY_SESSION, optional_text, optional_time, split, time_text,
 };
@@ -41,6 +43,18 @@ impl Returned {
             begun_ms: optional_time(block, BEGUN)?,
             session: optional_text(block, REPLAY_SESSION),
         })
+    }
+
+    /// Returns how long the record has still to wait at `now_ms`, in milliseconds since the Unix epoch; none where it is
+    /// due.
+    ///
+    /// Who wrote it down had a clock of its own. However far that is from this one, no record waits for longer than it was
+    /// to wait when it was written down.
+    pub(crate) fn wait(&self, now_ms: i64) -> Option<Duration> {
+        let due_ms = self.due_ms?;
+        let whole_ms = due_ms.saturating_sub(self.letter.time_ms);
+        let left_ms = due_ms.saturating_sub(now_ms).min(whole_ms);
+        u64::try_from(left_ms).ok().map(Duration::from_millis)
     }
 }
 
@@ -109,6 +123,24 @@ mod tests {
             let returned = Returned::parse(&headers(&all)).unwrap();
             let expected = Returned { letter, own_headers: own, due_ms: Some(due_ms), begun_ms: Some(begun_ms), session: None };
             prop_assert_eq!(returned, expected);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_waits_until_it_is_due_and_no_longer_than_it_was_told_to(
+            written_ms in 0..1i64 << 42, whole_ms in 0..1i64 << 32, passed_ms in 0..1i64 << 32, skew_ms in -(1i64 << 40)..1 << 40,
+        ) {
+            let returned = Returned {
+                letter: Letter { time_ms: written_ms, ..letter(7, 1) },
+                own_headers: 0,
+                due_ms: Some(written_ms + whole_ms),
+                begun_ms: Some(written_ms),
+                session: None,
+            };
+            let wait_ms = |now_ms| returned.wait(now_ms).map_or(0, |wait| i64::try_from(wait.as_millis()).unwrap());
+            prop_assert_eq!(wait_ms(written_ms + passed_ms), (whole_ms - passed_ms).max(0));
+            prop_assert!(wait_ms(written_ms + passed_ms + skew_ms) <= whole_ms);
         }
     }
 

@@ -3,6 +3,7 @@
 mod backpressure;
 mod batches;
 mod breaker;
+mod clock;
 mod delivery;
 mod deploy;
 mod docs;

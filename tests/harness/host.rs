@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::clock::WallClock;
 use crate::process::Process;
 use crate::wait_until;
 
@@ -31,7 +32,7 @@ const BROKER_LINE: &str = "embedded broker at ";
 #[derive(Debug)]
 pub struct Builder {
     args: Vec<OsString>,
-    env: Vec<(String, String)>,
+    env: Vec<(OsString, OsString)>,
     folder: Option<PathBuf>,
 }
 
@@ -52,7 +53,16 @@ impl Builder {
     /// A variable of the host's environment.
     #[must_use]
     pub fn env(mut self, key: &str, value: &str) -> Self {
-        self.env.push((key.to_owned(), value.to_owned()));
+        self.env.push((key.into(), value.into()));
+        self
+    }
+
+    /// The host's wall clock.
+    #[must_use]
+    pub fn clock(mut self, clock: &WallClock) -> Self {
+        let variables = clock.env();
+        self.env
+            .extend(variables.map(|(key, value)| (key.into(), value.into())));
         self
     }
 
@@ -93,6 +103,10 @@ impl Builder {
         let mut host = self.spawn()?;
         let line = host.wait_for_line(HTTP_LINE, START_TIMEOUT)?;
         host.http = word_after(&line, HTTP_LINE)?;
+        // The system starts a process also without what it was told to load.
+        if let Some(line) = host.lines.find("cannot be preloaded") {
+            bail!("the host has no clock of its own: {line}");
+        }
         Ok(host)
     }
 
@@ -298,16 +312,17 @@ pub fn command(subcommand: &str) -> Result<Command> {
     Ok(command)
 }
 
-/// The built binary. It is beside the test binary, whatever target folder and profile are in use.
+/// The built binary.
 pub fn binary() -> Result<PathBuf> {
+    built("kafka-wasm-host")?
+        .context("the host is not built: run `cargo build --release -p kafka-wasm-host`")
+}
+
+/// A file that was built. It is beside the test binary, whatever target folder and profile are in use.
+pub(crate) fn built(file: &str) -> Result<Option<PathBuf>> {
     let here = env::current_exe()?;
-    let found = here
-        .ancestors()
-        .skip(1)
-        .take(2)
-        .map(|folder| folder.join("kafka-wasm-host"))
-        .find(|path| path.is_file());
-    found.context("the host is not built: run `cargo build --release -p kafka-wasm-host`")
+    let mut places = here.ancestors().skip(1).take(2);
+    Ok(places.find_map(|folder| Some(folder.join(file)).filter(|path| path.is_file())))
 }
 
 /// GETs `path` from `address`; returns status and body.

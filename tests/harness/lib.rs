@@ -9,6 +9,7 @@
 )]
 
 pub mod clients;
+pub mod clock;
 pub mod cluster;
 pub mod dice;
 pub mod handlers;
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+pub use clock::WallClock;
 pub use cluster::Cluster;
 pub use handlers::{HandlersDir, guest};
 pub use host::Host;

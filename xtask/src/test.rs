@@ -44,7 +44,10 @@ pub(crate) fn run_all(fast: bool, filter: Option<&str>) -> Result<()> {
         if fast { Ok(()) } else { kafka::jars() }
     })?;
     step("guests", || guests::build(&guests::ALL))?;
-    step("build", build_host)?;
+    step("build", || {
+        build_host()?;
+        build_libraries()
+    })?;
     let skipped = if fast { count_skipped(filter)? } else { 0 };
     step("tests of the host", || {
         let mut command = cargo("test");
@@ -95,6 +98,11 @@ fn build(bin: &str) -> Result<()> {
     run(cargo("build").args(["--release", "--workspace", "--bin", bin]))
 }
 
+/// Builds what is loaded and not linked: the library that gives a host under test a wall clock of its own.
+fn build_libraries() -> Result<()> {
+    run(cargo("build").args(["--release", "--workspace", "--lib"]))
+}
+
 /// Runs a program of the tests that starts a real Kafka, such as a benchmark; it prints its result itself.
 pub(crate) fn with_kafka(bin: &str, options: &[String]) -> Result<()> {
     step("setup", || {
@@ -104,7 +112,8 @@ pub(crate) fn with_kafka(bin: &str, options: &[String]) -> Result<()> {
     step("guests", || guests::build(&guests::ALL))?;
     step("build", || {
         build(bin)?;
-        build_host()
+        build_host()?;
+        build_libraries()
     })?;
     run(cmd(target(&format!("release/{bin}"))).args(options))
 }

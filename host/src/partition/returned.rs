@@ -1,12 +1,10 @@
 //! What a partition's task does about records that come back by a topic of their own.
 
-use std::time::{Duration, SystemTime};
-
 use tokio::time::Instant;
 
 use super::PartitionTask;
 use crate::flight::Started;
-use crate::letter::unix_ms;
+use crate::moment::now_ms;
 use crate::returned::Returned;
 use crate::vitals::Vitals;
 
@@ -31,9 +29,7 @@ impl PartitionTask {
 
 /// Returns when a record that came back is due, if that is to be waited for, which others can then see.
 pub(super) fn due(started: &Started, vitals: &Vitals) -> Option<Instant> {
-    let due_ms = started.returned.as_ref()?.due_ms?;
-    let wait_ms = due_ms - unix_ms(SystemTime::now())?;
-    let wait = Duration::from_millis(u64::try_from(wait_ms).ok()?);
+    let wait = started.returned.as_ref()?.wait(now_ms())?;
     let at = Instant::now().checked_add(wait)?;
     vitals.wait(started.record.offset(), at);
     Some(at)

@@ -10,11 +10,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use harness::{HandlersDir, Host, guest};
+use harness::{HandlersDir, Host, WallClock, guest};
 
 use crate::account::Violation;
 use crate::deed::{ATTEMPTS_MAX, DEADLINE_MS};
-use crate::plan::{Fault, Step};
+use crate::plan::{Fault, Kind, Step};
+use crate::skew::Skew;
 use crate::{Clock, Delivery, GROUP, INPUT, LETTERS, OUTPUT, Options, Ordering, Protocol};
 
 /// The handler's name.
@@ -46,6 +47,8 @@ pub(crate) struct Hosts {
     protocol: Protocol,
     /// Whether no host goes away without a word.
     is_graceful: bool,
+    /// Whether hosts have clocks of their own.
+    has_clocks: bool,
     seats: Vec<Seat>,
     started: usize,
     revision: usize,
@@ -57,7 +60,16 @@ struct Seat {
     /// Counts all hosts of the run; names the log.
     number: usize,
     host: Host,
+    clock: Option<WallClock>,
     begun: Instant,
+}
+
+impl Seat {
+    fn set_clock(&self, skew: Skew) -> Result<()> {
+        self.clock
+            .as_ref()
+            .map_or(Ok(()), |clock| clock.set(skew.ahead_s))
+    }
 }
 
 impl Hosts {
@@ -83,6 +95,7 @@ impl Hosts {
             delivery: options.delivery,
             protocol: options.group_protocol,
             is_graceful: options.is_graceful(),
+            has_clocks: options.kinds().contains(&Kind::Clock),
             seats: Vec::new(),
             started: 0,
             revision: 0,
@@ -90,7 +103,7 @@ impl Hosts {
         };
         fs::create_dir_all(hosts.cache())?;
         for _ in 0..count {
-            let seat = hosts.launch()?;
+            let seat = hosts.launch(Skew::NONE)?;
             hosts.seats.push(seat);
         }
         for seat in &mut hosts.seats {
@@ -162,10 +175,25 @@ impl Hosts {
                 self.give_the_cache_back()
             }
             Fault::Join => {
-                let mut guest = self.launch()?;
+                let mut guest = self.launch(Skew::NONE)?;
                 thread::sleep(step.lasts);
                 guest.host.term()?;
                 self.end(guest)
+            }
+            Fault::Jump { host, by } => {
+                let skews = by.all();
+                let each = step.lasts / skews.len() as u32;
+                for skew in skews {
+                    self.seats[host].set_clock(skew)?;
+                    thread::sleep(each);
+                }
+                self.seats[host].set_clock(Skew::NONE)
+            }
+            Fault::Skewed { host, by } => {
+                self.stop(host)?;
+                self.reseat_with(host, by)?;
+                thread::sleep(step.lasts);
+                self.seats[host].set_clock(Skew::NONE)
             }
             Fault::Freeze { host } => {
                 self.seats[host].host.freeze()?;
@@ -230,7 +258,12 @@ impl Hosts {
 
     /// Puts a new host into a seat whose host is gone.
     fn reseat(&mut self, nth: usize) -> Result<()> {
-        let seat = self.launch()?;
+        self.reseat_with(nth, Skew::NONE)
+    }
+
+    /// Puts a new host into a seat whose host is gone, with its clock wrong by so much.
+    fn reseat_with(&mut self, nth: usize, skew: Skew) -> Result<()> {
+        let seat = self.launch(skew)?;
         let old = std::mem::replace(&mut self.seats[nth], seat);
         self.save(&old)
     }
@@ -240,17 +273,25 @@ impl Hosts {
         self.save(&seat)
     }
 
-    fn launch(&mut self) -> Result<Seat> {
+    fn launch(&mut self, skew: Skew) -> Result<Seat> {
         self.started += 1;
         let settings = settings(self.protocol, self.is_graceful).iter();
-        let host = Host::builder(&self.brokers)
+        let mut host = Host::builder(&self.brokers)
             .handlers(self.handlers.path())
             .args(settings.flat_map(|setting| ["--kafka-setting", *setting]))
-            .args(["--cache".as_ref(), self.cache().as_os_str()])
-            .start()?;
+            .args(["--cache".as_ref(), self.cache().as_os_str()]);
+        let mut clock = None;
+        if self.has_clocks {
+            let path = self.folder.join(format!("host-{}.clock", self.started));
+            let own = WallClock::new(&path)?;
+            own.set(skew.ahead_s)?;
+            host = host.clock(&own);
+            clock = Some(own);
+        }
         Ok(Seat {
             number: self.started,
-            host,
+            host: host.start()?,
+            clock,
             begun: Instant::now(),
         })
     }
@@ -277,6 +318,7 @@ fn ended_badly(seat: &mut Seat) -> Option<Violation> {
         number,
         host,
         begun,
+        ..
     } = seat;
     let lived = begun.elapsed();
     let problem = match host.wait(STOP_TIMEOUT) {

@@ -16,6 +16,7 @@ mod load;
 mod plan;
 mod read;
 mod report;
+mod skew;
 
 use std::fmt::Display;
 use std::fs;
@@ -150,7 +151,13 @@ pub(crate) enum Protocol {
 }
 
 impl Options {
-    fn kinds(&self) -> &[Kind] {
+    fn kinds(&self) -> Vec<Kind> {
+        let mut kinds = self.wanted().to_vec();
+        kinds.retain(|kind| kind.is_possible());
+        kinds
+    }
+
+    fn wanted(&self) -> &[Kind] {
         if self.faults.is_empty() {
             Kind::value_variants()
         } else {
@@ -208,10 +215,13 @@ fn main() -> ExitCode {
     let plan = Plan::new(
         options.seed,
         Duration::from_secs_f64(options.minutes * 60.0),
-        options.kinds(),
+        &options.kinds(),
         options.pace,
     );
     println!("{}", report::command(&options));
+    if options.wanted().iter().any(|kind| !kind.is_possible()) {
+        println!("left out: clock (a process has a wall clock of its own on Linux only)");
+    }
     let is_well = match run(&options, &plan, &folder) {
         Ok(account) => {
             report::print(&options, &plan, &account, begun.elapsed());
@@ -331,7 +341,7 @@ mod tests {
     #[test]
     fn nothing_may_be_repeated_where_all_faults_are_graceful_or_delivery_is_exactly_once() {
         let rules = |faults| options(&["--faults", faults]).unwrap().rules();
-        assert_eq!(rules("term,join,replace").repeats, Repeats::Never);
+        assert_eq!(rules("term,join,replace,clock").repeats, Repeats::Never);
         assert_ne!(rules("term,kill").repeats, Repeats::Never);
         assert_ne!(options(&[]).unwrap().rules().repeats, Repeats::Never);
         let once = options(&["--delivery", "exactly-once"]).unwrap();

@@ -7,8 +7,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use harness::WallClock;
 use harness::cluster::NODES;
 use harness::dice::Dice;
+
+use crate::skew::{Skew, Skews};
 
 /// The kinds of faults, by the names that the command line has for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -25,6 +28,8 @@ pub(crate) enum Kind {
     Replace,
     /// No folder for compiled components: a host starts without, and all compile a new revision
     Disk,
+    /// The wall clock of a host jumps, or is wrong when a host starts
+    Clock,
     /// A broker stopped or killed, and started again
     Broker,
     /// Connections between hosts and brokers closed, and none accepted
@@ -38,7 +43,12 @@ pub(crate) enum Kind {
 impl Kind {
     /// Whether nothing may be repeated because of it.
     pub(crate) fn is_graceful(self) -> bool {
-        matches!(self, Self::Term | Self::Join | Self::Replace)
+        matches!(self, Self::Term | Self::Join | Self::Replace | Self::Clock)
+    }
+
+    /// Whether this system can do it.
+    pub(crate) fn is_possible(self) -> bool {
+        self != Self::Clock || WallClock::IS_POSSIBLE
     }
 
     fn is_of_hosts(self) -> bool {
@@ -49,17 +59,46 @@ impl Kind {
 /// What is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    Kill { host: usize },
-    Term { host: usize },
+    Kill {
+        host: usize,
+    },
+    Term {
+        host: usize,
+    },
     Join,
-    Freeze { host: usize },
+    Freeze {
+        host: usize,
+    },
     Replace,
-    Disk { host: usize },
-    BrokerKill { node: usize },
-    BrokerStop { node: usize },
-    Cut { nodes: Nodes },
-    Hold { nodes: Nodes },
-    Slow { nodes: Nodes, by: Duration },
+    Disk {
+        host: usize,
+    },
+    /// The clock of a host jumps, and then is right again.
+    Jump {
+        host: usize,
+        by: Skews,
+    },
+    /// A new host starts with a wrong clock.
+    Skewed {
+        host: usize,
+        by: Skew,
+    },
+    BrokerKill {
+        node: usize,
+    },
+    BrokerStop {
+        node: usize,
+    },
+    Cut {
+        nodes: Nodes,
+    },
+    Hold {
+        nodes: Nodes,
+    },
+    Slow {
+        nodes: Nodes,
+        by: Duration,
+    },
 }
 
 impl Fault {
@@ -67,7 +106,9 @@ impl Fault {
     fn recovery(self) -> Duration {
         match self {
             Self::BrokerKill { .. } | Self::BrokerStop { .. } => Duration::from_secs(8),
-            Self::Term { .. } | Self::Join | Self::Disk { .. } => Duration::from_secs(1),
+            Self::Term { .. } | Self::Join | Self::Disk { .. } | Self::Skewed { .. } => {
+                Duration::from_secs(1)
+            }
             _ => Duration::ZERO,
         }
     }
@@ -159,6 +200,14 @@ fn step(dice: &mut Dice, kind: Kind, hosts: usize, (from, to): (usize, usize)) -
         Kind::Freeze => (Fault::Freeze { host }, 8, 12),
         Kind::Replace => (Fault::Replace, 0, 1),
         Kind::Disk => (Fault::Disk { host }, 4, 8),
+        Kind::Clock if dice.chance(25) => {
+            let by = Skew::draw(dice);
+            (Fault::Skewed { host, by }, 2, 12)
+        }
+        Kind::Clock => {
+            let by = Skews::draw(dice);
+            (Fault::Jump { host, by }, 2, 12)
+        }
         Kind::Broker if dice.chance(70) => (Fault::BrokerKill { node }, 1, 10),
         Kind::Broker => (Fault::BrokerStop { node }, 1, 6),
         Kind::Cut => (Fault::Cut { nodes }, 0, 8),
@@ -210,6 +259,14 @@ impl fmt::Display for Step {
                 "host {}: SIGTERM, a new one and a new revision, with nowhere to keep what is compiled for {lasts:.1} s",
                 host + 1
             ),
+            Fault::Jump { host, by } => {
+                write!(f, "host {}: its clock is {by}, for {lasts:.1} s", host + 1)
+            }
+            Fault::Skewed { host, by } => write!(
+                f,
+                "host {}: SIGTERM, a new one whose clock is {by}, for {lasts:.1} s",
+                host + 1
+            ),
             Fault::BrokerKill { node } => {
                 write!(f, "broker {}: SIGKILL, again {lasts:.1} s later", node + 1)
             }
@@ -247,7 +304,7 @@ mod tests {
     #[test]
     fn both_tracks_last_as_long_as_they_are_asked_to_and_have_every_kind() {
         let plan = Plan::new(3, MINUTE * 5, Kind::value_variants(), 1.0);
-        for (steps, kinds) in [(&plan.of_hosts, 6), (&plan.of_brokers, 4)] {
+        for (steps, kinds) in [(&plan.of_hosts, 7), (&plan.of_brokers, 4)] {
             let lasts: Duration = steps
                 .iter()
                 .map(|step| step.pause + step.lasts + step.fault.recovery())
@@ -273,6 +330,19 @@ mod tests {
         assert!(plan.of_brokers.is_empty());
         let is_term = |step: &Step| matches!(step.fault, Fault::Term { .. });
         assert!(plan.of_hosts.iter().all(is_term));
+    }
+
+    #[test]
+    fn clocks_jump_and_are_wrong_from_the_start() {
+        let plan = Plan::new(1, MINUTE * 5, &[Kind::Clock], 1.0);
+        let count = |is: fn(&Fault) -> bool| {
+            let faults = plan.of_hosts.iter().map(|step| step.fault);
+            faults.filter(is).count()
+        };
+        let jumps = count(|fault| matches!(fault, Fault::Jump { .. }));
+        let starts = count(|fault| matches!(fault, Fault::Skewed { .. }));
+        assert!(jumps > 0 && starts > 0, "{:?}", plan.of_hosts);
+        assert_eq!(jumps + starts, plan.of_hosts.len());
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! **Invariant:** the key is unparked only when every letter of it was settled without failing again; whatever else ends
 //! a replay leaves the key parked.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use super::filter::Place;
 use super::parked::{ParkedKey, ParkedTopic};
 use super::print;
 use super::replay_topic::make_topic;
+use super::replayed::ReplayedOfKey;
 use super::request::Requests;
 use super::topics::Session;
 use super::writer::Writer;
@@ -104,22 +105,9 @@ impl Kept {
 /// What was replayed of a key.
 #[derive(Default)]
 struct Before {
-    letters: HashSet<(Place, i64)>,
-    /// When the letter was written that was replayed last, by the offset of its record.
-    newest: HashMap<i64, i64>,
+    letters: ReplayedOfKey,
     /// The last offset in each partition of the topic of replays.
     last: BTreeMap<i32, i64>,
-}
-
-impl Before {
-    /// Returns whether a letter, or one that was written later of the same record, was replayed.
-    fn has(&self, place: Place, letter: &Letter) -> bool {
-        self.letters.contains(&(place, letter.time_ms))
-            || self
-                .newest
-                .get(&letter.offset)
-                .is_some_and(|time_ms| letter.time_ms <= *time_ms)
-    }
 }
 
 impl KeyReplay<'_> {
@@ -312,9 +300,7 @@ impl KeyReplay<'_> {
                 {
                     let (partition, offset) = (of.partition, of.offset);
                     let place = Place { partition, offset };
-                    before.letters.insert((place, letter.time_ms));
-                    let newest = before.newest.entry(letter.offset).or_insert(i64::MIN);
-                    *newest = letter.time_ms.max(*newest);
+                    before.letters.add(place, &letter);
                 }
             }
             Ok(ControlFlow::Continue(()))
@@ -338,7 +324,7 @@ impl KeyReplay<'_> {
             let letter = letter.filter(|letter| {
                 letter.handler == *self.handler
                     && is_of_place(key, letter)
-                    && !before.has(place, letter)
+                    && !before.letters.covers(place, letter)
             });
             if let Some(letter) = letter {
                 let age = |one: &Kept| (one.letter.time_ms, one.place);
