@@ -20,6 +20,7 @@ mod ordering;
 mod packed;
 mod parking;
 mod positions;
+mod protocol;
 mod rebalance;
 mod retries;
 mod returns;

@@ -182,6 +182,14 @@ pub fn committed_metadata(
     Ok(positions)
 }
 
+/// The strategy by which the members of a classic group share out its partitions; none where there is no such group.
+pub fn assignor(bootstrap: &str, group: &str) -> Result<Option<String>> {
+    let list = member(bootstrap, group)?.fetch_group_list(Some(group), TIMEOUT)?;
+    let mut found = list.groups().iter();
+    let stable = found.find(|found| found.name() == group && found.state() == "Stable");
+    Ok(stable.map(|found| found.protocol().to_owned()))
+}
+
 /// Commits an offset with metadata for a group that has no members.
 pub fn commit_metadata(
     bootstrap: &str,

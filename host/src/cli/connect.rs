@@ -11,6 +11,8 @@ use rdkafka::client::{Client, ClientContext};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use crate::manifest::kafka::GROUP_PROTOCOL;
+
 /// How to reach Kafka.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ConnectArgs {
@@ -57,7 +59,10 @@ impl ConnectArgs {
                     "--kafka-setting {key}: this command depends on {key}={ours}, it cannot be changed"
                 );
             }
-            config.set(key, value);
+            // A setting of groups that only `serve` understands; these clients join none.
+            if (key.as_str(), value.as_str()) != (GROUP_PROTOCOL, "auto") {
+                config.set(key, value);
+            }
         }
         for &(key, value) in fixed {
             config.set(key, value);
@@ -200,6 +205,8 @@ mod tests {
             .config(&[("linger.ms", "1")], &[("acks", "all")])
             .unwrap();
         assert_eq!(config.get("linger.ms"), Some("7"));
+        let of_groups = args(&["group.protocol=auto"]).config(&[], &[]).unwrap();
+        assert_eq!(of_groups.get("group.protocol"), None);
         assert_eq!(config.get("acks"), Some("all"));
         let problem = args(&["acks=0"])
             .config(&[], &[("acks", "all")])

@@ -32,6 +32,11 @@ pub enum Side {
     Producer,
 }
 
+/// The setting that says who shares out the partitions of a group: one of its members, the broker, or the broker where it
+/// can (`auto`, which is the host's own).
+pub(crate) const GROUP_PROTOCOL: &str = "group.protocol";
+const PROTOCOLS: &[&str] = &["classic", "consumer", "auto"];
+
 /// What the consumer protocol of KIP-848 leaves to the broker; librdkafka refuses a client that sets it as well.
 const BROKER_DECIDES: &[&str] = &["session.timeout.ms", "heartbeat.interval.ms"];
 
@@ -87,8 +92,8 @@ pub fn check(clients: Clients, name: &str, value: &str) -> Result<(), String> {
                 "expected a whole number from 1 to {IN_FLIGHT_MAX}, since more would lose the order of outputs"
             ))
         }
-        "group.protocol" if !["classic", "consumer"].contains(&value) => {
-            Err("expected \"classic\" or \"consumer\"".to_owned())
+        GROUP_PROTOCOL if !PROTOCOLS.contains(&value) => {
+            Err("expected \"classic\", \"consumer\" or \"auto\"".to_owned())
         }
         _ => Ok(()),
     }
@@ -96,22 +101,19 @@ pub fn check(clients: Clients, name: &str, value: &str) -> Result<(), String> {
 
 /// Checks settings against each other; returns the names that do not go with the rest, each with the reason.
 pub fn conflicts(settings: &BTreeMap<String, String>) -> Vec<(&'static str, String)> {
-    if settings
-        .get("group.protocol")
-        .is_none_or(|protocol| protocol != "consumer")
-    {
-        return Vec::new();
-    }
+    let protocol = match settings.get(GROUP_PROTOCOL).map(String::as_str) {
+        Some(protocol @ ("consumer" | "auto")) => protocol,
+        _ => return Vec::new(),
+    };
     let given = BROKER_DECIDES
         .iter()
         .filter(|name| settings.contains_key(**name));
     given
         .map(|name| {
-            (
-                *name,
-                "cannot be set with group.protocol = \"consumer\": the broker decides it"
-                    .to_owned(),
-            )
+            let why = format!(
+                "cannot be set with group.protocol = \"{protocol}\": the broker decides it"
+            );
+            (*name, why)
         })
         .collect()
 }
@@ -283,7 +285,7 @@ mod tests {
         );
         assert_eq!(
             check(Clients::HandlerConsumer, "group.protocol", "share").unwrap_err(),
-            "expected \"classic\" or \"consumer\""
+            "expected \"classic\", \"consumer\" or \"auto\""
         );
     }
 
@@ -298,14 +300,12 @@ mod tests {
             )
         };
         assert!(with("classic").is_empty());
-        assert_eq!(
-            with("consumer"),
-            [(
-                "session.timeout.ms",
-                "cannot be set with group.protocol = \"consumer\": the broker decides it"
-                    .to_owned()
-            )]
-        );
+        for protocol in ["consumer", "auto"] {
+            let why = format!(
+                "cannot be set with group.protocol = \"{protocol}\": the broker decides it"
+            );
+            assert_eq!(with(protocol), [("session.timeout.ms", why)]);
+        }
     }
 
     #[test]

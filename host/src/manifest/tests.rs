@@ -369,13 +369,13 @@ fn settings_of_librdkafka_are_checked_before_any_connection() {
     );
     assert_eq!(
         problems_of(
-            "[kafka.consumer]\nauto.offset.reset = \"latest\"\nfetch.min.byte = 1\nfetch.max.bytes = [1]\ngroup.protocol = \"consumer\"\nheartbeat.interval.ms = 1"
+            "[kafka.consumer]\nauto.offset.reset = \"latest\"\nfetch.min.byte = 1\nfetch.max.bytes = [1]\ngroup.protocol = \"auto\"\nheartbeat.interval.ms = 1"
         ),
         [
             "3: kafka.consumer.\"auto.offset.reset\": cannot be set: use `start`",
             "4: kafka.consumer.\"fetch.min.byte\": librdkafka has no such setting (did you mean \"fetch.min.bytes\"?)",
             "5: kafka.consumer.\"fetch.max.bytes\": expected a text, a number, true or false, found a list",
-            "7: kafka.consumer.\"heartbeat.interval.ms\": cannot be set with group.protocol = \"consumer\": the broker decides it",
+            "7: kafka.consumer.\"heartbeat.interval.ms\": cannot be set with group.protocol = \"auto\": the broker decides it",
         ]
     );
     assert_eq!(

@@ -5,24 +5,23 @@
 //! **Invariant:** the thread never waits for the flow, except in a revocation, and there no longer than the drain
 //! deadline of the listener.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::Instant;
 
 use super::exactly_once::ExactlyOnce;
+use super::protocol::{self, Protocol, Trial};
 use super::rebalance::{Callbacks, RebalanceListener};
+use super::settings::ConsumerSettings;
 use super::status::SourceStatus;
 use super::transactions::Transactions;
-use crate::policy::Start;
 
 /// How long one poll of the main queue lasts; orders are looked at in between.
 const POLL: Duration = Duration::from_millis(100);
@@ -45,94 +44,6 @@ pub(crate) enum Error {
         group: String,
         source: std::io::Error,
     },
-}
-
-/// What a consumer is made of: users' settings first, the host's own last, so that they cannot be overridden.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ConsumerSettings {
-    pub(crate) group: String,
-    /// librdkafka keys from the command line, host.toml and the manifest, lowest authority first.
-    pub(crate) kafka: BTreeMap<String, String>,
-    /// Where reading begins in a partition without a committed position.
-    pub(crate) start: Start,
-    /// Whether the partition queues are told when reading comes to the end.
-    pub(crate) tells_ends: bool,
-    /// How outputs and positions are committed together, where delivery is exactly once.
-    pub(crate) transactions: Option<TransactionSettings>,
-}
-
-/// What the transactions of a group are made of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TransactionSettings {
-    /// librdkafka keys for the producer, as those of the consumer.
-    pub(crate) kafka: BTreeMap<String, String>,
-    /// How often a transaction is committed.
-    pub(crate) interval: Duration,
-}
-
-impl ConsumerSettings {
-    /// Returns whether the group's coordinator gives out partitions (KIP-848), not one of its members.
-    fn is_assigned_by_broker(&self) -> bool {
-        let protocol = self.kafka.get("group.protocol");
-        protocol.is_some_and(|protocol| protocol != "classic")
-    }
-
-    /// Returns whether the consumer is the same member of its group after a restart (KIP-345).
-    pub(crate) fn is_static(&self) -> bool {
-        self.kafka.contains_key("group.instance.id")
-    }
-
-    /// Makes the transactions that the settings ask for.
-    pub(crate) fn transactions(&self) -> Option<Arc<Transactions>> {
-        let TransactionSettings { kafka, interval } = self.transactions.as_ref()?;
-        let instance = self.kafka.get("group.instance.id").map(String::as_str);
-        let transactions = Transactions::new(kafka.clone(), &self.group, instance, *interval);
-        Some(Arc::new(transactions))
-    }
-
-    fn client_config(&self) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        // Lines of this level come only from what the setting `debug` names.
-        config.set_log_level(RDKafkaLogLevel::Debug);
-        // Defaults that users may change. Split queues are bounded one by one: 4 MiB a partition, not 64.
-        config
-            .set("queued.min.messages", "10000")
-            .set("queued.max.messages.kbytes", "4096")
-            .set("fetch.message.max.bytes", "1048576")
-            // A reader that is faster than the broker waits this long before it asks again; the default is 1 s.
-            .set("fetch.queue.backoff.ms", "5")
-            .set("auto.commit.interval.ms", "1000")
-            .set("topic.metadata.refresh.interval.ms", "10000")
-            .set("statistics.interval.ms", "5000");
-        if !self.is_assigned_by_broker() {
-            config.set("partition.assignment.strategy", "cooperative-sticky");
-            if self.transactions.is_some() {
-                // After a crash the partitions move on within seconds; the default is 45 s.
-                config.set("session.timeout.ms", "10000");
-            }
-        }
-        for (key, value) in &self.kafka {
-            config.set(key, value);
-        }
-        // With a time or an offset this is for a position whose record the broker no longer has.
-        let reset = match self.start {
-            Start::Latest => "latest",
-            Start::Earliest | Start::Time(_) | Start::Offset(_) => "earliest",
-        };
-        config
-            .set("group.id", &self.group)
-            .set("auto.offset.reset", reset)
-            .set(
-                "enable.auto.commit",
-                self.transactions.is_none().to_string(),
-            )
-            .set("enable.auto.offset.store", "false")
-            .set("enable.partition.eof", self.tells_ends.to_string());
-        if self.transactions.is_some() {
-            config.set("isolation.level", "read_committed");
-        }
-        config
-    }
 }
 
 /// What a consumer subscribes to.
@@ -168,7 +79,8 @@ impl Consumer {
         predecessors: Vec<JoinHandle<()>>,
     ) -> Result<Self, Error> {
         let group = settings.group.clone();
-        let status = Arc::new(SourceStatus::new(settings.is_assigned_by_broker()));
+        let protocol = Protocol::of(&settings.kafka);
+        let status = Arc::new(SourceStatus::new(protocol != Protocol::Classic));
         let alive = Arc::new(());
         let callbacks = Callbacks::new(
             group.clone(),
@@ -177,9 +89,10 @@ impl Consumer {
             Arc::clone(&listener),
             Arc::clone(&status),
             Arc::clone(&alive),
-        );
+        )
+        .trying((protocol == Protocol::Auto).then(Trial::default));
         let consumer: BaseConsumer<Callbacks> = settings
-            .client_config()
+            .client_config(protocol)
             .create_with_context(callbacks)
             .map_err(|source| Error::Settings {
                 group: group.clone(),
@@ -188,6 +101,7 @@ impl Consumer {
         let (orders, inbox) = mpsc::channel();
         let poller = Poller {
             group: group.clone(),
+            settings: settings.clone(),
             consumer,
             topics,
             listener,
@@ -226,6 +140,7 @@ impl Consumer {
 
 struct Poller {
     group: String,
+    settings: ConsumerSettings,
     consumer: BaseConsumer<Callbacks>,
     topics: Topics,
     listener: Arc<dyn RebalanceListener>,
@@ -254,6 +169,10 @@ impl Poller {
                 // The group would take the two for one, and so would the coordinator of transactions.
                 std::thread::sleep(POLL);
                 continue;
+            }
+            if let Some(why) = self.trial().and_then(Trial::refusal) {
+                self.take_classic(&why);
+                is_subscribed = false;
             }
             self.tend_transactions();
             if !is_subscribed && self.may_subscribe() {
@@ -291,6 +210,41 @@ impl Poller {
     fn may_subscribe(&self) -> bool {
         let exactly_once = self.consumer.context().exactly_once();
         exactly_once.is_none_or(ExactlyOnce::has_started)
+            && self.trial().is_none_or(Trial::may_subscribe)
+    }
+
+    fn trial(&self) -> Option<&Trial> {
+        self.consumer.context().trial()
+    }
+
+    /// Has a consumer of the classic protocol take the place of this one, which the brokers gave nothing.
+    fn take_classic(&mut self, why: &str) {
+        let alive = Arc::new(());
+        let callbacks = self.consumer.context();
+        let callbacks = callbacks.successor(self.settings.start, Arc::clone(&alive));
+        let config = self.settings.client_config(Protocol::Classic);
+        let made = config.create_with_context(callbacks);
+        let error = made
+            .as_ref()
+            .err()
+            .map(|error| format!("the consumer cannot be made: {error}"));
+        if self.status.set_standstill(error.clone())
+            && let Some(error) = error
+        {
+            tracing::error!(group = self.group, error, "the group is not read");
+        }
+        if let Ok(consumer) = made {
+            let protocol = Protocol::Classic.name();
+            tracing::info!(
+                group = self.group,
+                protocol,
+                why,
+                "the hosts share out the partitions"
+            );
+            self.status.is_classic_now();
+            self.alive = alive;
+            protocol::close(std::mem::replace(&mut self.consumer, consumer), &self.group);
+        }
     }
 
     fn subscribe(&self) {
@@ -319,6 +273,10 @@ impl Poller {
     }
 
     fn on_error(&self, error: &KafkaError) {
+        let client = self.consumer.client();
+        if self.trial().is_some_and(|trial| trial.is_ended(client)) {
+            return;
+        }
         match error.rdkafka_error_code() {
             // The first two are told by `look_for_missing_topics` with the topic's name, the others by the client's
             // error callback with the reason.

@@ -136,14 +136,14 @@ impl ExactlyOnce {
                         "transactions begin"
                     );
                 }
-                self.status.set_transaction_trouble(None);
+                self.status.set_standstill(None);
                 state.phase = Phase::Up;
                 state.due = now + self.transactions.interval;
                 return true;
             }
             Err(Error::Unsupported(why)) => {
                 let why = format!("exactly-once is not possible: {why}");
-                if self.status.set_transaction_trouble(Some(why.clone())) {
+                if self.status.set_standstill(Some(why.clone())) {
                     tracing::error!(
                         group = self.group,
                         why,
@@ -155,7 +155,7 @@ impl ExactlyOnce {
             }
             Err(error) => {
                 let why = format!("no transaction can be begun: {error}");
-                if self.status.set_transaction_trouble(Some(why.clone())) {
+                if self.status.set_standstill(Some(why.clone())) {
                     tracing::warn!(group = self.group, why, "trying again");
                 }
                 // A call that had no answer waited long enough. Another producer is not made as fast as that can be done.

@@ -18,7 +18,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::time::Instant;
 
 use super::committed::{Committed, committed};
-use super::consumer::ConsumerSettings;
+use super::settings::ConsumerSettings;
 use super::start::{at_time, list};
 use crate::offset_map::OffsetMap;
 use crate::policy::Start;

@@ -17,6 +17,7 @@ use rdkafka::{Offset, Statistics, TopicPartitionList};
 
 use super::committed::{TIMEOUT, committed};
 use super::exactly_once::ExactlyOnce;
+use super::protocol::Trial;
 use super::queue::{Client, PartitionQueue};
 use super::start::Beginning;
 use super::status::SourceStatus;
@@ -80,7 +81,9 @@ pub(super) struct Callbacks {
     /// Why the last commit failed, if it did.
     refusal: Mutex<Option<RDKafkaErrorCode>>,
     /// Who commits positions where delivery is exactly once.
-    exactly_once: Option<ExactlyOnce>,
+    exactly_once: Option<Arc<ExactlyOnce>>,
+    /// Whether the brokers take the protocol, while that is not known.
+    trial: Option<Trial>,
 }
 
 impl Callbacks {
@@ -94,7 +97,12 @@ impl Callbacks {
     ) -> Self {
         let exactly_once = transactions.map(|transactions| {
             let (listener, status) = (Arc::clone(&listener), Arc::clone(&status));
-            ExactlyOnce::new(group.clone(), transactions, listener, status)
+            Arc::new(ExactlyOnce::new(
+                group.clone(),
+                transactions,
+                listener,
+                status,
+            ))
         });
         Self {
             beginning: Beginning::new(group.clone(), start),
@@ -105,7 +113,34 @@ impl Callbacks {
             alive,
             ended: Mutex::new(None),
             refusal: Mutex::new(None),
+            trial: None,
         }
+    }
+
+    /// Has it heard whether the brokers take the protocol of the consumer.
+    pub(super) fn trying(mut self, trial: Option<Trial>) -> Self {
+        self.trial = trial;
+        self
+    }
+
+    /// Returns the callbacks of a consumer that takes the place of this one, which was given nothing.
+    pub(super) fn successor(&self, start: Start, alive: Arc<()>) -> Self {
+        Self {
+            group: self.group.clone(),
+            listener: Arc::clone(&self.listener),
+            status: Arc::clone(&self.status),
+            alive,
+            ended: Mutex::new(None),
+            beginning: Beginning::new(self.group.clone(), start),
+            refusal: Mutex::new(None),
+            exactly_once: self.exactly_once.clone(),
+            trial: None,
+        }
+    }
+
+    /// Returns whether the brokers take the protocol, where that was to be found out.
+    pub(super) fn trial(&self) -> Option<&Trial> {
+        self.trial.as_ref()
     }
 
     /// Ends all work while the consumer is still a member that may commit. What is assigned from now on is not begun.
@@ -158,7 +193,7 @@ impl Callbacks {
 
     /// Returns who commits positions where delivery is exactly once.
     pub(super) fn exactly_once(&self) -> Option<&ExactlyOnce> {
-        self.exactly_once.as_ref()
+        self.exactly_once.as_deref()
     }
 
     /// Has partitions read again from what is committed.
@@ -184,6 +219,14 @@ impl Callbacks {
     }
 
     fn assign(&self, consumer: &BaseConsumer<Self>, partitions: &TopicPartitionList) {
+        if self.trial.as_ref().is_some_and(Trial::end) {
+            tracing::info!(
+                group = self.group,
+                protocol = "consumer",
+                why = "the brokers have KIP-848, and group.protocol is \"auto\"",
+                "the brokers share out the partitions"
+            );
+        }
         if self.ended.lock().is_some() {
             self.status.assigned(partitions.count());
             return;
@@ -320,6 +363,11 @@ fn names(partitions: &TopicPartitionList) -> Vec<(String, i32)> {
 
 impl ClientContext for Callbacks {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        if let Some(trial) = &self.trial
+            && facility == "APIVERSION"
+        {
+            trial.hear(message);
+        }
         crate::telemetry::log_kafka(level, facility, message);
     }
 

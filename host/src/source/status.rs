@@ -26,8 +26,8 @@ pub(crate) struct SourceStatus {
     rebalances: AtomicU64,
     /// Why Kafka is out of reach; `None` when it answers. Begins as "not connected yet".
     trouble: Mutex<Option<String>>,
-    /// Why no transaction can be begun, if none can.
-    transactions: Mutex<Option<String>>,
+    /// Why nothing is read though Kafka may answer: no transaction can be begun, or no consumer be made.
+    standstill: Mutex<Option<String>>,
     /// What the last broken connection came to, with its address.
     broken: Mutex<String>,
     missing_topics: Mutex<BTreeSet<String>>,
@@ -42,13 +42,13 @@ pub(crate) struct SourceStatus {
     /// What was fetched of each partition, as of the last statistics.
     fetched: Mutex<Arc<FetchedPartitions>>,
     /// Whether being given nothing is not called back, as it is where a broker assigns partitions.
-    hears_of_partitions_only: bool,
+    hears_of_partitions_only: AtomicBool,
 }
 
 impl SourceStatus {
     pub(crate) fn new(hears_of_partitions_only: bool) -> Self {
         Self {
-            hears_of_partitions_only,
+            hears_of_partitions_only: AtomicBool::new(hears_of_partitions_only),
             trouble: Mutex::new(Some("not connected yet".to_owned())),
             ..Self::default()
         }
@@ -66,16 +66,23 @@ impl SourceStatus {
 
     /// Returns why Kafka is out of reach, if it is.
     pub(crate) fn trouble(&self) -> Option<String> {
-        let transactions = || self.transactions.lock().clone();
-        self.trouble.lock().clone().or_else(transactions)
+        let standstill = || self.standstill.lock().clone();
+        self.trouble.lock().clone().or_else(standstill)
     }
 
-    /// Takes note of whether transactions can be begun; returns whether that is news.
-    pub(super) fn set_transaction_trouble(&self, why: Option<String>) -> bool {
-        let mut transactions = self.transactions.lock();
-        let is_news = *transactions != why;
-        *transactions = why;
+    /// Takes note of why nothing is read though Kafka may answer; returns whether that is news.
+    pub(super) fn set_standstill(&self, why: Option<String>) -> bool {
+        let mut standstill = self.standstill.lock();
+        let is_news = *standstill != why;
+        *standstill = why;
         is_news
+    }
+
+    /// A consumer of the classic protocol takes the place of the first: it is called back also when it is given nothing.
+    pub(super) fn is_classic_now(&self) {
+        self.hears_of_partitions_only
+            .store(false, Ordering::Relaxed);
+        *self.changed_at.lock() = None;
     }
 
     /// Returns the subscribed topics that do not exist.
@@ -152,7 +159,7 @@ impl SourceStatus {
             .any(|broker| broker.state == "UP")
         {
             *self.trouble.lock() = None;
-            if self.hears_of_partitions_only {
+            if self.hears_of_partitions_only.load(Ordering::Relaxed) {
                 self.changed_at.lock().get_or_insert_with(Instant::now);
             }
         }

@@ -154,7 +154,7 @@ fn a_run_names_the_topic_that_does_not_exist() {
 
 #[test]
 fn a_run_ends_where_another_host_has_every_partition() {
-    for protocol in ["classic", "consumer"] {
+    for protocol in ["classic", "consumer", "auto"] {
         let stage = Stage::new("shared", 1);
         stage.produce(&["ok 0"]);
         let more = format!("kafka.consumer.\"group.protocol\" = \"{protocol}\"");

@@ -344,7 +344,7 @@ impl KeyReplay<'_> {
     fn gap(&self, key: &ParkedKey, before: &Before, kept: &[Kept]) -> Option<i64> {
         let first = self.state(key).filter(|_| !self.despite_gap)?.first;
         let is_there =
-            before.newest.contains_key(&first) || kept.iter().any(|one| one.letter.offset == first);
+            before.letters.has_record(first) || kept.iter().any(|one| one.letter.offset == first);
         (!is_there).then_some(first)
     }
 

@@ -57,6 +57,11 @@ impl ReplayedOfKey {
         of_record.push((place, letter.time_ms));
     }
 
+    /// Returns whether any letter of the record at this offset was replayed.
+    pub(super) fn has_record(&self, offset: i64) -> bool {
+        self.0.contains_key(&offset)
+    }
+
     /// Returns whether a letter was replayed, or one of the same record that was written later.
     ///
     /// Times are those of the hosts that wrote, whose clocks may differ or be set: a letter behind another one in its
