@@ -86,14 +86,9 @@ impl Trial {
         }
     }
 
-    /// Takes note that partitions were given out; returns whether that is news.
+    /// Takes note that partitions were given out, which counts more than what brokers told; returns whether that is news.
     pub(super) fn end(&self) -> bool {
-        let mut state = self.0.lock();
-        let is_news = *state == State::Offered;
-        if is_news {
-            *state = State::Taken;
-        }
-        is_news
+        std::mem::replace(&mut *self.0.lock(), State::Taken) != State::Taken
     }
 
     /// Returns whether a broker has told that it can, and none that it cannot.
