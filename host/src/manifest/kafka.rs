@@ -101,9 +101,9 @@ pub fn check(clients: Clients, name: &str, value: &str) -> Result<(), String> {
 
 /// Checks settings against each other; returns the names that do not go with the rest, each with the reason.
 pub fn conflicts(settings: &BTreeMap<String, String>) -> Vec<(&'static str, String)> {
-    let protocol = match settings.get(GROUP_PROTOCOL).map(String::as_str) {
-        Some(protocol @ ("consumer" | "auto")) => protocol,
-        _ => return Vec::new(),
+    let protocol = settings.get(GROUP_PROTOCOL).map(String::as_str);
+    let Some(protocol @ ("consumer" | "auto")) = protocol else {
+        return Vec::new();
     };
     let given = BROKER_DECIDES
         .iter()
