@@ -74,7 +74,6 @@ fn auto_takes_the_classic_protocol_where_the_brokers_refuse_the_other() {
         let why = "the group's coordinator refuses KIP-848";
         wait_lines(&host, &["the hosts share out", CLASSIC, why], 1);
         assert_eq!(count_lines(&host, &["left open"]), 0, "{}", host.tail());
-        println!("{}", host.tail());
         host.stop().unwrap();
     }
 }
