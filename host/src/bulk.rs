@@ -17,22 +17,15 @@ use crate::dead_letter::Reason;
 use crate::deliver::{Delivered, Job, deliver_refused, halt};
 use crate::flight::{Cargo, Started};
 use crate::guest::BulkOutcome;
-use crate::lane::{Attempt, BatchSettlement, Lane, Stopped};
+use crate::lane::{Attempt, Lane, Stopped};
 use crate::outcome::{Ending, Failure, Settlement};
-
-/// Records that are handed over together, with what earlier attempts left.
-#[derive(Debug)]
-struct Part {
-    cargo: Cargo,
-    /// The attempt that failed last.
-    failed: Option<Attempt>,
-}
+use crate::parts::{Part, Parts};
+use crate::settle::BatchSettlement;
 
 /// A batch on its way to the settlement of all of its records.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    /// What is not settled; the last one is the next.
-    parts: Vec<Part>,
+    parts: Parts<Started, Attempt>,
 }
 
 impl Batch {
@@ -40,26 +33,23 @@ impl Batch {
     pub(crate) fn new(cargo: Cargo) -> Self {
         let failed = Attempt::before_all(&cargo);
         Self {
-            parts: vec![Part { cargo, failed }],
+            parts: Parts::new(cargo, failed),
         }
     }
 
     /// Makes a batch of one record, with the attempts that it has had.
     pub(crate) fn of(Job { started, failed }: Job) -> Self {
-        let cargo = Cargo::from_iter([started]);
         Self {
-            parts: vec![Part { cargo, failed }],
+            parts: Parts::new(Cargo::from_iter([started]), failed),
         }
     }
 
     /// Takes it apart into its records, in their order.
     pub(crate) fn into_jobs(self) -> Vec<Job> {
-        let parts = self.parts.into_iter().rev();
-        let jobs = parts.flat_map(|Part { cargo, failed }| {
-            let job = move |started| Job { started, failed };
-            cargo.into_iter().map(job)
-        });
-        jobs.collect()
+        let records = self.parts.into_records();
+        records
+            .map(|(started, failed)| Job { started, failed })
+            .collect()
     }
 
     /// Returns how many records it has.
@@ -69,8 +59,7 @@ impl Batch {
 
     /// Returns the offset of the first record.
     pub(crate) fn offset(&self) -> Option<i64> {
-        let first = self.parts.last()?.cargo.first()?;
-        Some(first.record.offset())
+        Some(self.parts.first()?.record.offset())
     }
 }
 
@@ -103,23 +92,16 @@ pub(crate) async fn deliver_bulk(lane: &mut Lane, batch: Batch) -> Carried {
     }
 }
 
-/// Leaves the records before the first suspect, or the suspect if it is the first; returns the others, if there are any.
-/// Of a record that was part of a batch of which Kafka refused an output only a batch of its own shows whether it was its.
-fn split_at_suspect(lane: &Lane, cargo: &mut Cargo) -> Option<Cargo> {
-    let first = cargo.iter().position(|started| lane.is_suspect(started))?;
-    let rest: Cargo = cargo.drain(first.max(1)..).collect();
-    (!rest.is_empty()).then_some(rest)
-}
-
 /// Adds the parts that were not carried to the records that are given back.
-fn with_rest(delivered: Delivered, parts: Vec<Part>) -> Delivered {
+fn with_rest(delivered: Delivered, parts: Parts<Started, Attempt>) -> Delivered {
+    let rest = parts.into_records().map(|(started, _)| started);
     match delivered {
         Delivered::Halted(mut cargo) => {
-            cargo.extend(all(parts));
+            cargo.extend(rest);
             Delivered::Halted(cargo)
         }
         Delivered::Unrouted(mut cargo) => {
-            cargo.extend(all(parts));
+            cargo.extend(rest);
             Delivered::Unrouted(cargo)
         }
         delivered => delivered,
@@ -142,11 +124,13 @@ pub(crate) async fn carry(lane: &mut Lane, handler: &Deployed, batch: Batch) -> 
 }
 
 async fn carry_parts(lane: &mut Lane, handler: &Deployed, Batch { mut parts }: Batch) -> Carried {
-    while let Some(Part { mut cargo, failed }) = parts.pop() {
-        if let Some(rest) = split_at_suspect(lane, &mut cargo) {
-            let cargo = rest;
-            parts.push(Part { cargo, failed });
-        }
+    // Of a record that was part of a batch of which Kafka refused an output only a batch of its own shows whether it was
+    // its.
+    while let Some(part) = parts.next(|started| lane.is_suspect(started)) {
+        let Part {
+            records: cargo,
+            failed,
+        } = part;
         if let [only] = cargo.as_slice()
             && let Some(refusal) = lane.refusal_of(only)
         {
@@ -178,28 +162,16 @@ async fn carry_parts(lane: &mut Lane, handler: &Deployed, Batch { mut parts }: B
         match left {
             Ok(Left::Nothing) => {}
             Ok(Left::Again(cargo, after)) => {
-                parts.push(Part { cargo, failed });
+                let records = cargo;
+                parts.again(Part { records, failed });
                 return Carried::Later(Batch { parts }, Instant::now() + after);
             }
-            Ok(Left::Halves(mut first)) => {
-                let cargo = first.drain(first.len() / 2..).collect();
-                parts.push(Part { cargo, failed });
-                parts.push(Part {
-                    cargo: first,
-                    failed,
-                });
-            }
+            Ok(Left::Halves(records)) => parts.halve(Part { records, failed }),
             Ok(Left::End(delivered)) => return Carried::Done(with_rest(delivered, parts)),
             Err(Stopped) => return Carried::Done(Delivered::Stopped),
         }
     }
     Carried::Done(Delivered::Settled)
-}
-
-/// The records of all parts, in their order.
-fn all(parts: Vec<Part>) -> Cargo {
-    let parts = parts.into_iter().rev();
-    parts.flat_map(|part| part.cargo).collect()
 }
 
 /// Settles the records of which the batch has a later one with the same key; returns the others.

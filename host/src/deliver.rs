@@ -189,8 +189,8 @@ pub(crate) async fn deliver_refused(lane: &mut Lane, cargo: Cargo, refusal: &Ref
         Settlement::Skip => (Ending::Skipped, None),
         Settlement::Park if !lane.parked().is_full() => {
             let reason = Reason::last(&failure, refusal.attempts);
-            for mut started in cargo {
-                lane.mark(&handler, &mut started, failure.kind);
+            for started in cargo {
+                lane.mark(&handler, &started, failure.kind);
                 let cargo = Cargo::from_iter([started]);
                 lane.send_off(&handler, cargo, Ending::DeadLettered, Some(reason))
                     .await;

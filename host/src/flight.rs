@@ -16,7 +16,6 @@ use tokio::sync::Notify;
 
 use crate::offset_map::{CommitPoint, OffsetMap};
 use crate::outcome::Ending;
-use crate::parked::UnderWay;
 use crate::record::RecordView;
 use crate::returned::Returned;
 use crate::source::Record;
@@ -31,8 +30,6 @@ pub(crate) struct Started {
     pub(crate) record: Record,
     /// Of a record that came back by a topic of its own: what it was before.
     pub(crate) returned: Option<Box<Returned>>,
-    /// Of a record of a parked key: held until its dead letter is acknowledged.
-    pub(crate) under_way: Option<UnderWay>,
 }
 
 impl Started {
@@ -210,7 +207,6 @@ impl Ledger {
                 ticket,
                 record,
                 returned: None,
-                under_way: None,
             }
         })
     }

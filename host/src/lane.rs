@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::{SemaphorePermit, mpsc};
 use tokio::time::Instant;
 
-pub(crate) use self::decide::{Attempt, BatchSettlement};
+pub(crate) use self::decide::Attempt;
 pub(crate) use self::park::follow_parked;
 pub(crate) use self::pause::{note_failed, note_handled, note_refused, paused_until};
 use crate::catalog::{CatalogReader, Deployed, GroupKey};

@@ -17,26 +17,26 @@ use crate::ids::{GroupId, NameError, TopicName};
 const SUFFIX: &str = ".parked";
 
 /// Returns the topic in which a group keeps its parked keys.
-pub(crate) fn parked_topic(group: &GroupId) -> Result<TopicName, NameError> {
+pub fn parked_topic(group: &GroupId) -> Result<TopicName, NameError> {
     TopicName::with_suffix(group, SUFFIX)
 }
 
 /// A topic and a partition.
-pub(crate) type Place = (String, i32);
+pub type Place = (String, i32);
 
 /// A key within a partition of what a group reads.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Slot {
+pub struct Slot {
     /// In the topic of replays: where the records of the key were first.
-    pub(crate) of: Option<Place>,
+    pub of: Option<Place>,
     /// The key of the records.
-    pub(crate) key: Vec<u8>,
+    pub key: Vec<u8>,
 }
 
 /// Whose word a marker is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Says {
+pub enum Says {
     /// Of the host that reads the partition.
     State,
     /// Of a command that replays the key.
@@ -45,12 +45,12 @@ pub(crate) enum Says {
 
 /// The key of a marker.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct MarkerKey {
+pub struct MarkerKey {
     /// The partition that the group reads.
-    pub(crate) place: Place,
+    pub place: Place,
     /// The key there.
-    pub(crate) slot: Slot,
-    pub(crate) says: Says,
+    pub slot: Slot,
+    pub says: Says,
 }
 
 /// As the key of a marker is written.
@@ -70,7 +70,7 @@ struct Written {
 
 /// A record of the topic is no marker.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum MarkerError {
+pub enum MarkerError {
     /// Its key is not what a host writes.
     #[error("its key is none that a host writes: {0}")]
     Form(#[from] serde_json::Error),
@@ -81,7 +81,7 @@ pub(crate) enum MarkerError {
 
 impl MarkerKey {
     /// Returns the bytes that stand for it.
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Vec<u8> {
         let text = std::str::from_utf8(&self.slot.key).ok().map(str::to_owned);
         let key_base64 = text.is_none().then(|| BASE64.encode(&self.slot.key));
         encoded(&Written {
@@ -95,7 +95,7 @@ impl MarkerKey {
     }
 
     /// Reads what [`Self::encode`] writes.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, MarkerError> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, MarkerError> {
         let written: Written = serde_json::from_slice(bytes)?;
         let base64 = written.key_base64.map(|text| BASE64.decode(text));
         let key = match (written.key, base64) {
@@ -117,25 +117,25 @@ impl MarkerKey {
 /// What a host says of a parked key.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
-pub(crate) struct State {
+pub struct State {
     /// Whose records they are, as `tenant/handler`.
-    pub(crate) handler: String,
+    pub handler: String,
     /// The offset of the first record that was given up or followed.
-    pub(crate) first: i64,
+    pub first: i64,
     /// The offset of the last one.
-    pub(crate) last: i64,
+    pub last: i64,
     /// What kind of failure the first one was.
-    pub(crate) error_kind: String,
+    pub error_kind: String,
     /// When the key was parked, in milliseconds since the Unix epoch.
-    pub(crate) time_ms: i64,
+    pub time_ms: i64,
     /// In the topic of replays: the session whose replay failed there. Else: the session for which later records wait,
     /// while all up to the last one lie in the dead letters.
-    pub(crate) session: Option<String>,
+    pub session: Option<String>,
 }
 
 impl State {
     /// Returns the value of the marker.
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Vec<u8> {
         encoded(self)
     }
 }
@@ -143,7 +143,7 @@ impl State {
 /// What a command asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Want {
+pub enum Want {
     /// Later records of the key shall wait.
     Hold,
     /// All parked records are handled: later ones shall go on.
@@ -153,17 +153,20 @@ pub(crate) enum Want {
 /// A request of a command that replays a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) struct Request {
+pub struct Request {
     /// Tells one replay of the key from others.
-    pub(crate) session: String,
-    pub(crate) want: Want,
+    pub session: String,
+    pub want: Want,
     /// A hold ends when it is not asked for again within this time.
-    pub(crate) lease_ms: u64,
+    pub lease_ms: u64,
+    /// With [`Want::Unpark`]: the offset of the last record that was parked when the replay began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<i64>,
 }
 
 impl Request {
     /// Returns the value of the marker.
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    pub fn encode(&self) -> Vec<u8> {
         encoded(self)
     }
 }
@@ -175,21 +178,21 @@ fn encoded(value: &impl Serialize) -> Vec<u8> {
 
 /// A request, and when it was read, as a number that rises from one to the next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Asked {
-    pub(crate) request: Request,
-    pub(crate) number: u64,
+pub struct Asked {
+    pub request: Request,
+    pub number: u64,
 }
 
 /// The markers of one partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct PlaceMarkers {
-    pub(crate) states: HashMap<Slot, State>,
-    pub(crate) requests: HashMap<Slot, Asked>,
+pub struct PlaceMarkers {
+    pub states: HashMap<Slot, State>,
+    pub requests: HashMap<Slot, Asked>,
 }
 
 /// All markers of a group, as the topic was read so far.
 #[derive(Debug, Default)]
-pub(crate) struct Markers {
+pub struct Markers {
     places: HashMap<Place, PlaceMarkers>,
     read: u64,
 }
@@ -197,7 +200,7 @@ pub(crate) struct Markers {
 impl Markers {
     /// Takes note of a record of the topic. Returns whether it may be news for the host that reads the partition: what that
     /// host says of its own keys is none.
-    pub(crate) fn apply(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool, MarkerError> {
+    pub fn apply(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool, MarkerError> {
         let key = MarkerKey::decode(key)?;
         let is_news = key.says == Says::Request || key.slot.of.is_some();
         self.read += 1;
@@ -227,13 +230,13 @@ impl Markers {
     }
 
     /// Returns the markers of a partition.
-    pub(crate) fn of(&self, topic: &str, partition: i32) -> PlaceMarkers {
+    pub fn of(&self, topic: &str, partition: i32) -> PlaceMarkers {
         let place = (topic.to_owned(), partition);
         self.places.get(&place).cloned().unwrap_or_default()
     }
 
     /// Lists the states of all parked keys, in the order of their places.
-    pub(crate) fn states(&self) -> Vec<(&Place, &Slot, &State)> {
+    pub fn states(&self) -> Vec<(&Place, &Slot, &State)> {
         let mut all: Vec<_> = self
             .places
             .iter()

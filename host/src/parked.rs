@@ -6,26 +6,15 @@
 //! whatever else ends a hold parks the key again.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use crate::marker::{Asked, Request, Slot, State, Want};
+use crate::marker::{Asked, PlaceMarkers, Request, Slot, State, Want};
 
 /// Keys of one partition that may be parked at once; a failure beyond them halts the partition.
-pub(crate) const KEYS_MAX: usize = 10_000;
-
-/// Held by each record of a parked key until its dead letter is acknowledged.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct UnderWay(Arc<()>);
-
-impl UnderWay {
-    fn is_over(&self) -> bool {
-        Arc::strong_count(&self.0) == 1
-    }
-}
+pub const KEYS_MAX: usize = 10_000;
 
 /// What becomes of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Look {
+pub enum Look {
     /// Its key is not parked.
     Free,
     /// It follows its key to the dead letters.
@@ -52,7 +41,6 @@ struct Hold<At> {
 struct Entry<At> {
     state: State,
     hold: Option<Hold<At>>,
-    under_way: UnderWay,
     /// The number of the request that was looked at last.
     asked: u64,
     /// Whether the state was read back.
@@ -64,7 +52,6 @@ impl<At> Entry<At> {
         Self {
             state,
             hold: None,
-            under_way: UnderWay::default(),
             asked: 0,
             is_read: false,
         }
@@ -80,7 +67,7 @@ impl<At> Entry<At> {
 
 /// What is to be written down. [`Parked::unparked`] is to be called once [`News::Unparked`] was.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum News {
+pub enum News {
     /// The state of a key.
     State(State),
     /// The key is not parked any more.
@@ -91,7 +78,7 @@ pub(crate) enum News {
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Parked<At> {
+pub struct Parked<At> {
     keys: HashMap<Slot, Entry<At>>,
 }
 
@@ -105,7 +92,7 @@ impl<At> Default for Parked<At> {
 
 impl<At: Copy + Ord> Parked<At> {
     /// Takes up what was written down before; a key that was held is so until `until`.
-    pub(crate) fn restore(&mut self, states: impl IntoIterator<Item = (Slot, State)>, until: At) {
+    pub fn restore(&mut self, states: impl IntoIterator<Item = (Slot, State)>, until: At) {
         for (slot, state) in states {
             let session = state.session.clone().filter(|_| slot.of.is_none());
             let hold = session.map(|session| Hold {
@@ -125,12 +112,12 @@ impl<At: Copy + Ord> Parked<At> {
     }
 
     /// Returns how many keys are parked.
-    pub(crate) fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.keys.len()
     }
 
     /// Returns what becomes of a record with this offset; `session` is that of a replay.
-    pub(crate) fn look(&self, slot: &Slot, session: Option<&str>, offset: i64, now: At) -> Look {
+    pub fn look(&self, slot: &Slot, session: Option<&str>, offset: i64, now: At) -> Look {
         let Some(entry) = self.keys.get(slot) else {
             return Look::Free;
         };
@@ -141,10 +128,13 @@ impl<At: Copy + Ord> Parked<At> {
         }
         match &entry.hold {
             Some(hold) if now < hold.until || hold.is_last => {
-                if hold.is_answered && offset <= entry.state.last {
+                if offset > entry.state.last {
+                    Look::Waits
+                } else if hold.is_answered {
                     Look::Lies
                 } else {
-                    Look::Waits
+                    // An earlier owner has written that it follows, but perhaps not its dead letter.
+                    Look::Follows
                 }
             }
             _ => Look::Follows,
@@ -152,9 +142,8 @@ impl<At: Copy + Ord> Parked<At> {
     }
 
     /// Parks the key of a record, or takes one more along. `like` says what is written of a key that is new, the record's
-    /// offset and the session of a replay with it. Returns the state to be written down beside the dead letter, and what the
-    /// record holds until both are acknowledged.
-    pub(crate) fn park(&mut self, slot: &Slot, like: &State, now: At) -> (State, UnderWay) {
+    /// offset and the session of a replay with it. Returns the state to be written down beside the dead letter.
+    pub fn park(&mut self, slot: &Slot, like: &State, now: At) -> State {
         let entry = self.keys.entry(slot.clone());
         let entry = entry.or_insert_with(|| Entry::new(like.clone()));
         if slot.of.is_some() && entry.state.session != like.session {
@@ -167,11 +156,32 @@ impl<At: Copy + Ord> Parked<At> {
         }
         entry.state.first = entry.state.first.min(like.first);
         entry.state.last = entry.state.last.max(like.last);
-        (entry.state.clone(), entry.under_way.clone())
+        entry.state.clone()
+    }
+
+    /// Takes note of the time, and of the markers of the partition where some are news; `until` tells when a hold ends that
+    /// is asked for now. Everything in the partition is complete below `complete_below`, and what it emitted or left as a
+    /// dead letter is acknowledged. Returns what is to be written down.
+    pub fn tend(
+        &mut self,
+        markers: Option<&PlaceMarkers>,
+        now: At,
+        until: impl Fn(&Request) -> At,
+        complete_below: impl FnOnce() -> Option<i64>,
+    ) -> Vec<(Slot, News)> {
+        let mut news = Vec::new();
+        if let Some(markers) = markers {
+            news = self.ask(&markers.requests, now, until);
+            self.forget_replays(&markers.states);
+        }
+        if self.has_holds() {
+            news.extend(self.tend_holds(now, complete_below()));
+        }
+        news
     }
 
     /// Takes note of all requests; `until` tells when a hold ends that is asked for now. Returns what is to be written.
-    pub(crate) fn ask(
+    fn ask(
         &mut self,
         requests: &HashMap<Slot, Asked>,
         now: At,
@@ -214,7 +224,12 @@ impl<At: Copy + Ord> Parked<At> {
                         is_last: false,
                     });
                 }
-                (Want::Unpark, Some(hold)) if hold.is_answered && now < hold.until => {
+                // If the hold had ended meanwhile, more records may have followed, of which the command knows nothing.
+                (Want::Unpark, Some(hold))
+                    if hold.is_answered
+                        && now < hold.until
+                        && request.last == Some(entry.state.last) =>
+                {
                     hold.is_last = true;
                     news.push((slot, News::Unparked));
                 }
@@ -225,13 +240,13 @@ impl<At: Copy + Ord> Parked<At> {
     }
 
     /// Lets the later records of a key go, now that nothing that is written of it can come before that.
-    pub(crate) fn unparked(&mut self, slot: &Slot) {
+    pub fn unparked(&mut self, slot: &Slot) {
         self.keys.remove(slot);
     }
 
-    /// Ends holds that are over, and answers those that were asked for where nothing of the key is under way any more.
-    /// Returns what is to be written.
-    pub(crate) fn tend(&mut self, now: At) -> Vec<(Slot, News)> {
+    /// Ends holds that are over, and answers those that were asked for where everything up to the last parked record is
+    /// complete. Returns what is to be written.
+    fn tend_holds(&mut self, now: At, complete_below: Option<i64>) -> Vec<(Slot, News)> {
         let mut news = Vec::new();
         for (slot, entry) in &mut self.keys {
             let Some(hold) = &mut entry.hold else {
@@ -244,7 +259,7 @@ impl<At: Copy + Ord> Parked<At> {
                 let state = entry.release();
                 news.extend(state.map(|state| (slot.clone(), News::State(state))));
                 news.push((slot.clone(), News::NoRequest));
-            } else if !hold.is_answered && entry.under_way.is_over() {
+            } else if !hold.is_answered && complete_below > Some(entry.state.last) {
                 hold.is_answered = true;
                 entry.state.session = Some(hold.session.clone());
                 news.push((slot.clone(), News::State(entry.state.clone())));
@@ -254,7 +269,7 @@ impl<At: Copy + Ord> Parked<At> {
     }
 
     /// Forgets keys of replays whose state was written down and deleted again.
-    pub(crate) fn forget_replays(&mut self, states: &HashMap<Slot, State>) {
+    fn forget_replays(&mut self, states: &HashMap<Slot, State>) {
         self.keys.retain(|slot, entry| {
             let is_written = states
                 .get(slot)
@@ -265,7 +280,7 @@ impl<At: Copy + Ord> Parked<At> {
     }
 
     /// Returns whether any key is held, or is to be.
-    pub(crate) fn has_holds(&self) -> bool {
+    fn has_holds(&self) -> bool {
         self.keys.values().any(|entry| entry.hold.is_some())
     }
 }

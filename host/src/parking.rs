@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use crate::ids::{GroupId, TopicName};
 use crate::marker::{Markers, PlaceMarkers, Request, Slot, State, parked_topic};
 use crate::marker_log::{MarkerLog, create, forgets};
-use crate::parked::{KEYS_MAX, Look, News, Parked, UnderWay};
+use crate::parked::{KEYS_MAX, Look, News, Parked};
 
 /// How long one poll for markers lasts.
 const POLL: Duration = Duration::from_millis(100);
@@ -274,13 +274,13 @@ impl ParkedKeys {
         let markers = self.markers();
         let mut keys = self.keys.lock();
         keys.restore(markers.states, Instant::now() + RESTORED_HOLD);
-        self.count.store(keys.len(), Ordering::Release);
+        self.count.store(keys.count(), Ordering::Release);
         self.is_restored.store(true, Ordering::Release);
-        if keys.len() > 0 {
+        if keys.count() > 0 {
             tracing::info!(
                 topic = &*self.topic,
                 partition = self.partition,
-                keys = keys.len(),
+                keys = keys.count(),
                 "keys are parked"
             );
         }
@@ -307,41 +307,36 @@ impl ParkedKeys {
     }
 
     /// Parks a key, or takes one more record of it along; also tells whether the key is new.
-    pub(crate) fn park(&self, slot: &Slot, like: &State) -> (State, UnderWay, bool) {
+    pub(crate) fn park(&self, slot: &Slot, like: &State) -> (State, bool) {
         let mut keys = self.keys.lock();
-        let before = keys.len();
-        let (state, under_way) = keys.park(slot, like, Instant::now());
-        self.count.store(keys.len(), Ordering::Release);
-        (state, under_way, keys.len() > before)
+        let before = keys.count();
+        let state = keys.park(slot, like, Instant::now());
+        self.count.store(keys.count(), Ordering::Release);
+        (state, keys.count() > before)
     }
 
     /// Lets the later records of a key go; to be called when that was written down.
     pub(crate) fn unparked(&self, slot: &Slot) {
         let mut keys = self.keys.lock();
         keys.unparked(slot);
-        self.count.store(keys.len(), Ordering::Release);
+        self.count.store(keys.count(), Ordering::Release);
     }
 
-    /// Takes note of requests and of the time; returns what is to be written down.
-    pub(crate) fn tend(&self) -> Vec<(Slot, News)> {
+    /// Takes note of requests and of the time; returns what is to be written down. `complete_below` is as in
+    /// [`Parked::tend`].
+    pub(crate) fn tend(&self, complete_below: impl FnOnce() -> Option<i64>) -> Vec<(Slot, News)> {
         if self.len() == 0 {
             return Vec::new();
         }
-        let mut news = Vec::new();
         let now = Instant::now();
         let version = self.parking.version.load(Ordering::SeqCst);
         let markers =
             (self.seen.swap(version, Ordering::SeqCst) != version).then(|| self.markers());
         let mut keys = self.keys.lock();
-        if let Some(markers) = markers {
-            let lease = |request: &Request| Duration::from_millis(request.lease_ms).min(LEASE_MAX);
-            news = keys.ask(&markers.requests, now, |request| now + lease(request));
-            keys.forget_replays(&markers.states);
-        }
-        if keys.has_holds() {
-            news.extend(keys.tend(now));
-        }
-        self.count.store(keys.len(), Ordering::Release);
+        let lease = |request: &Request| Duration::from_millis(request.lease_ms).min(LEASE_MAX);
+        let until = |request: &Request| now + lease(request);
+        let news = keys.tend(markers.as_ref(), now, until, complete_below);
+        self.count.store(keys.count(), Ordering::Release);
         news
     }
 }

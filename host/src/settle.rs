@@ -20,6 +20,15 @@ pub struct Tried {
     pub age: Duration,
 }
 
+/// What is done about a batch that failed as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchSettlement {
+    /// The same with all of its records.
+    All(Settlement),
+    /// Its halves are handed over one after the other.
+    Halve,
+}
+
 /// Decides about a failed attempt. `unit` is a random number from 0 to 1 for the jitter.
 pub fn settle(
     failure: &Failure,
@@ -37,6 +46,22 @@ pub fn settle(
             Some(after) => Settlement::Retry { after },
             None => exhausted(on_exhausted),
         },
+    }
+}
+
+/// Says what the settlement of a failed batch of so many records comes to. Unless the error hook has said what shall
+/// become of all, several records are not given up: perhaps it is one of them.
+pub fn settle_batch(
+    settlement: Settlement,
+    verdict: Option<Verdict>,
+    records: usize,
+) -> BatchSettlement {
+    let is_open = verdict.is_none_or(|verdict| verdict == Verdict::Retry);
+    let is_last = !matches!(settlement, Settlement::Retry { .. });
+    if is_open && is_last && records > 1 {
+        BatchSettlement::Halve
+    } else {
+        BatchSettlement::All(settlement)
     }
 }
 
@@ -214,6 +239,25 @@ mod tests {
                 after: Duration::from_millis(5)
             }
         );
+    }
+
+    #[test]
+    fn a_batch_is_given_up_only_by_the_error_hook() {
+        let (again, over) = (
+            Settlement::Retry {
+                after: Duration::ZERO,
+            },
+            Settlement::DeadLetter,
+        );
+        for verdict in [None, Some(Verdict::Retry)] {
+            assert_eq!(settle_batch(over, verdict, 2), BatchSettlement::Halve);
+            assert_eq!(settle_batch(over, verdict, 1), BatchSettlement::All(over));
+            assert_eq!(settle_batch(again, verdict, 2), BatchSettlement::All(again));
+        }
+        for verdict in [Verdict::Resume, Verdict::DeadLetter, Verdict::Halt] {
+            let all = BatchSettlement::All(over);
+            assert_eq!(settle_batch(over, Some(verdict), 2), all);
+        }
     }
 
     fn any_kind() -> impl Strategy<Value = FailureKind> {

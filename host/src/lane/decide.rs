@@ -11,7 +11,7 @@ use crate::moment::now_ms;
 use crate::outcome::{Failure, Settlement, Verdict};
 use crate::record::RecordView;
 use crate::returned::{Deferral, Returned};
-use crate::settle::{Tried, settle};
+use crate::settle::{BatchSettlement, Tried, settle, settle_batch};
 use crate::suspects::{Refusal, Suspicion};
 
 /// One attempt of a record or a batch.
@@ -61,15 +61,6 @@ impl Attempt {
     }
 }
 
-/// What is done about a batch that failed as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BatchSettlement {
-    /// The same with all of its records.
-    All(Settlement),
-    /// Its halves are handed over one after the other.
-    Halve,
-}
-
 impl Lane {
     /// Returns what was refused of the record when it was part of an earlier transaction.
     pub(crate) fn refusal_of(&self, started: &Started) -> Option<Refusal> {
@@ -111,9 +102,6 @@ impl Lane {
     }
 
     /// Decides about a failed attempt of a batch, by its error hook where there is one.
-    ///
-    /// Unless the hook has said what shall become of all, a batch of several records is not given up: perhaps it is one
-    /// of them.
     pub(crate) async fn decide_bulk(
         &mut self,
         handler: &Deployed,
@@ -133,13 +121,7 @@ impl Lane {
             verdict = answer.and_then(|answer| log_hook_failure(handler, "on-bulk-error", answer));
         }
         let settlement = self.settlement(handler, failure, attempt, verdict);
-        let is_open = verdict.is_none_or(|verdict| verdict == Verdict::Retry);
-        let is_last = !matches!(settlement, Settlement::Retry { .. });
-        Ok(if is_open && is_last && records.len() > 1 {
-            BatchSettlement::Halve
-        } else {
-            BatchSettlement::All(settlement)
-        })
+        Ok(settle_batch(settlement, verdict, records.len()))
     }
 
     fn settlement(

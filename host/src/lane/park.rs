@@ -56,9 +56,8 @@ pub(crate) async fn follow_parked(
                 .returned
                 .as_ref()
                 .map_or(0, |it| it.letter.attempts);
-            let mut started = job.started;
-            lane.mark(handler, &mut started, FailureKind::Parked);
-            let cargo = Cargo::from_iter([started]);
+            lane.mark(handler, &job.started, FailureKind::Parked);
+            let cargo = Cargo::from_iter([job.started]);
             let reason = Reason::last(&failure, attempts);
             lane.send_off(handler, cargo, Ending::Parked, Some(reason))
                 .await;
@@ -69,19 +68,14 @@ pub(crate) async fn follow_parked(
 
 impl Lane {
     /// Gives a record up and parks its key, if it has one.
-    pub(crate) async fn park(
-        &mut self,
-        handler: &Deployed,
-        mut started: Started,
-        reason: Reason<'_>,
-    ) {
-        self.mark(handler, &mut started, reason.failure.kind);
+    pub(crate) async fn park(&mut self, handler: &Deployed, started: Started, reason: Reason<'_>) {
+        self.mark(handler, &started, reason.failure.kind);
         self.finish(handler, started, Ending::DeadLettered, Some(reason))
             .await;
     }
 
     /// Parks the key of a record, and puts the marker beside the dead letter that is about to be written.
-    pub(crate) fn mark(&mut self, handler: &Deployed, started: &mut Started, kind: FailureKind) {
+    pub(crate) fn mark(&mut self, handler: &Deployed, started: &Started, kind: FailureKind) {
         let Some(slot) = slot(started) else {
             return;
         };
@@ -94,8 +88,7 @@ impl Lane {
             time_ms: now_ms(),
             session: session(started).map(str::to_owned),
         };
-        let (state, under_way, is_new) = self.parked().park(&slot, &like);
-        started.under_way = Some(under_way);
+        let (state, is_new) = self.parked().park(&slot, &like);
         if is_new {
             self.tell(
                 handler,

@@ -26,6 +26,7 @@ fn asked(session: &str, want: Want, number: u64) -> HashMap<Slot, Asked> {
         session: session.to_owned(),
         want,
         lease_ms: 10,
+        last: (want == Want::Unpark).then_some(3),
     };
     HashMap::from([(slot(), Asked { request, number })])
 }
@@ -44,8 +45,8 @@ struct World {
     letters: BTreeSet<i64>,
     /// The next record of the key.
     next: i64,
-    /// Dead letters that are not acknowledged.
-    flights: BTreeMap<i64, (State, UnderWay)>,
+    /// Dead letters that are not acknowledged, with the state that travels beside them.
+    flights: BTreeMap<i64, State>,
     done: BTreeSet<i64>,
     handled: Vec<i64>,
     sessions: u32,
@@ -81,10 +82,17 @@ impl World {
     }
 
     fn land(&mut self) {
-        for (offset, (state, _)) in std::mem::take(&mut self.flights) {
+        for (offset, state) in std::mem::take(&mut self.flights) {
             self.letters.insert(offset);
             self.done.insert(offset);
             self.state = Some(state);
+        }
+    }
+
+    /// The states are written, and the letters are still under way.
+    fn land_half(&mut self) {
+        if let Some((_, state)) = self.flights.last_key_value() {
+            self.state = Some(state.clone());
         }
     }
 
@@ -102,16 +110,23 @@ impl World {
     }
 
     fn tend(&mut self) {
-        let (now, requests) = (self.now, self.requests.clone());
-        let news = self.parked.ask(&requests, now, |_| now + LEASE);
-        self.write(news);
-        let news = self.parked.tend(now);
+        let now = self.now;
+        let markers = PlaceMarkers {
+            states: HashMap::new(),
+            requests: self.requests.clone(),
+        };
+        let complete_below = (0..=self.next).find(|offset| !self.done.contains(offset));
+        let until = |_: &Request| now + LEASE;
+        let news = (self.parked).tend(Some(&markers), now, until, || complete_below);
         self.write(news);
     }
 
     fn request(&mut self, want: Want) {
         self.number += 1;
         self.requests = asked(&self.session(), want, self.number);
+        for asked in self.requests.values_mut() {
+            asked.request.last = self.state.as_ref().map(|state| state.last);
+        }
     }
 
     /// The command replays what lies in the dead letters, if the key is held for it.
@@ -139,7 +154,8 @@ impl World {
         match what {
             0..4 => self.deliver(false),
             4 => self.deliver(true),
-            5 | 6 => self.land(),
+            5 => self.land(),
+            6 => self.land_half(),
             7 | 8 => self.tend(),
             9 => {
                 self.sessions += 1;
@@ -171,6 +187,11 @@ proptest! {
         world.land();
         world.step(9);
         world.tend();
+        while world.state.as_ref().is_some_and(|state| world.next <= state.last) {
+            world.deliver(false);
+        }
+        world.land();
+        world.tend();
         world.replay();
         world.tend();
         let end = world.next + 3;
@@ -191,40 +212,45 @@ proptest! {
         let mut parked = Parked::<u64>::default();
         let mut last = None;
         for offset in &offsets {
-            last = Some(parked.park(&slot(), &like(*offset), 0).0);
+            last = Some(parked.park(&slot(), &like(*offset), 0));
         }
         let last = last.unwrap();
         prop_assert_eq!(last.first, *offsets.iter().min().unwrap());
         prop_assert_eq!(last.last, *offsets.iter().max().unwrap());
-        prop_assert_eq!(parked.len(), 1);
+        prop_assert_eq!(parked.count(), 1);
     }
 }
 
 #[test]
-fn a_hold_is_answered_when_nothing_of_the_key_is_under_way() {
+fn a_hold_is_answered_when_everything_up_to_the_last_letter_is_complete() {
     let mut parked = Parked::<u64>::default();
-    let (_, under_way) = parked.park(&slot(), &like(3), 0);
+    parked.park(&slot(), &like(3), 0);
     assert!(parked.ask(&asked("s", Want::Hold, 1), 0, |_| 10).is_empty());
-    assert!(parked.tend(0).is_empty());
+    for complete_below in [None, Some(3)] {
+        assert!(parked.tend_holds(0, complete_below).is_empty());
+    }
+    assert_eq!(parked.look(&slot(), None, 3, 0), Look::Follows);
     assert_eq!(parked.look(&slot(), None, 4, 0), Look::Waits);
-    drop(under_way);
     let held = State {
         session: Some("s".to_owned()),
         ..like(3)
     };
-    assert_eq!(parked.tend(0), [(slot(), News::State(held))]);
-    assert!(parked.tend(0).is_empty(), "it is answered once");
+    assert_eq!(parked.tend_holds(0, Some(4)), [(slot(), News::State(held))]);
+    assert!(
+        parked.tend_holds(0, Some(4)).is_empty(),
+        "it is answered once"
+    );
     assert_eq!(parked.look(&slot(), None, 3, 9), Look::Lies);
     assert_eq!(parked.look(&slot(), None, 4, 9), Look::Waits);
     assert_eq!(parked.look(&slot(), None, 4, 10), Look::Follows);
     let over = [(slot(), News::State(like(3))), (slot(), News::NoRequest)];
-    assert_eq!(parked.tend(10), over);
+    assert_eq!(parked.tend_holds(10, None), over);
 }
 
 #[test]
 fn only_the_session_that_holds_a_key_unparks_it() {
     let mut parked = Parked::<u64>::default();
-    drop(parked.park(&slot(), &like(3), 0));
+    parked.park(&slot(), &like(3), 0);
     parked.ask(&asked("s", Want::Hold, 1), 0, |_| 10);
     assert!(
         parked
@@ -232,7 +258,7 @@ fn only_the_session_that_holds_a_key_unparks_it() {
             .is_empty(),
         "before the answer"
     );
-    parked.tend(0);
+    parked.tend_holds(0, Some(4));
     assert!(
         parked
             .ask(&asked("other", Want::Unpark, 3), 0, |_| 10)
@@ -253,17 +279,32 @@ fn only_the_session_that_holds_a_key_unparks_it() {
 }
 
 #[test]
+fn what_followed_between_two_holds_of_a_session_keeps_the_key_parked() {
+    let mut parked = Parked::<u64>::default();
+    parked.park(&slot(), &like(3), 0);
+    parked.ask(&asked("s", Want::Hold, 1), 0, |_| 10);
+    parked.tend_holds(0, Some(4));
+    let state = parked.park(&slot(), &like(4), 10);
+    assert_eq!((state.last, state.session), (4, None));
+    parked.ask(&asked("s", Want::Hold, 2), 11, |_| 20);
+    assert_eq!(parked.tend_holds(11, Some(5)).len(), 1);
+    let unpark = asked("s", Want::Unpark, 3);
+    assert!(parked.ask(&unpark, 12, |_| 20).is_empty());
+    assert_eq!(parked.look(&slot(), None, 5, 12), Look::Waits);
+}
+
+#[test]
 fn a_session_that_was_taken_over_from_asks_in_vain() {
     let mut parked = Parked::<u64>::default();
-    drop(parked.park(&slot(), &like(3), 0));
+    parked.park(&slot(), &like(3), 0);
     parked.ask(&asked("old", Want::Hold, 1), 0, |_| 10);
-    parked.tend(0);
+    parked.tend_holds(0, Some(4));
     parked.ask(&asked("new", Want::Hold, 2), 1, |_| 11);
     let held = State {
         session: Some("new".to_owned()),
         ..like(3)
     };
-    assert_eq!(parked.tend(1), [(slot(), News::State(held))]);
+    assert_eq!(parked.tend_holds(1, Some(4)), [(slot(), News::State(held))]);
     for want in [Want::Hold, Want::Unpark] {
         let number = if want == Want::Hold { 3 } else { 4 };
         assert!(
@@ -271,7 +312,7 @@ fn a_session_that_was_taken_over_from_asks_in_vain() {
                 .ask(&asked("old", want, number), 2, |_| 12)
                 .is_empty()
         );
-        assert!(parked.tend(2).is_empty());
+        assert!(parked.tend_holds(2, Some(4)).is_empty());
     }
     let unparked = parked.ask(&asked("new", Want::Unpark, 5), 3, |_| 13);
     assert_eq!(unparked, [(slot(), News::Unparked)]);
@@ -288,18 +329,18 @@ fn a_replay_that_fails_parks_the_rest_of_its_session_and_no_other() {
         ..like(offset)
     };
     let mut parked = Parked::<u64>::default();
-    let (state, _) = parked.park(&slot, &of("a", 5), 0);
+    let state = parked.park(&slot, &of("a", 5), 0);
     assert_eq!(parked.look(&slot, Some("a"), 6, 0), Look::Follows);
     assert_eq!(parked.look(&slot, Some("b"), 5, 0), Look::Free);
     // Not read back yet, so it cannot have been deleted.
     parked.forget_replays(&HashMap::new());
     assert_eq!(parked.look(&slot, Some("a"), 6, 0), Look::Follows);
     parked.forget_replays(&HashMap::from([(slot.clone(), state)]));
-    let (state, _) = parked.park(&slot, &of("b", 7), 0);
+    let state = parked.park(&slot, &of("b", 7), 0);
     assert_eq!((state.first, state.last), (7, 7));
     parked.forget_replays(&HashMap::new());
     assert_eq!(parked.look(&slot, Some("b"), 8, 0), Look::Follows);
     parked.forget_replays(&HashMap::from([(slot.clone(), state)]));
     parked.forget_replays(&HashMap::new());
-    assert_eq!(parked.len(), 0);
+    assert_eq!(parked.count(), 0);
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{PartitionTask, pause};
 use crate::catalog::{self, Deployed};
+use crate::source::Record;
 
 impl PartitionTask {
     /// Brings the parked keys up to date; returns whether it is known which there are.
@@ -21,10 +22,20 @@ impl PartitionTask {
             pause(&mut self.lane, event).await;
             return self.lane.parked().is_restored();
         }
-        let news = self.lane.parked().tend();
+        let news = self.lane.parked().tend(|| self.complete_below());
         if !news.is_empty() {
             self.lane.write_news(handler, news).await;
         }
         true
+    }
+
+    /// Returns an offset below which every record of the partition is complete, where one is known.
+    fn complete_below(&self) -> Option<i64> {
+        let (oldest, ..) = self.ledger.front();
+        let not_started = self.taken.first().map(Record::offset);
+        oldest
+            .or(not_started)
+            .or(self.taken_until)
+            .or(self.queue.begin())
     }
 }

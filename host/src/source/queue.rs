@@ -60,6 +60,8 @@ pub(crate) struct PartitionQueue {
     completed: Option<Arc<OffsetMap>>,
     /// Where reading begins is not known yet.
     held: Option<Held>,
+    /// Where reading begins, where that is known.
+    begin: Option<i64>,
     /// The partition's end when its first records were fetched.
     first_end: Option<i64>,
     /// The end of the partition as reading last came to it.
@@ -124,9 +126,16 @@ impl PartitionQueue {
             batch: Vec::new(),
             completed: completed.map(Arc::new),
             held: None,
+            begin: None,
             first_end: None,
             end_reached: None,
         })
+    }
+
+    /// Takes note of where reading begins, where the group has committed that.
+    pub(super) fn beginning_at(mut self, committed: Option<i64>) -> Self {
+        self.begin = committed;
+        self
     }
 
     /// Holds the queue back until it is known where reading begins.
@@ -144,8 +153,13 @@ impl PartitionQueue {
             // The partition was revoked; its task is told to stop.
             return std::future::pending().await;
         };
-        if let Some(Begun { completed }) = &*begun {
+        if let Some(Begun {
+            completed,
+            position,
+        }) = &*begun
+        {
             self.completed.clone_from(completed);
+            self.begin = *position;
         }
     }
 
@@ -157,6 +171,11 @@ impl PartitionQueue {
     /// Returns the partition.
     pub(crate) fn partition(&self) -> i32 {
         self.partition
+    }
+
+    /// Returns the offset at which reading begins, where that is known; all before it is complete.
+    pub(crate) fn begin(&self) -> Option<i64> {
+        self.begin
     }
 
     /// Moves up to `max` waiting records to the end of `records` without waiting; returns how many it were.

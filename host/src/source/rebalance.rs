@@ -243,12 +243,13 @@ impl Callbacks {
             })
             .ok();
         let mut held = self.beginning.set(consumer, committed.as_ref(), partitions);
-        let mut completed = committed.unwrap_or_default().completed;
+        let mut committed = committed.unwrap_or_default();
         for (topic, partition) in names(partitions) {
             let name = (topic.clone(), partition);
-            let (done, held) = (completed.remove(&name), held.remove(&name));
+            let (done, held) = (committed.completed.remove(&name), held.remove(&name));
+            let begin = committed.positions.remove(&name);
             let queue = PartitionQueue::take_from(client.clone(), &topic, partition, done);
-            if let Some(queue) = queue.map(|queue| queue.held_by(held)) {
+            if let Some(queue) = queue.map(|queue| queue.beginning_at(begin).held_by(held)) {
                 queues.push(queue);
             } else {
                 tracing::error!(

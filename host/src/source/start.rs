@@ -35,6 +35,8 @@ pub(super) type Held = watch::Receiver<Option<Begun>>;
 pub(super) struct Begun {
     /// What earlier owners completed beyond the committed offset.
     pub(super) completed: Option<Arc<OffsetMap>>,
+    /// The offset, where it is known.
+    pub(super) position: Option<i64>,
 }
 
 #[derive(Debug)]
@@ -103,7 +105,7 @@ impl Beginning {
             return;
         }
         match self.place(consumer, &held) {
-            Ok(mut completed) => {
+            Ok(mut found) => {
                 tracing::info!(
                     group = self.group,
                     partitions = held.len(),
@@ -111,9 +113,12 @@ impl Beginning {
                 );
                 let mut all = self.held.lock();
                 for name in &held {
-                    let completed = completed.remove(name).map(Arc::new);
+                    let begun = Begun {
+                        completed: found.completed.remove(name).map(Arc::new),
+                        position: found.positions.remove(name),
+                    };
                     if let Some(waiting) = all.remove(name) {
-                        let _ = waiting.begin.send(Some(Begun { completed }));
+                        let _ = waiting.begin.send(Some(begun));
                     }
                 }
             }
@@ -143,12 +148,13 @@ impl Beginning {
     }
 
     /// Moves held partitions, which librdkafka reads from somewhere meanwhile, to where they begin. What was fetched
-    /// before is outdated then, and librdkafka does not hand it out. Returns what earlier owners completed.
+    /// before is outdated then, and librdkafka does not hand it out. Returns where that is, and what earlier owners
+    /// completed.
     fn place<C: ConsumerContext>(
         &self,
         consumer: &BaseConsumer<C>,
         held: &[Name],
-    ) -> Result<HashMap<Name, OffsetMap>, String> {
+    ) -> Result<Committed, String> {
         let mut committed = committed(consumer, &self.group, &list(held), AGAIN_TIMEOUT)
             .map_err(|error| error.to_string())?;
         for (name, waiting) in &*self.held.lock() {
@@ -159,7 +165,7 @@ impl Beginning {
         }
         let begun = self.offsets(consumer, &committed.missing, AGAIN_TIMEOUT)?;
         let mut offsets = begun.clone();
-        offsets.extend(committed.positions);
+        offsets.extend(std::mem::take(&mut committed.positions));
         // Where nothing was taken and nothing is committed, librdkafka goes on from where it is.
         let known: Vec<Name> = held
             .iter()
@@ -167,7 +173,7 @@ impl Beginning {
             .cloned()
             .collect();
         if known.is_empty() {
-            return Ok(committed.completed);
+            return Ok(committed);
         }
         let wanted = list(&known);
         set(&wanted, &offsets);
@@ -178,7 +184,8 @@ impl Beginning {
             element.error().map_err(|error| error.to_string())?;
         }
         self.commit(consumer, &begun);
-        Ok(committed.completed)
+        committed.positions = offsets;
+        Ok(committed)
     }
 
     /// Commits where reading begins. Should the host die before a record is settled, the next one would else begin where

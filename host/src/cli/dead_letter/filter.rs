@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::ids::{HandlerId, TopicName};
+use crate::key_letters::LetterPlace;
 use crate::letter::Letter;
 use crate::moment::{Moment, MomentError};
 use crate::outcome::FailureKind;
@@ -136,6 +137,12 @@ pub(super) struct Place {
     pub partition: i32,
     /// The offset in the partition.
     pub offset: i64,
+}
+
+impl LetterPlace for Place {
+    fn is_behind(self, other: Self) -> bool {
+        self.partition == other.partition && self.offset > other.offset
+    }
 }
 
 impl fmt::Display for Place {

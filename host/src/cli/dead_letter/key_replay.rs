@@ -19,13 +19,13 @@ use super::filter::Place;
 use super::parked::{ParkedKey, ParkedTopic};
 use super::print;
 use super::replay_topic::make_topic;
-use super::replayed::ReplayedOfKey;
 use super::request::Requests;
 use super::topics::Session;
 use super::writer::Writer;
 use super::{ReachArgs, letters};
 use crate::cli::connect::{Troubles, explain_config};
 use crate::ids::{GroupId, HandlerId, TopicName};
+use crate::key_letters::{Latest, Replayed};
 use crate::letter::{Letter, replay_of};
 use crate::marker::{Slot, State};
 use crate::moment::now_ms;
@@ -105,7 +105,7 @@ impl Kept {
 /// What was replayed of a key.
 #[derive(Default)]
 struct Before {
-    letters: ReplayedOfKey,
+    replayed: Replayed<Place>,
     /// The last offset in each partition of the topic of replays.
     last: BTreeMap<i32, i64>,
 }
@@ -127,10 +127,10 @@ impl KeyReplay<'_> {
         let name = key.name();
         let id = format!("{}-{}", now_ms(), std::process::id());
         let mut requests = Requests::hold(self.reach, &self.parked.name, key, &id)?;
-        self.wait_for_hold(key, &id)?;
+        let held = self.wait_for_hold(key, &id)?;
         // What was replayed of the key before may have failed again, and then it is among the letters.
         let before = self.before(key)?;
-        self.wait_for_group(key, &id, &before.last)?;
+        self.wait_for_group(key, &held, &before.last)?;
         let kept = self.letters(key, &before)?;
         self.session.console.clear();
         if let Some(first) = self.gap(key, &before, &kept) {
@@ -142,21 +142,21 @@ impl KeyReplay<'_> {
             );
         }
         self.write(&kept, writer, &id)?;
-        self.wait_for_group(key, &id, &writer.last())?;
+        self.wait_for_group(key, &held, &writer.last())?;
         self.parked.read_to_end()?;
         let console = self.session.console;
         if let Some((place, slot, state)) = self.failed_again(key, &id) {
             requests.forget(place, slot)?;
             requests.withdraw()?;
-            self.wait_for_end(key, &id, |state| state.is_some())?;
+            self.wait_for_end(key, &held, |state| state.is_some())?;
             console.say(&format!(
                 "{name} failed again at offset {} ({}): it stays parked, and what came after it is in the dead letters again",
                 state.first, state.error_kind
             ));
             return Ok(Ended::FailedAgain);
         }
-        requests.unpark()?;
-        self.wait_for_end(key, &id, |state| state.is_none())?;
+        requests.unpark(held.last)?;
+        self.wait_for_end(key, &held, |state| state.is_none())?;
         requests.withdraw()?;
         console.say(&format!(
             "replayed {} of {name} and unparked it",
@@ -171,14 +171,25 @@ impl KeyReplay<'_> {
         markers.states.remove(&key.slot())
     }
 
-    /// Waits until the host says that all parked records lie in the dead letters and later ones wait.
-    fn wait_for_hold(&mut self, key: &ParkedKey, id: &str) -> anyhow::Result<()> {
+    /// Returns whether the key is held as it was in `held`. If the hold had ended and begun again, more records may have
+    /// followed to the dead letters.
+    fn is_held(&self, key: &ParkedKey, held: &State) -> bool {
+        self.state(key)
+            .is_some_and(|state| (&state.session, state.last) == (&held.session, held.last))
+    }
+
+    /// Waits until the host says that all parked records lie in the dead letters and later ones wait; returns what it says.
+    fn wait_for_hold(&mut self, key: &ParkedKey, id: &str) -> anyhow::Result<State> {
         let deadline = Instant::now() + self.reach.timeout;
-        while self.state(key).and_then(|state| state.session).as_deref() != Some(id) {
+        loop {
+            let state = self.state(key);
+            if let Some(held) = state.filter(|state| state.session.as_deref() == Some(id)) {
+                return Ok(held);
+            }
             if Instant::now() > deadline {
                 bail!(
-                    "no host of group {} has answered within {:?} (--timeout); {} stays parked: does one serve {} now, and \
-                     is the partition not halted?",
+                    "no host of group {} has answered within {:?} (--timeout); {} stays parked: does one serve {} now, is the \
+                     partition not halted, and is no record before the parked ones tried again for that long?",
                     self.group,
                     self.reach.timeout,
                     key.name(),
@@ -187,22 +198,19 @@ impl KeyReplay<'_> {
             }
             self.parked.read_some();
         }
-        Ok(())
     }
 
     /// Waits until the host has written how the replay ends.
     fn wait_for_end(
         &mut self,
         key: &ParkedKey,
-        id: &str,
+        held: &State,
         is_end: impl Fn(Option<&State>) -> bool,
     ) -> anyhow::Result<()> {
         let deadline = Instant::now() + self.reach.timeout;
         loop {
-            let state = self.state(key);
-            let is_held = (state.as_ref()).is_some_and(|it| it.session.as_deref() == Some(id));
-            if !is_held {
-                if is_end(state.as_ref()) {
+            if !self.is_held(key, held) {
+                if is_end(self.state(key).as_ref()) {
                     return Ok(());
                 }
                 bail!("{}", lost(key));
@@ -221,7 +229,7 @@ impl KeyReplay<'_> {
     fn wait_for_group(
         &mut self,
         key: &ParkedKey,
-        id: &str,
+        held: &State,
         last: &BTreeMap<i32, i64>,
     ) -> anyhow::Result<()> {
         if last.is_empty() {
@@ -244,8 +252,7 @@ impl KeyReplay<'_> {
                 return Ok(());
             }
             self.parked.read_some();
-            let held_by = self.state(key).and_then(|state| state.session);
-            if held_by.as_deref() != Some(id) {
+            if !self.is_held(key, held) {
                 bail!("{}", lost(key));
             }
             if Instant::now() > told_at {
@@ -300,7 +307,7 @@ impl KeyReplay<'_> {
                 {
                     let (partition, offset) = (of.partition, of.offset);
                     let place = Place { partition, offset };
-                    before.letters.add(place, &letter);
+                    before.replayed.note(place, letter.offset, letter.time_ms);
                 }
             }
             Ok(ControlFlow::Continue(()))
@@ -310,7 +317,7 @@ impl KeyReplay<'_> {
 
     /// Reads the letters of a key that were not replayed, one for each record, in the order of the records.
     fn letters(&self, key: &ParkedKey, before: &Before) -> anyhow::Result<Vec<Kept>> {
-        let mut kept: BTreeMap<i64, Kept> = BTreeMap::new();
+        let mut latest = Latest::default();
         let topic = self.session.letters(self.letter_topic)?;
         topic.read(|record| {
             if record.key != Some(key.key.as_slice()) {
@@ -324,27 +331,22 @@ impl KeyReplay<'_> {
             let letter = letter.filter(|letter| {
                 letter.handler == *self.handler
                     && is_of_place(key, letter)
-                    && !before.letters.covers(place, letter)
+                    && !before.replayed.has(place, letter.offset, letter.time_ms)
             });
             if let Some(letter) = letter {
-                let age = |one: &Kept| (one.letter.time_ms, one.place);
-                let one = Kept::of(record, place, letter);
-                let offset = one.letter.offset;
-                // After a crash a record may have been given up twice.
-                if kept.get(&offset).is_none_or(|other| age(other) < age(&one)) {
-                    kept.insert(offset, one);
-                }
+                let (offset, time_ms) = (letter.offset, letter.time_ms);
+                latest.add(place, offset, time_ms, Kept::of(record, place, letter));
             }
             Ok(ControlFlow::Continue(()))
         })?;
-        Ok(kept.into_values().collect())
+        Ok(latest.into_letters().collect())
     }
 
     /// Returns the offset of the key's first failure where its letter is gone and was never replayed.
     fn gap(&self, key: &ParkedKey, before: &Before, kept: &[Kept]) -> Option<i64> {
         let first = self.state(key).filter(|_| !self.despite_gap)?.first;
         let is_there =
-            before.letters.has_record(first) || kept.iter().any(|one| one.letter.offset == first);
+            before.replayed.has_record(first) || kept.iter().any(|one| one.letter.offset == first);
         (!is_there).then_some(first)
     }
 

@@ -76,11 +76,12 @@ impl Desk {
         }
     }
 
-    fn ask(&self, want: Want) -> anyhow::Result<()> {
+    fn ask(&self, want: Want, last: Option<i64>) -> anyhow::Result<()> {
         let request = Request {
             session: self.session.clone(),
             want,
             lease_ms: u64::try_from(LEASE.as_millis())?,
+            last,
         };
         self.write(&self.key(), Some(&request.encode()))
     }
@@ -124,7 +125,7 @@ impl Requests {
             session: session.to_owned(),
             timeout: reach.timeout,
         });
-        desk.ask(Want::Hold)?;
+        desk.ask(Want::Hold, None)?;
         let (stop, stopped) = mpsc::channel();
         let again = Arc::clone(&desk);
         let thread = std::thread::Builder::new()
@@ -132,7 +133,7 @@ impl Requests {
             .spawn(move || {
                 while stopped.recv_timeout(AGAIN) == Err(RecvTimeoutError::Timeout) {
                     // Where Kafka is away for longer than the lease, the hold ends; the host says so.
-                    let _ = again.ask(Want::Hold);
+                    let _ = again.ask(Want::Hold, None);
                 }
             })?;
         Ok(Self {
@@ -149,10 +150,10 @@ impl Requests {
         }
     }
 
-    /// Asks for the key to be unparked.
-    pub(super) fn unpark(&mut self) -> anyhow::Result<()> {
+    /// Asks for the key to be unparked, all parked records of which up to offset `last` are handled.
+    pub(super) fn unpark(&mut self, last: i64) -> anyhow::Result<()> {
         self.stop();
-        self.desk.ask(Want::Unpark)
+        self.desk.ask(Want::Unpark, Some(last))
     }
 
     /// Deletes the marker of the replay that failed; all of its session is settled.
