@@ -1,14 +1,16 @@
 //! The pure core under seeded bad luck: records, failures, late and refused outputs, rebalances, crashes,
-//! lanes beside each other, what a commit tells the next owner of a partition, and transactions.
+//! lanes beside each other, what a commit tells the next owner of a partition, transactions, batches that are halved, and
+//! keys that are parked and replayed.
 //!
-//! The model around the core stands in `task`, Kafka in `broker`, what may happen in `world`; `truth` watches and
-//! knows nothing of how the flow works. `SIM_SEED=n` plays one seed and prints its diary, `SIM_SEEDS=n` sets how many
+//! The model around the core stands in `task`, Kafka in `broker`, who replays in `replays`, what may happen in `world`;
+//! `truth` watches and knows nothing of how the flow works. `SIM_SEED=n` plays one seed and prints its diary, `SIM_SEEDS=n` sets how many
 //! are played.
 //! **Invariant:** a seed plays the same run everywhere, so a violation is found again by its number.
 
 mod broker;
 mod guest;
 mod policy;
+mod replays;
 mod scenario;
 mod scene;
 mod task;
@@ -24,6 +26,8 @@ use truth::Claim;
 use world::World;
 
 const SEEDS: u64 = 5000;
+/// So many seeds have to notice a mistake.
+const SEEDS_FOR_A_BUG: u64 = 1000;
 /// Lines of the diary that are shown with a violation.
 const LAST_LINES: usize = 60;
 
@@ -103,10 +107,22 @@ fn the_seeds_meet_every_situation() {
         "a transaction is fenced",
         "the answer to a commit is lost",
         "a commit waits for a sender",
+        "a batch is halved",
+        "a parked key is taken over",
+        "a partition waits for the parked keys",
+        "a replay begins",
+        "a key is held",
+        "a hold ends",
+        "a record waits for a replay",
+        "a letter is replayed",
+        "a replay fails again",
+        "a replay ends in vain",
+        "a replay dies",
+        "a key is unparked",
     ];
     let kinds = FailureKind::ALL.map(FailureKind::as_str);
-    // The scenes know neither topics of retries nor batches that are compacted, nor keys that are parked.
-    let elsewhere = [Ending::Deferred, Ending::Compacted, Ending::Parked];
+    // The scenes know neither topics of retries nor batches that are compacted.
+    let elsewhere = [Ending::Deferred, Ending::Compacted];
     let endings = Ending::ALL
         .into_iter()
         .filter(|ending| !elsewhere.contains(ending))
@@ -140,15 +156,33 @@ fn a_planted_bug_is_noticed() {
         (Bug::CommitsPositionsAlone, Claim::AtLeastOnce),
         (Bug::CommitsWithASenderInside, Claim::ExactlyOnce),
         (Bug::CommitsAfterALoss, Claim::ExactlyOnce),
+        (Bug::ForgetsAHalf, Claim::NoSilence),
+        (Bug::RepeatsAHalf, Claim::NoRepeat),
+        (Bug::GivesUpTheWhole, Claim::Policy),
+        (Bug::PeelsOneByOne, Claim::FewCalls),
+        (Bug::RestoresNothing, Claim::Parked),
+        (Bug::RestoresTooSoon, Claim::Parked),
+        (Bug::ForgetsToMark, Claim::Parked),
+        (Bug::HandlesTheParked, Claim::Parked),
+        (Bug::AnswersTooSoon, Claim::AtLeastOnce),
+        (Bug::LetsTheWaitingGo, Claim::Parked),
+        (Bug::UnparksTooSoon, Claim::Parked),
+        (Bug::UnparksAfterAFailure, Claim::Parked),
+        (Bug::ReplaysOutOfOrder, Claim::Parked),
+        (Bug::ReplaysTwice, Claim::NoRepeat),
     ];
+    let mut unnoticed = Vec::new();
     for (bug, claim) in bugs {
-        let is_noticed =
-            |seed| World::play(seed, Some(bug)).is_err_and(|violation| violation.claim == claim);
-        let seeds = (0..300).filter(|seed| is_noticed(*seed)).count();
-        println!("{bug:?}: noticed as {claim:?} by {seeds} of 300 seeds");
-        assert!(
-            seeds > 0,
-            "{bug:?} went unnoticed as {claim:?} in 300 seeds"
-        );
+        let is_noticed = |seed: &u64| {
+            World::play(*seed, Some(bug)).is_err_and(|violation| violation.claim == claim)
+        };
+        match (0..SEEDS_FOR_A_BUG).find(is_noticed) {
+            Some(seed) => println!("{bug:?}: noticed as {claim:?} by seed {seed}"),
+            None => unnoticed.push(format!("{bug:?} as {claim:?}")),
+        }
     }
+    assert!(
+        unnoticed.is_empty(),
+        "unnoticed by {SEEDS_FOR_A_BUG} seeds: {unnoticed:?}"
+    );
 }

@@ -12,39 +12,52 @@ use super::broker::Place;
 use super::scenario::Nature;
 use super::scene::Scene;
 
-/// The hooks of one attempt.
+/// The hooks of one attempt of a record or a batch. Also tells which record made it fail, if it did.
 pub(super) fn handle(
     scene: &mut Scene,
     outbox: &mut Outbox,
-    (partition, index): Place,
+    places: &[Place],
     attempt: u32,
-) -> Outcome {
+) -> (Outcome, Option<Place>) {
+    let failed = places
+        .iter()
+        .find_map(|place| Some((*place, failure(scene, *place)?)));
+    if failed.is_none() && places.len() == 1 && scene.dice.chance(5) {
+        return (Outcome::Filtered, None);
+    }
+    for _ in 0..scene.dice.below(4) {
+        if !emit(outbox, attempt, false) && scene.dice.chance(50) {
+            scene.note("an emit found the outbox full");
+            let failure = Failure::new(FailureKind::Other, "the outbox is full");
+            return (Outcome::Failed(failure), places.first().copied());
+        }
+    }
+    let Some((place, kind)) = failed else {
+        return (Outcome::Handled, None);
+    };
     let dice = &mut scene.dice;
-    let kind = match scene.broker.partitions[partition].records[index].nature {
-        Nature::Flaky(percent) if dice.chance(percent) => Some(dice.pick(&FailureKind::ALL)),
+    let has_wish = kind == FailureKind::Retry && dice.chance(50);
+    let retry_after = has_wish.then(|| Duration::from_millis(dice.below(3000) as u64));
+    let failure = Failure {
+        retry_after,
+        ..Failure::new(kind, "failed")
+    };
+    (Outcome::Failed(failure), Some(place))
+}
+
+/// How the guest takes a record now.
+fn failure(scene: &mut Scene, (partition, index): Place) -> Option<FailureKind> {
+    let nature = scene.broker.partitions[partition].records[index].nature;
+    match nature {
+        // What fails now and then would be replayed now and then.
+        Nature::Flaky(_) if scene.is_calm && scene.scenario.replays.is_some() => None,
+        Nature::Flaky(percent) if scene.dice.chance(percent) => {
+            Some(scene.dice.pick(&FailureKind::ALL))
+        }
         // The revision that replaces the first one can handle everything.
         Nature::Poison(kind) if scene.revision == 0 => Some(kind),
         Nature::Fine | Nature::Flaky(_) | Nature::Poison(_) => None,
-    };
-    if kind.is_none() && dice.chance(5) {
-        return Outcome::Filtered;
     }
-    for _ in 0..dice.below(4) {
-        if !emit(outbox, attempt, false) && dice.chance(50) {
-            scene.note("an emit found the outbox full");
-            let failure = Failure::new(FailureKind::Other, "the outbox is full");
-            return Outcome::Failed(failure);
-        }
-    }
-    let Some(kind) = kind else {
-        return Outcome::Handled;
-    };
-    let has_wish = kind == FailureKind::Retry && dice.chance(50);
-    let retry_after = has_wish.then(|| Duration::from_millis(dice.below(3000) as u64));
-    Outcome::Failed(Failure {
-        retry_after,
-        ..Failure::new(kind, "failed")
-    })
 }
 
 /// The error hook; `None` where there is none, or where it fails itself.

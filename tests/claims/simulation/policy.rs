@@ -6,12 +6,31 @@ use std::time::Duration;
 
 use kafka_wasm_host::outcome::{Failure, FailureKind, Settlement, Verdict};
 use kafka_wasm_host::policy::{Backoff, BackoffKind, OnExhausted, RetryPolicy};
+use kafka_wasm_host::settle::BatchSettlement;
 
 /// A failed attempt: why, which one, what the error hook says, and how long after the first one began.
 pub(super) type Failed<'a> = (&'a Failure, u32, Option<Verdict>, Duration);
 
-/// Whether this may become of the record.
+/// Whether this may become of so many records that failed together.
 pub(super) fn is_right(
+    retry: &RetryPolicy,
+    on_exhausted: OnExhausted,
+    failed: Failed<'_>,
+    records: usize,
+    settlement: BatchSettlement,
+) -> bool {
+    // What is halved is given up, but for the records that are not at fault.
+    let may_be = |settlement| is_right_for_one(retry, on_exhausted, failed, settlement);
+    let last = [Settlement::DeadLetter, Settlement::Skip, Settlement::Halt];
+    let is_said = matches!(failed.2, Some(verdict) if verdict != Verdict::Retry);
+    match settlement {
+        BatchSettlement::Halve => records > 1 && !is_said && last.into_iter().any(may_be),
+        BatchSettlement::All(settlement @ Settlement::Retry { .. }) => may_be(settlement),
+        BatchSettlement::All(settlement) => (records == 1 || is_said) && may_be(settlement),
+    }
+}
+
+fn is_right_for_one(
     retry: &RetryPolicy,
     on_exhausted: OnExhausted,
     (failure, attempt, verdict, age): Failed<'_>,

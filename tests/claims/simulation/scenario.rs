@@ -28,6 +28,22 @@ pub(super) struct Entry {
     pub(super) offset: i64,
     pub(super) nature: Nature,
     pub(super) key: Option<u64>,
+    /// Of a record that is replayed.
+    pub(super) replayed: Option<Replayed>,
+}
+
+/// What a replay of a dead letter says of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Replayed {
+    /// Where the record was first.
+    pub(super) from: (usize, usize),
+    /// Which of the dead letters it is.
+    pub(super) letter: usize,
+    /// When that was written.
+    pub(super) time_ms: i64,
+    /// How many attempts were made before.
+    pub(super) attempts: u32,
+    pub(super) session: u32,
 }
 
 /// See the module.
@@ -37,7 +53,7 @@ pub(super) struct Scenario {
     /// The records of each partition; their offsets have gaps.
     pub(super) partitions: Vec<Vec<Entry>>,
     pub(super) ordering: Ordering,
-    /// Records that may be handled beside each other, where not all keep their order.
+    /// Records or batches that may be handled beside each other, where not all keep their order.
     pub(super) concurrency: usize,
     /// Numbers that stand for keys. Where they are fewer than keys, two keys wait for each other.
     pub(super) key_numbers: u64,
@@ -47,6 +63,12 @@ pub(super) struct Scenario {
     pub(super) is_exactly_once: bool,
     pub(super) retry: RetryPolicy,
     pub(super) on_exhausted: OnExhausted,
+    /// How many records make up a batch, where there are batches.
+    pub(super) bulk: Option<usize>,
+    /// The partition by which the dead letters of parked keys come back.
+    pub(super) replays: Option<usize>,
+    /// For how long a replay may have a key held without asking again.
+    pub(super) lease_ms: u64,
     pub(super) has_error_hook: bool,
     pub(super) in_flight_max: usize,
     pub(super) outbox_max: usize,
@@ -61,11 +83,23 @@ pub(super) struct Scenario {
 impl Scenario {
     pub(super) fn draw(dice: &mut Dice) -> Self {
         let trouble = dice.pick(&[0, 10, 30]);
-        let partitions = (0..dice.between(1, 3))
+        let mut partitions: Vec<_> = (0..dice.between(1, 3))
             .map(|_| log(dice, trouble))
             .collect();
         let ordering = dice.pick(&[Ordering::Partition, Ordering::Key, Ordering::None]);
         let is_exactly_once = dice.chance(30);
+        let on_exhausted = match dice.chance(60) {
+            true if ordering == Ordering::Key => OnExhausted::Park,
+            _ => dice.pick(&[
+                OnExhausted::DeadLetter,
+                OnExhausted::Skip,
+                OnExhausted::Halt,
+            ]),
+        };
+        let parks = on_exhausted == OnExhausted::Park;
+        let replays = parks.then_some(partitions.len());
+        partitions.extend(parks.then(Vec::new));
+        let bulk = (!parks && dice.chance(40)).then(|| dice.between(2, 16));
         Self {
             hosts: dice.between(1, 3),
             partitions,
@@ -74,14 +108,13 @@ impl Scenario {
             key_numbers: dice.pick(&[2, KEYS as u64, KEYS as u64]),
             has_map: ordering != Ordering::Partition || is_exactly_once || dice.chance(50),
             is_exactly_once,
-            retry: retry(dice),
-            on_exhausted: dice.pick(&[
-                OnExhausted::DeadLetter,
-                OnExhausted::Skip,
-                OnExhausted::Halt,
-            ]),
+            retry: retry(dice, parks),
+            on_exhausted,
+            bulk,
+            replays,
+            lease_ms: dice.between(1000, 4000) as u64,
             has_error_hook: dice.chance(30),
-            in_flight_max: dice.between(1, 6),
+            in_flight_max: dice.between(1, if bulk.is_some() { 20 } else { 6 }),
             outbox_max: dice.between(1, 3),
             is_graceful: dice.chance(30),
             // In a transaction a refusal is one more reason to abort.
@@ -90,7 +123,7 @@ impl Scenario {
             } else {
                 dice.pick(&[0, 0, 5, 20])
             },
-            steps: dice.between(100, 700),
+            steps: dice.between(100, 700) + if parks { 300 } else { 0 },
         }
     }
 }
@@ -123,7 +156,12 @@ impl Scenario {
         Some(key % self.key_numbers)
     }
 
-    /// Records of a partition that may be in guests at once.
+    /// Whether a partition is one by which records come back.
+    pub(super) fn is_replay(&self, partition: usize) -> bool {
+        self.replays == Some(partition)
+    }
+
+    /// Records or batches of a partition that may be in guests at once.
     pub(super) fn lanes(&self) -> usize {
         match self.ordering {
             Ordering::Partition => 1,
@@ -155,6 +193,7 @@ fn log(dice: &mut Dice, trouble_percent: usize) -> Vec<Entry> {
             offset,
             nature,
             key: (key < KEYS).then_some(key as u64),
+            replayed: None,
         });
         offset += 1;
     }
@@ -162,17 +201,18 @@ fn log(dice: &mut Dice, trouble_percent: usize) -> Vec<Entry> {
 }
 
 /// The same for all kinds of failures, or another policy for one or two of them.
-fn retry(dice: &mut Dice) -> RetryPolicy {
-    let mut policy = RetryPolicy::new(kind_policy(dice));
+fn retry(dice: &mut Dice, parks: bool) -> RetryPolicy {
+    let mut policy = RetryPolicy::new(kind_policy(dice, parks));
     for _ in 0..dice.pick(&[0, 0, 1, 2]) {
-        policy = policy.with(dice.pick(&FailureKind::ALL), kind_policy(dice));
+        policy = policy.with(dice.pick(&FailureKind::ALL), kind_policy(dice, parks));
     }
     policy
 }
 
-fn kind_policy(dice: &mut Dice) -> KindPolicy {
+/// Where keys are parked there is no bound of age: that of a replay begins before its first attempt.
+fn kind_policy(dice: &mut Dice, parks: bool) -> KindPolicy {
     let initial_ms = dice.between(1, 200) as u64;
-    let has_max_age = dice.chance(30);
+    let has_max_age = dice.chance(30) && !parks;
     let max_age = Duration::from_millis(dice.between(1, 3000) as u64);
     KindPolicy {
         max_attempts: dice.between(1, 5) as u32,

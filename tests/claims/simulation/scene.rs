@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use super::broker::Broker;
+use super::broker::{Broker, Marker, Sent};
 use super::scenario::Scenario;
 use super::truth::Truth;
 use harness::dice::Dice;
+use kafka_wasm_host::marker::Markers;
 
 /// A mistake that is put into the flow, to see that the simulation notices it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,10 +34,47 @@ pub(super) enum Bug {
     CommitsPositionsAlone,
     CommitsWithASenderInside,
     CommitsAfterALoss,
+    ForgetsAHalf,
+    RepeatsAHalf,
+    GivesUpTheWhole,
+    PeelsOneByOne,
+    RestoresNothing,
+    RestoresTooSoon,
+    ForgetsToMark,
+    HandlesTheParked,
+    AnswersTooSoon,
+    LetsTheWaitingGo,
+    UnparksTooSoon,
+    UnparksAfterAFailure,
+    ReplaysOutOfOrder,
+    ReplaysTwice,
 }
 
 /// How often each kind of event happened.
 pub(super) type Seen = BTreeMap<&'static str, u64>;
+
+/// What a host or a command has read of the topic of parked keys.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    pub(super) markers: Markers,
+    /// How much of the topic was read.
+    pub(super) next: usize,
+    /// Rises with each marker that may be news for a partition.
+    pub(super) version: u64,
+}
+
+impl Reader {
+    /// Reads up to so many markers.
+    pub(super) fn read(&mut self, topic: &[Option<Marker>], most: usize) {
+        for marker in topic.iter().skip(self.next).take(most) {
+            self.next += 1;
+            let applied = marker
+                .as_ref()
+                .map(|(key, value)| self.markers.apply(key, value.as_deref()));
+            self.version += u64::from(matches!(applied, Some(Ok(true))));
+        }
+    }
+}
 
 /// What a task sees of the world.
 #[derive(Debug)]
@@ -45,11 +83,15 @@ pub(super) struct Scene {
     pub(super) scenario: Scenario,
     pub(super) broker: Broker,
     pub(super) truth: Truth,
-    /// Of each host, the outputs in its open transaction, by the numbers of their flights.
-    pub(super) transactions: Vec<Vec<usize>>,
+    /// Of each host, the outputs in its open transaction, with the numbers of their flights.
+    pub(super) transactions: Vec<Vec<(usize, Sent)>>,
+    /// What each host knows of parked keys.
+    pub(super) readers: Vec<Reader>,
     pub(super) now_ms: u64,
     /// Counts replacements of the handler.
     pub(super) revision: u32,
+    /// Bad luck has ended.
+    pub(super) is_calm: bool,
     pub(super) bug: Option<Bug>,
     pub(super) seen: Seen,
     pub(super) diary: Option<Vec<String>>,
@@ -62,9 +104,11 @@ impl Scene {
             broker: Broker::new(scenario.partitions.clone(), scenario.refused_percent),
             truth: Truth::new(&scenario),
             transactions: vec![Vec::new(); scenario.hosts],
+            readers: (0..scenario.hosts).map(|_| Reader::default()).collect(),
             scenario,
             now_ms: 0,
             revision: 0,
+            is_calm: false,
             bug,
             seen: Seen::new(),
             diary: None,

@@ -1,53 +1,50 @@
 //! The model of one partition's task: the product's flow with every wait turned into a step of its own.
 //!
-//! The decisions are the product's: its watermark, its `settle` and `retry`, its outbox. Only what does IO is replaced.
+//! The decisions are the product's: its watermark, its `settle` and `retry`, its outbox, the parts of a batch. Only what
+//! does IO is replaced.
 //! **Invariant:** does nothing but in [`Task::advance`] and [`Task::landed`], so a crash may fall between any two.
 
 mod attempt;
+mod flights;
 mod lanes;
+mod parked;
 
 use std::collections::VecDeque;
 
 use kafka_wasm_host::offset_map::{CommitPoint, OffsetMap};
 use kafka_wasm_host::outbox::Outbox;
-use kafka_wasm_host::outcome::{Ending, Settlement};
+use kafka_wasm_host::parts::Parts;
 use kafka_wasm_host::policy::Ordering;
-use kafka_wasm_host::settle::exhausted;
 use kafka_wasm_host::watermark::{Ticket, Watermark};
 
 use super::broker::{Epoch, Place};
-use super::guest;
 use super::scene::{Bug, Scene};
-use super::truth::{Claim, Held, hold};
-use attempt::Delivered;
+use super::truth::Held;
+use attempt::{Attempt, Call, Delivered};
+use flights::Flight;
 use lanes::Lanes;
+use parked::Keys;
 
 /// A record that was taken up.
 #[derive(Debug, Clone, Copy)]
 struct Started {
     ticket: Ticket,
     place: Place,
-    /// When the first attempt began.
-    first_ms: u64,
 }
 
-/// Where the record at hand is.
+/// The records of one invocation: one, or a batch.
+type Cargo = Vec<Started>;
+/// Records on their way to their settlement.
+type Batch = Parts<Started, Attempt>;
+
+/// Where what is at hand is.
 #[derive(Debug)]
 enum Lane {
     Idle,
-    Inside(Started, u32),
-    /// The next attempt and its time.
-    Waiting(Started, u32, u64),
-}
-
-/// A settled record whose outputs are not all reported.
-#[derive(Debug)]
-struct Flight {
-    number: usize,
-    started: Started,
-    ending: Ending,
-    waiting: usize,
-    was_refused: bool,
+    /// In the guest, and what comes after it.
+    Inside(Call, Batch),
+    /// The time of the next attempt.
+    Waiting(Batch, u64),
 }
 
 /// See the module.
@@ -66,17 +63,21 @@ pub(super) struct Task {
     highest: Option<i64>,
     /// The next record of the log to fetch.
     next: usize,
+    /// Everything before this offset is complete or was taken.
+    taken_until: i64,
     lane: Lane,
     /// Where not all records keep their order.
     lanes: Lanes,
+    /// Where keys are parked.
+    keys: Keys,
     /// Where a planted bug puts records that are tried again.
     aside: Option<Lane>,
     outbox: Outbox,
     flights: Vec<Flight>,
     refused: VecDeque<Flight>,
-    halted: Vec<Started>,
+    halted: Vec<Cargo>,
     /// Halted records on their way through the replaced handler.
-    again: VecDeque<Started>,
+    again: VecDeque<Cargo>,
     revision: u32,
 }
 
@@ -86,7 +87,8 @@ impl Task {
         let next = log
             .records
             .partition_point(|entry| entry.offset < log.committed.offset);
-        let earlier = OffsetMap::decode(&log.committed.metadata, log.committed.offset);
+        let taken_until = log.committed.offset;
+        let earlier = OffsetMap::decode(&log.committed.metadata, taken_until);
         if matches!(earlier, Ok(Some(_))) {
             scene.note("a map is taken over");
         }
@@ -100,8 +102,10 @@ impl Task {
             earlier: earlier.unwrap_or_default(),
             highest: None,
             next,
+            taken_until,
             lane: Lane::Idle,
             lanes: Lanes::default(),
+            keys: Keys::default(),
             aside: None,
             outbox: Outbox::new(scene.scenario.outbox_max, 1 << 10),
             flights: Vec::new(),
@@ -153,7 +157,7 @@ impl Task {
     /// The time at which a waiting record is tried again.
     pub(super) fn timer_ms(&self) -> Option<u64> {
         match (&self.lane, &self.aside) {
-            (Lane::Waiting(_, _, at_ms), _) | (Lane::Idle, Some(Lane::Waiting(_, _, at_ms))) => {
+            (Lane::Waiting(_, at_ms), _) | (Lane::Idle, Some(Lane::Waiting(_, at_ms))) => {
                 Some(*at_ms)
             }
             _ => self.lanes.schedule.next_time(),
@@ -188,49 +192,49 @@ impl Task {
             return self.advance_lanes(scene);
         }
         match std::mem::replace(&mut self.lane, Lane::Idle) {
-            Lane::Inside(started, attempt) => {
-                let delivered = self.leave(scene, started, attempt)?;
-                self.accept(scene, delivered);
+            Lane::Inside(call, rest) => {
+                let delivered = self.leave(scene, call, rest)?;
+                self.accept(scene, delivered)?;
             }
-            Lane::Waiting(started, ..) if self.is_stopping => {
+            Lane::Waiting(batch, _) if self.is_stopping => {
                 scene.note("stopped while waiting for a retry");
-                scene.say(|| format!("{:?} is given up", started.place));
+                scene.say(|| format!("{batch:?} is given up"));
             }
-            Lane::Waiting(started, attempt, at_ms) if at_ms <= scene.now_ms => {
-                self.go_in(scene, started, attempt)?;
-            }
+            Lane::Waiting(batch, at_ms) if at_ms <= scene.now_ms => self.go_in(scene, batch)?,
             waiting @ Lane::Waiting(..) => self.lane = waiting,
             Lane::Idle => return self.serve(scene),
         }
         Ok(false)
     }
 
-    fn go_in(&mut self, scene: &mut Scene, mut started: Started, attempt: u32) -> Held {
-        self.enter(scene, &mut started, attempt)?;
-        self.lane = Lane::Inside(started, attempt);
+    fn go_in(&mut self, scene: &mut Scene, batch: Batch) -> Held {
+        if let Some((call, rest)) = self.enter(scene, batch)? {
+            self.lane = Lane::Inside(call, rest);
+        }
         Ok(())
     }
 
-    fn accept(&mut self, scene: &mut Scene, delivered: Delivered) {
+    fn accept(&mut self, scene: &mut Scene, delivered: Delivered) -> Held {
         match delivered {
-            Delivered::Settled => {}
-            Delivered::Later(started, attempt, at_ms) => {
-                let waiting = Lane::Waiting(started, attempt, at_ms);
+            Delivered::On(rest) => self.go_in(scene, rest)?,
+            Delivered::Later(batch, at_ms) => {
+                let waiting = Lane::Waiting(batch, at_ms);
                 if scene.bug == Some(Bug::GoesOnDuringARetry) && self.aside.is_none() {
                     self.aside = Some(waiting);
                 } else {
                     self.lane = waiting;
                 }
             }
-            Delivered::Halted(started) => self.halt(scene, started),
+            Delivered::Halted(cargo, rest) => self.halt(scene, cargo, rest),
         }
+        Ok(())
     }
 
     fn serve(&mut self, scene: &mut Scene) -> Held<bool> {
         // The flow looks at refusals between batches of its queue, not between any two records.
         let is_time = self.is_stopping || self.is_halted() || scene.dice.chance(50);
         if let Some(flight) = is_time.then(|| self.refused.pop_front()).flatten() {
-            self.settle_refused(scene, &flight)?;
+            self.settle_refused(scene, flight)?;
         } else if self.is_stopping {
             let is_quiet = self.flights.is_empty() && self.refused.is_empty();
             if is_quiet {
@@ -243,15 +247,28 @@ impl Task {
                 self.revision = scene.revision;
                 self.again.extend(self.halted.drain(..));
             }
-        } else if let Some(started) = self.again.pop_front() {
-            self.go_in(scene, started, 1)?;
+        } else if let Some(cargo) = self.again.pop_front() {
+            self.go_in(scene, Batch::new(cargo.into_iter().collect(), None))?;
         } else if let Some(aside) = self.aside.take_if(|_| scene.dice.chance(50)) {
             self.lane = aside;
-        } else if let Some(started) = self.fetch(scene)? {
-            self.revision = scene.revision;
-            self.go_in(scene, started, 1)?;
+        } else {
+            let cargo = self.gather(scene)?;
+            if !cargo.is_empty() {
+                self.revision = scene.revision;
+                self.go_in(scene, Batch::new(cargo.into_iter().collect(), None))?;
+            }
         }
         Ok(false)
+    }
+
+    /// Takes up the next record, or with it those that make up its batch.
+    fn gather(&mut self, scene: &mut Scene) -> Held<Cargo> {
+        let mut cargo = Cargo::new();
+        let most = scene.scenario.bulk.unwrap_or(1);
+        for _ in 0..scene.dice.between(1, most) {
+            cargo.extend(self.fetch(scene)?);
+        }
+        Ok(cargo)
     }
 
     /// Takes up the next record of the log that an earlier owner did not complete.
@@ -269,9 +286,9 @@ impl Task {
         let started = Started {
             ticket: self.watermark.start(offset),
             place: (self.partition, self.next),
-            first_ms: scene.now_ms,
         };
         self.next += 1;
+        self.taken_until = offset + 1;
         self.earlier.take_if(|map| map.end() <= offset);
         let is_known = (self.earlier.as_ref()).is_some_and(|map| map.contains(offset));
         if is_known && scene.bug != Some(Bug::ForgetsTheMap) {
@@ -281,144 +298,5 @@ impl Task {
             return Ok(None);
         }
         Ok(Some(started))
-    }
-
-    /// Sends a settled record's outputs on their way, or completes it where it has none.
-    fn finish(
-        &mut self,
-        scene: &mut Scene,
-        started: Started,
-        attempt: u32,
-        ending: Ending,
-    ) -> Held {
-        let is_success = matches!(ending, Ending::Handled | Ending::Filtered);
-        for emit in self.outbox.iter() {
-            let is_ours = guest::is_of(&emit, attempt, !is_success);
-            hold(Claim::Outbox, is_ours, || {
-                format!("{:?} sends what a failed attempt emitted", started.place)
-            })?;
-        }
-        let outputs = self.outbox.len() + usize::from(ending == Ending::DeadLettered);
-        self.outbox.clear();
-        let number = scene.truth.settled(self.epoch, started.place, outputs)?;
-        scene.say(|| {
-            format!(
-                "epoch {}: {:?} is {ending:?}, {outputs} outputs",
-                self.epoch, started.place
-            )
-        });
-        if outputs == 0 || scene.bug == Some(Bug::CompletesUnacknowledged) {
-            self.complete(scene, started, ending);
-        }
-        if outputs > 0 {
-            if !scene.scenario.is_exactly_once {
-                (0..outputs).for_each(|_| scene.broker.send(self.epoch, number));
-            }
-            self.flights.push(Flight {
-                number,
-                started,
-                ending,
-                waiting: outputs,
-                was_refused: false,
-            });
-        }
-        Ok(())
-    }
-
-    /// Whether a lane is between two outputs of a record, which all belong into one transaction.
-    pub(super) fn is_sending(&self, scene: &Scene) -> bool {
-        scene.scenario.is_exactly_once && !self.flights.is_empty()
-    }
-
-    /// Makes an output part of the transaction; with the last one its record is complete.
-    pub(super) fn send(&mut self, scene: &mut Scene) {
-        scene.transactions[self.host].push(self.flights[0].number);
-        self.flights[0].waiting -= 1;
-        if self.flights[0].waiting == 0 {
-            let flight = self.flights.remove(0);
-            self.complete(scene, flight.started, flight.ending);
-        }
-    }
-
-    fn complete(&mut self, scene: &mut Scene, started: Started, ending: Ending) {
-        scene.note(ending.as_str());
-        self.watermark.complete(started.ticket);
-        scene.truth.completed(self.epoch, started.place);
-        let (partition, index) = started.place;
-        let offset = scene.broker.partitions[partition].records[index].offset;
-        self.highest = self.highest.max(Some(offset + 1));
-        if scene.bug != Some(Bug::EndsUncounted) || ending != Ending::Skipped {
-            scene.truth.counted(started.place);
-        }
-    }
-
-    fn halt(&mut self, scene: &mut Scene, started: Started) {
-        self.tell_halt(scene, started);
-        self.halted.push(started);
-        self.halted.extend(self.again.drain(..));
-    }
-
-    fn tell_halt(&mut self, scene: &mut Scene, started: Started) {
-        scene.note(Ending::Halted.as_str());
-        scene.say(|| format!("epoch {}: {:?} halts", self.epoch, started.place));
-        scene.truth.halted(self.epoch, started.place);
-        self.revision = scene.revision;
-    }
-
-    /// Is told about one output of a flight.
-    pub(super) fn landed(&mut self, scene: &mut Scene, number: usize, is_written: bool) {
-        let Some(at) = self
-            .flights
-            .iter()
-            .position(|flight| flight.number == number)
-        else {
-            return;
-        };
-        let flight = &mut self.flights[at];
-        flight.waiting -= 1;
-        flight.was_refused |= !is_written && scene.bug != Some(Bug::ForgetsARefusal);
-        if flight.waiting == 0 {
-            let flight = self.flights.remove(at);
-            if flight.was_refused {
-                self.refused.push_back(flight);
-            } else {
-                self.complete(scene, flight.started, flight.ending);
-            }
-        }
-    }
-
-    /// Kafka refused an output for good; later records may have been handled since.
-    fn settle_refused(&mut self, scene: &mut Scene, flight: &Flight) -> Held {
-        scene.note("an output was refused");
-        let settlement = match flight.ending {
-            Ending::DeadLettered => Settlement::Halt,
-            _ => exhausted(scene.scenario.on_exhausted),
-        };
-        match settlement {
-            Settlement::DeadLetter | Settlement::Park => {
-                self.finish(scene, flight.started, 1, Ending::DeadLettered)
-            }
-            Settlement::Skip => self.finish(scene, flight.started, 1, Ending::Skipped),
-            Settlement::Halt | Settlement::Retry { .. } => {
-                self.halt(scene, flight.started);
-                Ok(())
-            }
-        }
-    }
-
-    /// Stores what may be committed, if it is news.
-    pub(super) fn store(&mut self, scene: &mut Scene) -> Held {
-        if scene.scenario.is_exactly_once {
-            // The transaction collects them.
-            return Ok(());
-        }
-        let point = self
-            .point(scene)
-            .filter(|point| self.stored.as_ref() != Some(point));
-        if let Some(point) = point {
-            scene.truth.stored(self.epoch, &point)?;
-            self.stored = Some(point);
-        }
-        Ok(())
     }
 }

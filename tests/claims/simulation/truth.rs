@@ -4,20 +4,26 @@
 //! of them and trusts none of the flow's.
 //! **Invariant:** a run that breaks a promise of the product ends with a [`Violation`] at the step that broke it.
 
+mod batches;
+mod commits;
 mod once;
 mod order;
+mod parking;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use kafka_wasm_host::offset_map::{CommitPoint, OffsetMap};
+use kafka_wasm_host::offset_map::CommitPoint;
 use kafka_wasm_host::outcome::{Failure, Settlement, Verdict};
 use kafka_wasm_host::policy::{OnExhausted, Ordering, RetryPolicy};
+use kafka_wasm_host::settle::BatchSettlement;
 
 use super::broker::{Epoch, Place};
 use super::policy::is_right;
 use super::scenario::Scenario;
+use batches::Batches;
+use parking::Parking;
 
 /// What the product promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +44,12 @@ pub(super) enum Claim {
     Bounded,
     /// Every record has an ending, and it is counted.
     NoSilence,
-    /// Where nothing crashes nothing is handled twice.
+    /// What is settled is not handled again under the same assignment, nor at all where nothing crashes.
     NoRepeat,
+    /// Nothing of a key is handled behind a record that was given up, until that is replayed; and no other key follows it.
+    Parked,
+    /// A record that makes its batch fail costs few calls.
+    FewCalls,
     /// A failed attempt sends nothing.
     Outbox,
     /// Attempts, waits and endings are those of the manifest and of the error hook.
@@ -88,18 +98,36 @@ struct Fate {
     was_halted: bool,
 }
 
+/// How the flow took leave of records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// They were handled, or their failure was accepted.
+    Done,
+    /// They are dead letters, and nothing more will become of them.
+    Dead,
+    /// They are dead letters, and their key is parked.
+    Parked,
+    /// They follow their key to the dead letters.
+    Followed,
+    /// They lie there already.
+    Lies,
+}
+
 /// One assignment of a partition.
 #[derive(Debug, Default)]
 struct Assigned {
     partition: usize,
     is_over: bool,
-    /// Records that were taken up, and no guest saw yet.
-    taken: BTreeSet<usize>,
+    /// Records that were taken up, and no guest saw yet; and until when they may wait for others, to make up a batch.
+    taken: BTreeMap<usize, u64>,
     /// Records that are in a guest.
     inside: BTreeSet<usize>,
+    batches: Batches,
     /// Of each chain, the highest record that a guest saw.
     highest: BTreeMap<usize, usize>,
-    open: usize,
+    /// Records that a guest saw or that are settled, with outputs that are not written.
+    open: BTreeSet<usize>,
+    settled: BTreeSet<usize>,
     /// Records that shall be tried again, and the earliest time.
     again: BTreeMap<usize, u64>,
     /// When the first attempts began.
@@ -112,7 +140,7 @@ struct Assigned {
 #[derive(Debug)]
 struct Settled {
     epoch: Epoch,
-    place: Place,
+    places: Vec<Place>,
     missing: usize,
 }
 
@@ -133,7 +161,7 @@ pub(super) struct Truth {
     fates: Vec<Vec<Fate>>,
     /// For each partition, how many records from the first on are safe.
     safe: Vec<usize>,
-    /// For each partition and chain, the highest record that a guest ever saw.
+    /// For each partition and chain, the highest record that was ever settled.
     highest: Vec<BTreeMap<usize, usize>>,
     /// For each partition, whether it halted at a refusal, below records that are done and may be handled again.
     has_hole: Vec<bool>,
@@ -142,6 +170,7 @@ pub(super) struct Truth {
     committed: Vec<CommitPoint>,
     epochs: Vec<Assigned>,
     settled: Vec<Settled>,
+    parking: Parking,
 }
 
 impl Truth {
@@ -170,6 +199,7 @@ impl Truth {
             committed: vec![CommitPoint::from(0); logs.len()],
             epochs: Vec::new(),
             settled: Vec::new(),
+            parking: Parking::new(scenario),
         }
     }
 
@@ -189,20 +219,6 @@ impl Truth {
         self.epochs[epoch].is_over = true;
     }
 
-    /// The records that a commit says are complete: below its position, or in its map.
-    fn contained(&self, partition: usize, point: &CommitPoint) -> BTreeSet<usize> {
-        // A damaged map claims nothing, which the books of the others notice.
-        let map = OffsetMap::decode(&point.metadata, point.offset).unwrap_or_default();
-        let is_in = |offset: i64| {
-            offset < point.offset || map.as_ref().is_some_and(|map| map.contains(offset))
-        };
-        let offsets = self.offsets[partition].iter().enumerate();
-        offsets
-            .filter(|(_, offset)| is_in(**offset))
-            .map(|(index, _)| index)
-            .collect()
-    }
-
     fn alive(&mut self, epoch: Epoch, what: &str) -> Held<&mut Assigned> {
         let assigned = &mut self.epochs[epoch];
         hold(Claim::Fence, !assigned.is_over, || {
@@ -211,38 +227,63 @@ impl Truth {
         Ok(assigned)
     }
 
-    /// The flow decided about a failed attempt.
+    /// The flow decided about a failed attempt of one record, or of several together.
     pub(super) fn decided(
         &mut self,
-        (epoch, place): (Epoch, Place),
+        (epoch, places): (Epoch, &[Place]),
         (failure, attempt, verdict): (&Failure, u32, Option<Verdict>),
-        settlement: Settlement,
+        settlement: BatchSettlement,
         now_ms: u64,
     ) -> Held {
-        let age = Duration::from_millis(now_ms - self.epochs[epoch].first_ms[&place.1]);
+        let assigned = &mut self.epochs[epoch];
+        let first_ms = places
+            .iter()
+            .find_map(|place| assigned.first_ms.get(&place.1));
+        let age = Duration::from_millis(now_ms - first_ms.copied().unwrap_or(now_ms));
         let failed = (failure, attempt, verdict, age);
-        let is_right = is_right(&self.retry, self.on_exhausted, failed, settlement);
+        let (retry, on_exhausted) = (&self.retry, self.on_exhausted);
+        let is_right = is_right(retry, on_exhausted, failed, places.len(), settlement);
         hold(Claim::Policy, is_right, || {
             format!(
-                "{place:?}, attempt {attempt}, {:?}, verdict {verdict:?}: {settlement:?}",
+                "{places:?}, attempt {attempt}, {:?}, verdict {verdict:?}: {settlement:?}",
                 failure.kind
             )
         })?;
-        if let Settlement::Retry { after } = settlement {
-            let earliest_ms = now_ms + after.as_millis() as u64;
-            self.epochs[epoch].again.insert(place.1, earliest_ms);
-        }
+        let earliest_ms = match settlement {
+            BatchSettlement::All(Settlement::Retry { after }) => {
+                assigned.batches.tried_again(places);
+                now_ms + after.as_millis() as u64
+            }
+            BatchSettlement::Halve => now_ms,
+            BatchSettlement::All(_) => return Ok(()),
+        };
+        let again = places.iter().map(|place| (place.1, earliest_ms));
+        assigned.again.extend(again);
         Ok(())
     }
 
-    /// A record is settled, with so many outputs on their way; returns the flight's number.
-    pub(super) fn settled(&mut self, epoch: Epoch, place: Place, outputs: usize) -> Held<usize> {
-        self.alive(epoch, "it settles a record")?;
-        self.fates[place.0][place.1].settlements += 1;
+    /// Records are settled together, with so many outputs on their way; returns the flight's number.
+    pub(super) fn settled(
+        &mut self,
+        epoch: Epoch,
+        places: &[Place],
+        outputs: usize,
+        end: End,
+    ) -> Held<usize> {
+        let assigned = self.alive(epoch, "it settles a record")?;
+        assigned.settled.extend(places.iter().map(|place| place.1));
+        assigned.open.extend(places.iter().map(|place| place.1));
+        for place in places {
+            self.ended(*place, end)?;
+            self.fates[place.0][place.1].settlements += 1;
+            let chain = self.chains[place.0][place.1];
+            let highest = self.highest[place.0].entry(chain).or_insert(place.1);
+            *highest = place.1.max(*highest);
+        }
         let flight = self.settled.len();
         self.settled.push(Settled {
             epoch,
-            place,
+            places: places.to_vec(),
             missing: outputs,
         });
         self.look_at(flight);
@@ -257,8 +298,10 @@ impl Truth {
 
     /// The broker refused an output for good: this settlement never becomes whole.
     pub(super) fn refused(&mut self, flight: usize) {
-        let (partition, index) = self.settled[flight].place;
-        self.fates[partition][index].was_refused = true;
+        for place in self.settled[flight].places.clone() {
+            self.fates[place.0][place.1].was_refused = true;
+            self.told_late(place);
+        }
     }
 
     fn look_at(&mut self, flight: usize) {
@@ -266,15 +309,16 @@ impl Truth {
         if settled.missing > 0 {
             return;
         }
-        let (partition, index) = settled.place;
-        self.epochs[settled.epoch].open -= 1;
-        let fates = &mut self.fates[partition];
-        fates[index].is_safe = true;
-        let safe = &mut self.safe[partition];
-        *safe += fates[*safe..]
-            .iter()
-            .take_while(|fate| fate.is_safe)
-            .count();
+        for (partition, index) in settled.places.iter().copied() {
+            self.epochs[settled.epoch].open.remove(&index);
+            let fates = &mut self.fates[partition];
+            fates[index].is_safe = true;
+            let safe = &mut self.safe[partition];
+            *safe += fates[*safe..]
+                .iter()
+                .take_while(|fate| fate.is_safe)
+                .count();
+        }
     }
 
     /// The flow took a record for complete.
@@ -304,78 +348,5 @@ impl Truth {
         if !fate.was_refused {
             self.epochs[epoch].again.insert(index, 0);
         }
-    }
-
-    /// A position is what a restart would read from.
-    pub(super) fn held(&self, partition: usize, position: i64) -> Held {
-        let open = self.offsets[partition].get(self.safe[partition]);
-        hold(
-            Claim::AtLeastOnce,
-            open.is_none_or(|open| position <= *open),
-            || {
-                format!(
-                    "position {position} of partition {partition} passes the open offset {open:?}"
-                )
-            },
-        )
-    }
-
-    /// What a commit says is complete must be, and it must say all that the flow knows.
-    fn told(&self, epoch: Epoch, point: &CommitPoint) -> Held {
-        let assigned = &self.epochs[epoch];
-        let partition = assigned.partition;
-        self.held(partition, point.offset)?;
-        let told = self.contained(partition, point);
-        let fates = &self.fates[partition];
-        let open = told.iter().find(|index| !fates[**index].is_safe);
-        hold(Claim::AtLeastOnce, open.is_none(), || {
-            format!("{point:?} of partition {partition} says that the open {open:?} is complete")
-        })?;
-        let forgotten = assigned.complete.difference(&told).next();
-        let is_whole = !self.has_map || forgotten.is_none();
-        hold(Claim::Remembered, is_whole, || {
-            format!("{point:?} of partition {partition} forgets {forgotten:?}")
-        })
-    }
-
-    /// What may be committed is stored for the next commit.
-    pub(super) fn stored(&mut self, epoch: Epoch, point: &CommitPoint) -> Held {
-        self.alive(epoch, "it stores a position")?;
-        self.told(epoch, point)
-    }
-
-    /// Kafka took a commit.
-    pub(super) fn committed(&mut self, epoch: Epoch, point: &CommitPoint) -> Held {
-        let partition = self.alive(epoch, "it commits a position")?.partition;
-        let before = std::mem::replace(&mut self.committed[partition], point.clone());
-        hold(Claim::AtLeastOnce, before.offset <= point.offset, || {
-            format!("partition {partition} goes back from {before:?} to {point:?}")
-        })?;
-        self.held(partition, point.offset)
-    }
-
-    /// The world is at rest: every record must have had its ending, up to one that halts its partition.
-    pub(super) fn rested(&self, partition: usize, is_halted: bool) -> Held {
-        let told = self.contained(partition, &self.committed[partition]);
-        let mut open = Vec::new();
-        for (index, fate) in self.fates[partition].iter().enumerate() {
-            if told.contains(&index) {
-                hold(Claim::NoSilence, fate.was_counted, || {
-                    format!("{:?} is committed without an ending", (partition, index))
-                })?;
-            } else {
-                open.push(fate);
-            }
-        }
-        // What comes before the record that halts is settled only where all records keep their order.
-        let is_one_chain = self.ordering == Ordering::Partition;
-        let first = if is_one_chain { 1 } else { open.len() };
-        let is_told = is_halted && open.iter().take(first).any(|fate| fate.was_halted);
-        hold(Claim::NoSilence, open.is_empty() || is_told, || {
-            format!(
-                "{} records of partition {partition} are not committed, and nothing halts",
-                open.len()
-            )
-        })
     }
 }

@@ -4,14 +4,19 @@
 //! host dies. After the drawn number of steps bad luck ends, and the world must come to rest.
 //! **Invariant:** every promise is checked after every step.
 
+mod calm;
+mod members;
+mod parking;
 mod transactions;
 
 use kafka_wasm_host::offset_map::CommitPoint;
 
+use super::broker::{Report, Sent};
+use super::replays::Command;
 use super::scenario::Scenario;
 use super::scene::{Bug, Scene, Seen};
 use super::task::Task;
-use super::truth::{Claim, Held, Violation, hold};
+use super::truth::{Claim, Held, hold};
 use harness::dice::Dice;
 
 /// See the module.
@@ -21,6 +26,9 @@ pub(super) struct World {
     tasks: Vec<Task>,
     /// Which hosts are members of the group.
     is_up: Vec<bool>,
+    /// The command that replays a parked key, if one runs, and how many there were.
+    command: Option<Command>,
+    commands: u32,
 }
 
 impl World {
@@ -32,6 +40,8 @@ impl World {
             scene: Scene::new(dice, scenario, bug),
             tasks: Vec::new(),
             is_up,
+            command: None,
+            commands: 0,
         }
     }
 
@@ -61,6 +71,9 @@ impl World {
 
     /// Lets one thing happen.
     fn step(&mut self) -> Held {
+        if self.scene.scenario.replays.is_some() && self.scene.dice.chance(30) {
+            self.parking_step()?;
+        }
         match self.scene.dice.below(100) {
             0..40 => self.advance_one(),
             40..58 => self.broker_answers(),
@@ -120,29 +133,6 @@ impl World {
         Ok(())
     }
 
-    /// Ends a task with the commit that precedes the answer to a revocation.
-    fn acknowledge_revocation(&mut self, at: usize) -> Held {
-        if self.scene.scenario.is_exactly_once {
-            return self.leave_transaction(at);
-        }
-        let task = self.tasks.swap_remove(at);
-        if let Some(point) = task.point(&self.scene) {
-            self.commit(&task, &point)?;
-        }
-        self.scene
-            .say(|| format!("epoch {} is revoked", task.epoch));
-        self.scene.truth.over(task.epoch);
-        self.disown(&task);
-        Ok(())
-    }
-
-    fn disown(&mut self, task: &Task) {
-        let owner = &mut self.scene.broker.partitions[task.partition].owner;
-        if *owner == Some(task.epoch) {
-            *owner = None;
-        }
-    }
-
     /// Kafka takes positions from the owner of a partition only.
     fn commit(&mut self, task: &Task, point: &CommitPoint) -> Held {
         let partition = &mut self.scene.broker.partitions[task.partition];
@@ -175,14 +165,22 @@ impl World {
     }
 
     fn broker_answers(&mut self) -> Held {
-        if let Some(report) = self.scene.broker.answer(&mut self.scene.dice) {
-            if report.is_written {
-                self.scene.truth.written(report.flight);
-            } else {
+        match self.scene.broker.answer(&mut self.scene.dice) {
+            Some(report) if report.is_written => self.is_written(&report),
+            Some(report) => {
                 self.scene.truth.refused(report.flight);
+                Ok(())
             }
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    fn is_written(&mut self, report: &Report) -> Held {
+        self.scene.truth.written(report.flight);
+        match &report.sent {
+            Sent::Letter(letter) => self.scene.truth.lettered(letter.from),
+            Sent::Emit | Sent::Marker(_) => Ok(()),
+        }
     }
 
     fn report_arrives(&mut self) -> Held {
@@ -218,67 +216,6 @@ impl World {
         Ok(())
     }
 
-    fn assign_one(&mut self) -> Held {
-        let partition = self.scene.dice.below(self.scene.broker.partitions.len());
-        let host = self.scene.dice.below(self.is_up.len());
-        self.assign(partition, host);
-        Ok(())
-    }
-
-    fn assign(&mut self, partition: usize, host: usize) {
-        // A host hears of a loss before it is given the partition again.
-        let is_here = self
-            .tasks
-            .iter()
-            .any(|task| task.partition == partition && task.host == host);
-        if !self.is_up[host] || is_here || self.scene.broker.partitions[partition].owner.is_some() {
-            return;
-        }
-        let task = Task::new(host, partition, &mut self.scene);
-        self.scene.broker.partitions[partition].owner = Some(task.epoch);
-        self.scene.say(|| {
-            format!(
-                "epoch {}: partition {partition} is given to host {host}",
-                task.epoch
-            )
-        });
-        self.tasks.push(task);
-    }
-
-    fn revoke(&mut self, is_meant: impl Fn(&mut Dice, &Task) -> bool) -> Held {
-        for at in (0..self.tasks.len()).rev() {
-            if is_meant(&mut self.scene.dice, &self.tasks[at]) {
-                self.tasks[at].is_stopping = true;
-                let is_sudden = self.scene.bug == Some(Bug::StopsWithoutDraining);
-                if is_sudden && !self.scene.scenario.is_exactly_once {
-                    self.acknowledge_revocation(at)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn revoke_some(&mut self) -> Held {
-        self.scene.note("rebalance");
-        self.revoke(|dice, _| dice.chance(50))
-    }
-
-    fn host_leaves(&mut self) -> Held {
-        let host = self.scene.dice.below(self.is_up.len());
-        self.scene.note("a host leaves");
-        self.is_up[host] = false;
-        self.revoke(|_, task| task.host == host)
-    }
-
-    fn host_starts(&mut self) -> Held {
-        let host = self.scene.dice.below(self.is_up.len());
-        // A host that leaves is gone when its last partition is drained.
-        if self.tasks.iter().all(|task| task.host != host) {
-            self.is_up[host] = true;
-        }
-        Ok(())
-    }
-
     fn handler_is_replaced(&mut self) -> Held {
         if self.scene.dice.chance(30) {
             self.scene.note("a handler is replaced");
@@ -293,134 +230,5 @@ impl World {
         } else {
             act(self)
         }
-    }
-
-    /// The group gives a partition to somebody else, for instance after a missed heartbeat; its host does not know.
-    fn assignment_is_lost(&mut self) -> Held {
-        let at = self.scene.dice.below(self.scene.broker.partitions.len());
-        if self.scene.broker.partitions[at].owner.take().is_some() {
-            self.scene.note("an assignment is lost");
-            self.scene
-                .say(|| format!("partition {at} is taken from its host"));
-        }
-        Ok(())
-    }
-
-    /// A host learns that an assignment was lost, or the drain deadline passes.
-    fn bad_news_arrives(&mut self) -> Held {
-        let owner = |scene: &Scene, task: &Task| scene.broker.partitions[task.partition].owner;
-        let is_lost = |scene: &Scene, task: &Task| owner(scene, task) != Some(task.epoch);
-        let Some(at) =
-            (self.tasks.iter()).position(|task| task.is_stopping || is_lost(&self.scene, task))
-        else {
-            return Ok(());
-        };
-        if self.tasks[at].is_stopping {
-            self.scene.note("the drain deadline passed");
-            return self.acknowledge_revocation(at);
-        }
-        self.scene.note("a loss is noticed");
-        self.scene.say(|| "a loss is noticed".to_owned());
-        if self.scene.scenario.is_exactly_once {
-            self.abort_transaction(self.tasks[at].host);
-            return Ok(());
-        }
-        self.scene.truth.over(self.tasks[at].epoch);
-        if self.scene.bug != Some(Bug::ServesAfterARevocation) {
-            self.tasks.swap_remove(at);
-        }
-        Ok(())
-    }
-
-    fn host_crashes(&mut self) -> Held {
-        let host = self.scene.dice.below(self.is_up.len());
-        self.scene.note("a host crashes");
-        self.scene.say(|| format!("host {host} crashes"));
-        self.is_up[host] = false;
-        self.scene.transactions[host].clear();
-        let (gone, left) = std::mem::take(&mut self.tasks)
-            .into_iter()
-            .partition(|task| task.host == host);
-        self.tasks = left;
-        let gone: Vec<Task> = gone;
-        for task in &gone {
-            self.scene.truth.over(task.epoch);
-            self.disown(task);
-        }
-        Ok(())
-    }
-
-    /// Bad luck ends; every record must come to its ending, soon.
-    fn calm_down(&mut self) -> Held {
-        self.scene.say(|| "bad luck ends".to_owned());
-        self.handler_is_replaced()?;
-        for log in &mut self.scene.broker.partitions {
-            log.visible = log.records.len();
-        }
-        for _ in 0..20_000 {
-            if self.is_at_rest() {
-                return self.judge();
-            }
-            self.calm_step()?;
-            self.check()?;
-        }
-        let text = format!("no rest: {:?}", self.tasks);
-        Err(Violation {
-            claim: Claim::NoSilence,
-            text,
-        })
-    }
-
-    fn calm_step(&mut self) -> Held {
-        self.bad_news_of_losses()?;
-        self.host_starts()?;
-        for partition in 0..self.scene.broker.partitions.len() {
-            let host = self.scene.dice.below(self.is_up.len());
-            self.assign(partition, host);
-        }
-        for at in (0..self.tasks.len()).rev() {
-            self.advance(at)?;
-        }
-        for task in &mut self.tasks {
-            task.store(&mut self.scene)?;
-        }
-        self.commit_one()?;
-        self.broker_answers()?;
-        self.report_arrives()?;
-        self.time_passes()
-    }
-
-    fn bad_news_of_losses(&mut self) -> Held {
-        let partitions = &self.scene.broker.partitions;
-        let has_loss = (self.tasks.iter())
-            .any(|task| !task.is_stopping && partitions[task.partition].owner != Some(task.epoch));
-        if has_loss {
-            self.bad_news_arrives()
-        } else {
-            Ok(())
-        }
-    }
-
-    fn is_at_rest(&self) -> bool {
-        let partitions = &self.scene.broker.partitions;
-        let is_done = |task: &Task| {
-            let committed = &partitions[task.partition].committed;
-            let is_stored = task
-                .stored
-                .as_ref()
-                .is_none_or(|stored| stored == committed);
-            task.is_at_rest(&self.scene) && is_stored
-        };
-        self.scene.transactions.iter().all(Vec::is_empty)
-            && partitions.iter().all(|log| log.owner.is_some())
-            && self.tasks.len() == partitions.len()
-            && self.tasks.iter().all(is_done)
-    }
-
-    fn judge(&self) -> Held {
-        for task in &self.tasks {
-            self.scene.truth.rested(task.partition, task.is_halted())?;
-        }
-        Ok(())
     }
 }

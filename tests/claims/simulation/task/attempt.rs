@@ -1,74 +1,126 @@
-//! One attempt of a record: into the guest, out of it, and what is decided then.
+//! One attempt of a record or a batch: into the guest, out of it, and what is decided then.
 //!
 //! **Invariant:** the decision is the product's.
 
 use std::time::Duration;
 
 use kafka_wasm_host::outcome::{Ending, Failure, FailureKind, Outcome, Settlement, Verdict};
-use kafka_wasm_host::settle::{Tried, settle};
+use kafka_wasm_host::parts::Part;
+use kafka_wasm_host::settle::{BatchSettlement, Tried, settle, settle_batch};
 
 use super::super::guest;
 use super::super::scene::{Bug, Scene};
 use super::super::truth::Held;
-use super::{Started, Task};
+use super::{Batch, Cargo, Place, Task};
+
+/// One attempt.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Attempt {
+    /// Which one it is, from 1.
+    pub(super) number: u32,
+    /// When the first one began.
+    pub(super) first_ms: u64,
+}
+
+/// What is in the guest.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) cargo: Cargo,
+    pub(super) attempt: Attempt,
+}
+
+impl Call {
+    pub(super) fn places(&self) -> Vec<Place> {
+        self.cargo.iter().map(|started| started.place).collect()
+    }
+
+    fn into_part(self) -> Part<super::Started, Attempt> {
+        Part {
+            records: self.cargo.into_iter().collect(),
+            failed: Some(self.attempt),
+        }
+    }
+}
 
 /// How an attempt ended.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) enum Delivered {
-    Settled,
-    /// The next attempt and its time.
-    Later(Started, u32, u64),
-    Halted(Started),
+    /// The next part may follow, if there is one.
+    On(Batch),
+    /// What is to be tried again, and when.
+    Later(Batch, u64),
+    /// The lane stops at these records; others come after them.
+    Halted(Cargo, Batch),
 }
 
 impl Task {
-    /// Calls the guest.
-    pub(super) fn enter(&mut self, scene: &mut Scene, started: &mut Started, attempt: u32) -> Held {
-        if attempt == 1 {
-            started.first_ms = scene.now_ms;
-        }
-        let (epoch, place) = (self.epoch, started.place);
-        scene.say(|| format!("epoch {epoch}: {place:?} enters, attempt {attempt}"));
-        scene.truth.entered(epoch, place, attempt, scene.now_ms)
+    /// Calls the guest with the next part, if there is one; returns what comes after it, too.
+    pub(super) fn enter(
+        &mut self,
+        scene: &mut Scene,
+        mut batch: Batch,
+    ) -> Held<Option<(Call, Batch)>> {
+        let Some(Part { records, failed }) = batch.next(|_| false) else {
+            return Ok(None);
+        };
+        let attempt = Attempt {
+            number: failed.map_or(0, |failed| failed.number) + 1,
+            first_ms: failed.map_or(scene.now_ms, |failed| failed.first_ms),
+        };
+        let cargo = records.into_iter().collect();
+        let call = Call { cargo, attempt };
+        let (epoch, places) = (self.epoch, call.places());
+        scene.say(|| {
+            format!(
+                "epoch {epoch}: {places:?} enter, attempt {}",
+                attempt.number
+            )
+        });
+        scene
+            .truth
+            .entered(epoch, &places, attempt.number, scene.now_ms)?;
+        Ok(Some((call, batch)))
     }
 
     /// The guest returns.
-    pub(super) fn leave(
-        &mut self,
-        scene: &mut Scene,
-        started: Started,
-        attempt: u32,
-    ) -> Held<Delivered> {
-        let outcome = guest::handle(scene, &mut self.outbox, started.place, attempt);
-        scene.truth.left(self.epoch, started.place);
-        scene.say(|| {
-            format!(
-                "epoch {}: {:?} leaves: {outcome:?}",
-                self.epoch, started.place
-            )
-        });
+    pub(super) fn leave(&mut self, scene: &mut Scene, call: Call, rest: Batch) -> Held<Delivered> {
+        let (epoch, places) = (self.epoch, call.places());
+        let number = call.attempt.number;
+        let (outcome, culprit) = guest::handle(scene, &mut self.outbox, &places, number);
+        scene.truth.left(epoch, &places, culprit);
+        scene.say(|| format!("epoch {epoch}: {places:?} leave: {outcome:?}"));
         let ending = match outcome {
             Outcome::Handled => Ending::Handled,
             Outcome::Filtered => Ending::Filtered,
-            Outcome::Failed(failure) => return self.fail(scene, started, attempt, &failure),
+            Outcome::Failed(failure) => return self.fail(scene, call, rest, &failure),
         };
-        self.finish(scene, started, attempt, ending)?;
-        Ok(Delivered::Settled)
+        self.finish(scene, &call.cargo, number, ending)?;
+        Ok(Delivered::On(rest))
     }
 
     fn fail(
         &mut self,
         scene: &mut Scene,
-        started: Started,
-        attempt: u32,
+        call: Call,
+        mut rest: Batch,
         failure: &Failure,
     ) -> Held<Delivered> {
         scene.note(failure.kind.as_str());
         if scene.bug != Some(Bug::SendsWhatFailed) {
             self.outbox.clear();
         }
-        let verdict = guest::on_error(scene, &mut self.outbox, attempt);
-        let ending = match self.decide(scene, started, (failure, attempt, verdict))? {
+        let number = call.attempt.number;
+        let verdict = guest::on_error(scene, &mut self.outbox, number);
+        let settlement = match self.decide(scene, &call, failure, verdict)? {
+            BatchSettlement::Halve => {
+                self.outbox.clear();
+                scene.note("a batch is halved");
+                halve(scene, call, &mut rest);
+                return Ok(Delivered::On(rest));
+            }
+            BatchSettlement::All(settlement) => settlement,
+        };
+        match settlement {
             Settlement::Retry { after } => {
                 self.outbox.clear();
                 let after_ms = match scene.bug {
@@ -76,42 +128,50 @@ impl Task {
                     // Rounded up: a timer never fires early.
                     _ => after.as_micros().div_ceil(1000) as u64,
                 };
-                let at_ms = scene.now_ms + after_ms;
-                return Ok(Delivered::Later(started, attempt + 1, at_ms));
+                rest.again(call.into_part());
+                return Ok(Delivered::Later(rest, scene.now_ms + after_ms));
             }
             Settlement::Halt => {
                 self.outbox.clear();
-                return Ok(Delivered::Halted(started));
+                return Ok(Delivered::Halted(call.cargo, rest));
             }
-            Settlement::Skip => Ending::Skipped,
-            Settlement::DeadLetter | Settlement::Park => Ending::DeadLettered,
-        };
-        self.finish(scene, started, attempt, ending)?;
-        Ok(Delivered::Settled)
+            Settlement::Skip => self.finish(scene, &call.cargo, number, Ending::Skipped)?,
+            Settlement::DeadLetter => {
+                self.finish(scene, &call.cargo, number, Ending::DeadLettered)?;
+            }
+            Settlement::Park => self.park(scene, &call.cargo, number, failure.kind)?,
+        }
+        Ok(Delivered::On(rest))
     }
 
     /// Lets the product decide about a failed attempt.
     fn decide(
         &self,
         scene: &mut Scene,
-        started: Started,
-        (failure, attempt, verdict): (&Failure, u32, Option<Verdict>),
-    ) -> Held<Settlement> {
+        call: &Call,
+        failure: &Failure,
+        verdict: Option<Verdict>,
+    ) -> Held<BatchSettlement> {
+        let Attempt { number, first_ms } = call.attempt;
         let age_ms = match scene.bug {
             Some(Bug::ForgetsTheAge) => 0,
-            _ => scene.now_ms - started.first_ms,
+            _ => scene.now_ms - first_ms,
         };
         let tried = Tried {
-            attempts: attempt,
+            attempts: number,
             age: Duration::from_millis(age_ms),
         };
         let (retry, on_exhausted) = (&scene.scenario.retry, scene.scenario.on_exhausted);
         let attempts_max = retry.on(failure.kind).max_attempts;
         let unit = scene.dice.unit();
         let settlement = settle(failure, tried, retry, on_exhausted, verdict, unit);
+        let settlement = match scene.bug {
+            Some(Bug::GivesUpTheWhole) => BatchSettlement::All(settlement),
+            _ => settle_batch(settlement, verdict, call.cargo.len()),
+        };
         scene.truth.decided(
-            (self.epoch, started.place),
-            (failure, attempt, verdict),
+            (self.epoch, &call.places()),
+            (failure, number, verdict),
             settlement,
             scene.now_ms,
         )?;
@@ -119,13 +179,43 @@ impl Task {
             Some(verdict) => verdict == Verdict::Retry,
             None => failure.kind != FailureKind::Reject,
         };
-        if wanted_again && !matches!(settlement, Settlement::Retry { .. }) {
-            scene.note(if attempt < attempts_max {
+        let is_again = matches!(settlement, BatchSettlement::All(Settlement::Retry { .. }));
+        if wanted_again && !is_again {
+            scene.note(if number < attempts_max {
                 "no time was left"
             } else {
                 "no attempt was left"
             });
         }
         Ok(settlement)
+    }
+}
+
+/// Puts the halves of a failed batch before what comes after it.
+fn halve(scene: &Scene, call: Call, rest: &mut Batch) {
+    let Part { records, failed } = call.into_part();
+    match scene.bug {
+        Some(Bug::ForgetsAHalf) => {
+            let first = records.len() / 2;
+            let records = records.into_iter().take(first).collect();
+            rest.again(Part { records, failed });
+        }
+        Some(Bug::RepeatsAHalf) => {
+            let whole = records.clone();
+            let first = records.len() / 2;
+            let records = records.into_iter().take(first).collect();
+            rest.again(Part {
+                records: whole,
+                failed,
+            });
+            rest.again(Part { records, failed });
+        }
+        Some(Bug::PeelsOneByOne) => {
+            for started in records.into_iter().rev() {
+                let records = std::iter::once(started).collect();
+                rest.again(Part { records, failed });
+            }
+        }
+        _ => rest.halve(Part { records, failed }),
     }
 }

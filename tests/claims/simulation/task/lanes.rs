@@ -1,23 +1,41 @@
 //! The lanes of a partition whose records do not all keep their order.
 //!
-//! The product's schedule says which record may be handled next; a lane takes it and tells how it ended.
+//! The product's schedule says which record may be handled next; a lane takes it, where there are batches with others
+//! that may go together with it, and tells how it ended.
 //! **Invariant:** who is inside holds a turn of the schedule.
 
-use kafka_wasm_host::schedule::{Schedule, Turn};
+use kafka_wasm_host::schedule::{KeyHash, Schedule, Turn};
 
 use super::super::scene::{Bug, Scene};
 use super::super::truth::Held;
-use super::attempt::Delivered;
-use super::{Started, Task};
+use super::attempt::{Attempt, Call, Delivered};
+use super::parked::Passed;
+use super::{Batch, Cargo, Started, Task};
 
-/// A record and its next attempt.
-type Work = (Started, u32);
+/// How long the first record of a batch waits for more, in milliseconds.
+const GATHER_MS: u64 = 100;
+
+/// What a lane carries at once.
+#[derive(Debug)]
+pub(super) struct Work {
+    batch: Batch,
+    /// Nobody has tried it, so it may go together with others.
+    is_new: bool,
+}
+
+/// What is in the guest, with the key that it holds and what comes after it.
+#[derive(Debug)]
+struct Inside {
+    key: Option<KeyHash>,
+    call: Call,
+    rest: Batch,
+}
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     pub(super) schedule: Schedule<Work, u64>,
-    inside: Vec<Turn<Work>>,
+    inside: Vec<Inside>,
     /// Where lanes stopped.
     pub(super) halts: Vec<Turn<Work>>,
 }
@@ -34,13 +52,13 @@ impl Task {
     pub(super) fn advance_lanes(&mut self, scene: &mut Scene) -> Held<bool> {
         let inside = self.lanes.inside.len();
         if inside > 0 && scene.dice.chance(50) {
-            let turn = self.lanes.inside.swap_remove(scene.dice.below(inside));
-            self.leave_lane(scene, turn)?;
+            let inside = self.lanes.inside.swap_remove(scene.dice.below(inside));
+            self.leave_lane(scene, inside)?;
             return Ok(false);
         }
         let is_time = self.is_stopping || self.is_halted() || scene.dice.chance(50);
         if let Some(flight) = is_time.then(|| self.refused.pop_front()).flatten() {
-            self.settle_refused(scene, &flight)?;
+            self.settle_refused(scene, flight)?;
         } else if self.is_stopping {
             let is_quiet = inside == 0 && self.flights.is_empty() && self.refused.is_empty();
             if is_quiet {
@@ -53,7 +71,9 @@ impl Task {
         } else if self.is_halted() {
             self.go_on(scene);
         } else if scene.dice.chance(50) {
-            self.take_up(scene)?;
+            if self.tend_parked(scene)? {
+                self.take_up(scene)?;
+            }
         } else {
             self.work(scene)?;
         }
@@ -70,11 +90,29 @@ impl Task {
     /// Takes up the next record of the log, behind all others of its key.
     fn take_up(&mut self, scene: &mut Scene) -> Held {
         if let Some(started) = self.fetch(scene)? {
-            scene.truth.taken(self.epoch, started.place);
-            let key = Self::key(scene, &started);
-            self.lanes.schedule.add(key, (started, 1));
+            let until_ms = scene.scenario.bulk.map_or(0, |_| scene.now_ms + GATHER_MS);
+            scene.truth.taken(self.epoch, started.place, until_ms);
+            self.add(scene, started, until_ms);
         }
         Ok(())
+    }
+
+    fn add(&mut self, scene: &Scene, started: Started, until_ms: u64) {
+        let key = Self::key(scene, &started);
+        let (partition, index) = started.place;
+        let replayed = scene.broker.partitions[partition].records[index].replayed;
+        let failed = replayed.map(|replayed| Attempt {
+            number: replayed.attempts,
+            first_ms: scene.now_ms,
+        });
+        let work = Work {
+            batch: Batch::new([started].into_iter().collect(), failed),
+            is_new: true,
+        };
+        match scene.scenario.bulk {
+            Some(full) => self.lanes.schedule.gather(key, work, until_ms, full),
+            None => self.lanes.schedule.add(key, work),
+        }
     }
 
     /// A lane takes the next record that may be handled.
@@ -89,38 +127,80 @@ impl Task {
         let may_go = !is_waiting || scene.bug != Some(Bug::WaitsWithOthers);
         let turn = may_go.then(|| schedule.next(scene.now_ms)).flatten();
         let Some(Turn { key, item }) = turn else {
-            return scene.truth.idled(self.epoch);
+            return scene.truth.idled(self.epoch, scene.now_ms);
         };
-        let (mut started, attempt) = item;
         if is_waiting {
             scene.note("a record goes while another waits");
         }
         if !self.lanes.inside.is_empty() {
             scene.note("several lanes are busy");
         }
-        self.enter(scene, &mut started, attempt)?;
-        let item = (started, attempt);
-        self.lanes.inside.push(Turn { key, item });
+        let item = self.with_others(scene, key, item);
+        let Work { batch, .. } = item;
+        match self.follow_parked(scene, batch)? {
+            Passed::Free(batch) => self.go_into_lane(scene, key, batch),
+            Passed::Waits(batch, at_ms) => {
+                let is_new = true;
+                let item = Work { batch, is_new };
+                self.lanes.schedule.again(Turn { key, item }, at_ms);
+                Ok(())
+            }
+            Passed::Settled => {
+                self.lanes.schedule.end(key);
+                Ok(())
+            }
+        }
+    }
+
+    /// Adds the records that may go together with a new one, where there are batches.
+    fn with_others(&mut self, scene: &Scene, key: Option<KeyHash>, first: Work) -> Work {
+        let Some(most) = scene.scenario.bulk.filter(|_| first.is_new) else {
+            return first;
+        };
+        let key_of = |work: &Work| {
+            let (partition, index) = work.batch.first()?.place;
+            scene.broker.partitions[partition].records[index].key
+        };
+        let first_key = key_of(&first);
+        let is_like = |other: &Work| key.is_none() || key_of(other) == first_key;
+        let schedule = &mut self.lanes.schedule;
+        let others = schedule.more(key, most - 1, |other| other.is_new && is_like(other));
+        let all = std::iter::once(first).chain(others);
+        let records = all.flat_map(|work| work.batch.into_records());
+        let mut cargo: Cargo = records.map(|(started, _)| started).collect();
+        cargo.sort_by_key(|started| started.place);
+        Work {
+            batch: Batch::new(cargo.into_iter().collect(), None),
+            is_new: false,
+        }
+    }
+
+    fn go_into_lane(&mut self, scene: &mut Scene, key: Option<KeyHash>, batch: Batch) -> Held {
+        match self.enter(scene, batch)? {
+            Some((call, rest)) => self.lanes.inside.push(Inside { key, call, rest }),
+            None => self.lanes.schedule.end(key),
+        }
         Ok(())
     }
 
-    fn leave_lane(&mut self, scene: &mut Scene, Turn { key, item }: Turn<Work>) -> Held {
-        let delivered = self.leave(scene, item.0, item.1)?;
-        let schedule = &mut self.lanes.schedule;
-        match delivered {
-            Delivered::Settled => schedule.end(key),
-            Delivered::Later(started, attempt, at_ms) => {
-                let item = (started, attempt);
+    fn leave_lane(&mut self, scene: &mut Scene, Inside { key, call, rest }: Inside) -> Held {
+        let is_new = false;
+        match self.leave(scene, call, rest)? {
+            Delivered::On(rest) => return self.go_into_lane(scene, key, rest),
+            Delivered::Later(batch, at_ms) => {
+                let item = Work { batch, is_new };
                 if scene.bug == Some(Bug::OvertakesARetry) {
-                    schedule.end(key);
-                    schedule.add_at(at_ms, item);
+                    self.lanes.schedule.end(key);
+                    self.lanes.schedule.add_at(at_ms, item);
                 } else {
-                    schedule.again(Turn { key, item }, at_ms);
+                    self.lanes.schedule.again(Turn { key, item }, at_ms);
                 }
             }
-            Delivered::Halted(started) => {
-                self.tell_halt(scene, started);
-                let item = (started, 1);
+            Delivered::Halted(mut cargo, rest) => {
+                self.tell_halt(scene, &cargo);
+                cargo.extend(rest.into_records().map(|(started, _)| started));
+                let batch = Batch::new(cargo.into_iter().collect(), None);
+                let item = Work { batch, is_new };
                 self.lanes.halts.push(Turn { key, item });
             }
         }
@@ -133,10 +213,10 @@ impl Task {
             return;
         }
         scene.note("halted records are delivered again");
-        for started in std::mem::take(&mut self.halted) {
-            scene.truth.taken(self.epoch, started.place);
-            let key = Self::key(scene, &started);
-            self.lanes.schedule.add(key, (started, 1));
+        for started in std::mem::take(&mut self.halted).into_iter().flatten() {
+            let until_ms = scene.scenario.bulk.map_or(0, |_| scene.now_ms + GATHER_MS);
+            scene.truth.taken(self.epoch, started.place, until_ms);
+            self.add(scene, started, until_ms);
         }
         for turn in std::mem::take(&mut self.lanes.halts) {
             self.lanes.schedule.again(turn, scene.now_ms);

@@ -13,23 +13,32 @@ impl Truth {
             self.written(*flight);
         }
         for flight in outputs.iter().collect::<BTreeSet<_>>() {
-            let (place, missing) = (self.settled[*flight].place, self.settled[*flight].missing);
+            let settled = &self.settled[*flight];
+            let missing = settled.missing;
             hold(Claim::ExactlyOnce, missing == 0, || {
-                format!("outputs of {place:?} are visible without {missing} others")
+                format!(
+                    "outputs of {:?} are visible without {missing} others",
+                    settled.places
+                )
             })?;
-            let seen = &mut self.fates[place.0][place.1].seen;
-            *seen += 1;
-            hold(Claim::ExactlyOnce, *seen == 1, || {
-                format!("the outputs of {place:?} are visible {seen} times")
-            })?;
+            for (partition, index) in settled.places.iter().copied() {
+                let seen = &mut self.fates[partition][index].seen;
+                *seen += 1;
+                hold(Claim::ExactlyOnce, *seen == 1, || {
+                    format!(
+                        "the outputs of {:?} are visible {seen} times",
+                        (partition, index)
+                    )
+                })?;
+            }
         }
         Ok(())
     }
 
     /// The positions that were committed with these outputs are past their records.
     pub(in super::super) fn is_covered(&self, outputs: &[usize]) -> Held {
-        for flight in outputs {
-            let (partition, index) = self.settled[*flight].place;
+        let flights = outputs.iter().map(|flight| &self.settled[*flight]);
+        for (partition, index) in flights.flat_map(|settled| settled.places.iter().copied()) {
             let told = self.contained(partition, &self.committed[partition]);
             hold(Claim::ExactlyOnce, told.contains(&index), || {
                 format!(

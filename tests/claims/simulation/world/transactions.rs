@@ -4,7 +4,7 @@
 
 use kafka_wasm_host::offset_map::CommitPoint;
 
-use super::super::broker::Epoch;
+use super::super::broker::{Epoch, Sent};
 use super::super::scene::Bug;
 use super::super::truth::Held;
 use super::World;
@@ -72,6 +72,13 @@ impl World {
         if !outputs.is_empty() {
             self.scene.note("a transaction is committed");
         }
+        for (_, sent) in &outputs {
+            self.scene.broker.keep(sent);
+            if let Sent::Letter(letter) = sent {
+                self.scene.truth.lettered(letter.from)?;
+            }
+        }
+        let outputs: Vec<usize> = outputs.into_iter().map(|(flight, _)| flight).collect();
         self.scene.truth.became_visible(&outputs)?;
         let mut points: Vec<(Epoch, CommitPoint)> = Vec::new();
         for task in self.tasks.iter_mut().filter(|task| task.host == host) {
