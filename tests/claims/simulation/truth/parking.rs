@@ -150,6 +150,8 @@ impl Truth {
 
     /// A record goes to the dead letters, or lies there, and no guest sees it.
     pub(in super::super) fn passes(&mut self, epoch: Epoch, (partition, index): Place) -> Held {
+        // Where a letter was refused, its record comes again behind later ones.
+        let is_rough = self.is_rough(self.first_place((partition, index)));
         let chains = &self.chains[partition];
         let assigned = &mut self.epochs[epoch];
         assigned.taken.remove(&index);
@@ -157,7 +159,7 @@ impl Truth {
         let before = assigned.taken.keys().chain(&assigned.inside);
         let mut before = before.chain(assigned.again.keys());
         let first = before.find(|other| **other < index && chains[**other] == chains[index]);
-        hold(Claim::Order, first.is_none(), || {
+        hold(Claim::Order, is_rough || first.is_none(), || {
             format!(
                 "{:?} overtakes {first:?} on its way to the dead letters",
                 (partition, index)
