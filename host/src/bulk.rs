@@ -53,8 +53,8 @@ impl Batch {
     }
 
     /// Returns how many records it has.
-    pub(crate) fn len(&self) -> usize {
-        self.parts.iter().map(|part| part.cargo.len()).sum()
+    pub(crate) fn count(&self) -> usize {
+        self.parts.count()
     }
 
     /// Returns the offset of the first record.
@@ -88,7 +88,12 @@ enum Left {
 pub(crate) async fn deliver_bulk(lane: &mut Lane, batch: Batch) -> Carried {
     match lane.route() {
         Some(handler) => carry(lane, &handler, batch).await,
-        None => Carried::Done(Delivered::Unrouted(all(batch.parts))),
+        None => {
+            let records = batch.parts.into_records();
+            Carried::Done(Delivered::Unrouted(
+                records.map(|(started, _)| started).collect(),
+            ))
+        }
     }
 }
 

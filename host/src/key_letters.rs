@@ -130,7 +130,10 @@ mod tests {
         assert!(replayed.has(At(0, 20), 7, 1_000) && replayed.has_record(7));
         assert!(replayed.has(At(0, 10), 7, 900), "older");
         assert!(!replayed.has(At(0, 30), 7, 900), "behind it");
-        assert!(replayed.has(At(1, 30), 7, 900), "of another partition, where the times decide");
+        assert!(
+            replayed.has(At(1, 30), 7, 900),
+            "of another partition, where the times decide"
+        );
         assert!(!replayed.has(At(0, 20), 8, 1_000) && !replayed.has_record(8));
     }
 }

@@ -30,6 +30,11 @@ impl<T, A: Copy> Parts<T, A> {
         }
     }
 
+    /// Returns how many records are left.
+    pub fn count(&self) -> usize {
+        self.left.iter().map(|part| part.records.len()).sum()
+    }
+
     /// Returns the first record that is left.
     pub fn first(&self) -> Option<&T> {
         self.left.last()?.records.first()

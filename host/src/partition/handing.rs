@@ -89,7 +89,7 @@ impl PartitionTask {
         let in_kafka = (self.queue.end_offset()? - self.taken_until?).max(0);
         let retried = self.retry.as_ref().map_or(0, |(again, _)| match again {
             Again::One(_) => 1,
-            Again::Together(batch) => batch.len(),
+            Again::Together(batch) => batch.count(),
         });
         let taken = self.waiting.len() + self.parallel.held() + retried;
         Some(in_kafka.unsigned_abs() + taken as u64)
