@@ -86,15 +86,13 @@ enum Left {
 
 /// Carries a batch to the settlement of each of its records, or to where some are to be tried again.
 pub(crate) async fn deliver_bulk(lane: &mut Lane, batch: Batch) -> Carried {
-    match lane.route() {
-        Some(handler) => carry(lane, &handler, batch).await,
-        None => {
-            let records = batch.parts.into_records();
-            Carried::Done(Delivered::Unrouted(
-                records.map(|(started, _)| started).collect(),
-            ))
-        }
-    }
+    let Some(handler) = lane.route() else {
+        let records = batch.parts.into_records();
+        return Carried::Done(Delivered::Unrouted(
+            records.map(|(started, _)| started).collect(),
+        ));
+    };
+    carry(lane, &handler, batch).await
 }
 
 /// Adds the parts that were not carried to the records that are given back.

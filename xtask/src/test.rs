@@ -16,21 +16,21 @@ const NEEDS_KAFKA: &str = "kafka::";
 const TORTURES: [(&str, &[&str]); 4] = [
     (
         "torture::partition",
-        &["--seed=1", "--minutes=0.6", "--ordering=partition"],
+        &["--seed=1", "--minutes=0.75", "--ordering=partition"],
     ),
     (
         "torture::key",
-        &["--seed=2", "--minutes=0.6", "--ordering=key"],
+        &["--seed=2", "--minutes=0.75", "--ordering=key"],
     ),
     (
         "torture::none",
-        &["--seed=3", "--minutes=0.6", "--ordering=none"],
+        &["--seed=3", "--minutes=0.75", "--ordering=none"],
     ),
     (
         "torture::exactly-once",
         &[
             "--seed=4",
-            "--minutes=0.6",
+            "--minutes=0.75",
             "--ordering=key",
             "--delivery=exactly-once",
         ],
