@@ -86,40 +86,37 @@ impl<At: Copy + Ord + std::ops::Add<Duration, Output = At>> Breaker<At> {
     pub fn failed(&mut self, now: At) -> Option<At> {
         match self.state {
             // It began before the breaker opened.
-            State::Open(until) => return Some(until),
-            State::Probing(_) => {}
+            State::Open(until) => Some(until),
+            State::Probing(_) => Some(self.open(now)),
             State::Closed => {
                 self.note(true);
-                if !self.is_over() {
-                    return None;
-                }
+                self.is_over().then(|| self.open(now))
             }
         }
-        let until = now + self.policy.pause;
-        self.state = State::Open(until);
-        Some(until)
     }
 
     /// Takes note that a record of which it was said that it was handled is given up after all: Kafka refused an output.
     /// Returns until when others shall wait, if they shall.
     pub fn refused(&mut self, now: At) -> Option<At> {
-        if self.state == State::Closed
-            && let Some(handled) = self
-                .window
-                .iter_mut()
-                .rev()
-                .find(|has_failed| !**has_failed)
-        {
-            *handled = true;
-            self.failed += 1;
-            if !self.is_over() {
-                return None;
+        let handled = self
+            .window
+            .iter_mut()
+            .rev()
+            .find(|has_failed| !**has_failed);
+        match handled {
+            Some(handled) if self.state == State::Closed => {
+                *handled = true;
+                self.failed += 1;
+                self.is_over().then(|| self.open(now))
             }
-            let until = now + self.policy.pause;
-            self.state = State::Open(until);
-            return Some(until);
+            _ => self.failed(now),
         }
-        self.failed(now)
+    }
+
+    fn open(&mut self, now: At) -> At {
+        let until = now + self.policy.pause;
+        self.state = State::Open(until);
+        until
     }
 
     /// Returns whether the handler pauses.

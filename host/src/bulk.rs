@@ -87,10 +87,8 @@ enum Left {
 /// Carries a batch to the settlement of each of its records, or to where some are to be tried again.
 pub(crate) async fn deliver_bulk(lane: &mut Lane, batch: Batch) -> Carried {
     let Some(handler) = lane.route() else {
-        let records = batch.parts.into_records();
-        return Carried::Done(Delivered::Unrouted(
-            records.map(|(started, _)| started).collect(),
-        ));
+        let nothing_carried = Delivered::Unrouted(Cargo::new());
+        return Carried::Done(with_rest(nothing_carried, batch.parts));
     };
     carry(lane, &handler, batch).await
 }

@@ -1,10 +1,10 @@
 //! Records whose outputs are on their way to Kafka, and the ledger of one assigned partition.
 //!
 //! The partition's task starts and settles records; the producer's thread acknowledges outputs. Both meet in the
-//! [`Ledger`], which holds the watermark. Where the outputs are part of a transaction, their record is completed when
-//! they are sent: position and outputs become visible together or not at all.
-//! **Invariant:** a record is completed only when its sender is done with it and each of its outputs is acknowledged or
-//! part of the transaction; one refused output keeps it open until the flow has dealt with the refusal, or keeps the
+//! [`Ledger`], which holds the watermark. Where the outputs are part of a transaction, their record is completed when its
+//! lane sends them, behind the gate: position and outputs become visible together or not at all.
+//! **Invariant:** a position is stored or committed only when the senders of all records before it are done with them, and
+//! each of their outputs is acknowledged or part of the transaction; one refused output keeps it open until the flow has dealt with the refusal, or keeps the
 //! transaction from being committed.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};

@@ -246,13 +246,10 @@ impl PartitionTask {
         let taken = if has_room && !is_full { self.take() } else { 0 };
         let is_bulk = self.hands_batches(handler);
         let bulk = is_bulk.then(|| manifest.bulk.unwrap_or_default().within(limits));
-        let again = self.retry.take().map(|(again, _)| match again {
-            Again::One(job) => vec![job],
-            Again::Together(batch) => batch.into_jobs(),
-        });
+        let again = self.retry.take().map(|(again, _)| again.into_jobs());
         let jobs = again
-            .unwrap_or_default()
             .into_iter()
+            .flatten()
             .chain(self.waiting.drain(..).map(Job::from));
         let (hasher, vitals) = (&self.hasher, self.lane.vitals());
         let arrivals = jobs.map(|job| {

@@ -221,6 +221,15 @@ proptest! {
     }
 }
 
+/// A key parked at offset 3 and held for a session, with the answer, until 10.
+fn held_by(session: &str) -> Parked<u64> {
+    let mut parked = Parked::default();
+    parked.park(&slot(), &like(3), 0);
+    parked.ask(&asked(session, Want::Hold, 1), 0, |_| 10);
+    parked.tend_holds(0, Some(4));
+    parked
+}
+
 #[test]
 fn a_hold_is_answered_when_everything_up_to_the_last_letter_is_complete() {
     let mut parked = Parked::<u64>::default();
@@ -280,10 +289,7 @@ fn only_the_session_that_holds_a_key_unparks_it() {
 
 #[test]
 fn what_followed_between_two_holds_of_a_session_keeps_the_key_parked() {
-    let mut parked = Parked::<u64>::default();
-    parked.park(&slot(), &like(3), 0);
-    parked.ask(&asked("s", Want::Hold, 1), 0, |_| 10);
-    parked.tend_holds(0, Some(4));
+    let mut parked = held_by("s");
     let state = parked.park(&slot(), &like(4), 10);
     assert_eq!((state.last, state.session), (4, None));
     parked.ask(&asked("s", Want::Hold, 2), 11, |_| 20);
@@ -295,10 +301,7 @@ fn what_followed_between_two_holds_of_a_session_keeps_the_key_parked() {
 
 #[test]
 fn a_session_that_was_taken_over_from_asks_in_vain() {
-    let mut parked = Parked::<u64>::default();
-    parked.park(&slot(), &like(3), 0);
-    parked.ask(&asked("old", Want::Hold, 1), 0, |_| 10);
-    parked.tend_holds(0, Some(4));
+    let mut parked = held_by("old");
     parked.ask(&asked("new", Want::Hold, 2), 1, |_| 11);
     let held = State {
         session: Some("new".to_owned()),

@@ -13,6 +13,24 @@ pub(super) enum Again {
     Together(Batch),
 }
 
+impl Again {
+    /// Takes it apart into its records, in their order.
+    pub(super) fn into_jobs(self) -> Vec<Job> {
+        match self {
+            Self::One(job) => vec![job],
+            Self::Together(batch) => batch.into_jobs(),
+        }
+    }
+
+    /// Returns how many records it has.
+    fn count(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Together(batch) => batch.count(),
+        }
+    }
+}
+
 impl PartitionTask {
     /// Hands over what waits, one by one or as a batch.
     pub(super) async fn hand_over(&mut self, handler: &Deployed) {
@@ -87,10 +105,7 @@ impl PartitionTask {
     /// taken and wait. `None` before the first fetch.
     fn waiting_records(&self) -> Option<u64> {
         let in_kafka = (self.queue.end_offset()? - self.taken_until?).max(0);
-        let retried = self.retry.as_ref().map_or(0, |(again, _)| match again {
-            Again::One(_) => 1,
-            Again::Together(batch) => batch.count(),
-        });
+        let retried = self.retry.as_ref().map_or(0, |(again, _)| again.count());
         let taken = self.waiting.len() + self.parallel.held() + retried;
         Some(in_kafka.unsigned_abs() + taken as u64)
     }

@@ -3,8 +3,7 @@
 //! It is handed brokers with and without the protocol, and asks Kafka itself how the group came to its partitions.
 //! **Invariant:** a group of the new protocol is one that Kafka does not describe as a classic one.
 
-use harness::kafka::unique;
-use harness::{HandlersDir, Host, Kafka, clients, wait_until};
+use harness::{Host, Kafka, clients, wait_until};
 
 use super::stage::{PATIENCE, Stage, count_lines, value_on, wait_lines};
 
@@ -15,23 +14,6 @@ const CLASSIC: &str = "protocol=\"classic\"";
 /// How the members of a classic group share out its partitions; none where it has no classic members.
 fn assignor(stage: &Stage) -> Option<String> {
     clients::assignor(&stage.bootstrap, &stage.name).unwrap()
-}
-
-/// A stage on a Kafka of its own.
-fn stage_on(kafka: &Kafka, name: &str) -> Stage {
-    let name = unique(name);
-    let stage = Stage {
-        bootstrap: kafka.bootstrap().to_owned(),
-        input: format!("{name}.in"),
-        output: format!("{name}.out"),
-        dead_letters: format!("{name}.dead"),
-        name,
-        folder: HandlersDir::new().unwrap(),
-    };
-    for topic in [&stage.input, &stage.output, &stage.dead_letters] {
-        kafka.create_topic(topic, 1, &[]).unwrap();
-    }
-    stage
 }
 
 /// Waits until a host has so many partitions of the stage's group.
@@ -66,7 +48,7 @@ fn auto_takes_the_classic_protocol_where_the_brokers_refuse_the_other() {
         .start()
         .unwrap();
     for more in ["", "delivery = \"exactly-once\"\n"] {
-        let stage = stage_on(&kafka, "refused");
+        let stage = Stage::on(&kafka, "refused", 1);
         let host = stage.run("act", &format!("{more}{AUTO}"));
         stage.produce_records(["ok 0", "ok 1"].map(|value| value_on(0, value)));
         stage.committed(&host, &[(0, 2)]);

@@ -31,24 +31,33 @@ pub struct Stage {
 impl Stage {
     /// Makes the topics; the input has so many partitions.
     pub fn new(name: &str, partitions: i32) -> Self {
-        let stage = Self::without_dead_letters(name, partitions);
-        stage.create_topic(&stage.dead_letters, 1);
+        Self::on(Kafka::shared(), name, partitions)
+    }
+
+    /// As [`Self::new`], on a Kafka of the test's own.
+    pub fn on(kafka: &Kafka, name: &str, partitions: i32) -> Self {
+        let stage = Self::without_letters_on(kafka, name, partitions);
+        kafka.create_topic(&stage.dead_letters, 1, &[]).unwrap();
         stage
     }
 
     /// As [`Self::new`], but the topic for dead letters does not exist.
     pub fn without_dead_letters(name: &str, partitions: i32) -> Self {
+        Self::without_letters_on(Kafka::shared(), name, partitions)
+    }
+
+    fn without_letters_on(kafka: &Kafka, name: &str, partitions: i32) -> Self {
         let name = unique(name);
         let stage = Self {
-            bootstrap: Kafka::shared().bootstrap().to_owned(),
+            bootstrap: kafka.bootstrap().to_owned(),
             input: format!("{name}.in"),
             output: format!("{name}.out"),
             dead_letters: format!("{name}.dead"),
             name,
             folder: HandlersDir::new().unwrap(),
         };
-        stage.create_topic(&stage.input, partitions);
-        stage.create_topic(&stage.output, 1);
+        kafka.create_topic(&stage.input, partitions, &[]).unwrap();
+        kafka.create_topic(&stage.output, 1, &[]).unwrap();
         stage
     }
 

@@ -3,8 +3,7 @@
 //! It is handed one stage for each test; the fixture `act` takes as long as its records say.
 //! **Invariant:** what must not be told is waited for longer than its bound.
 
-use harness::kafka::unique;
-use harness::{HandlersDir, Host, Kafka, guest, wait_until};
+use harness::{Host, Kafka, guest, wait_until};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use tempfile::TempDir;
@@ -257,18 +256,7 @@ fn a_host_that_shall_exit_when_something_stalls_names_the_record() {
 #[test]
 fn a_consumer_whose_thread_does_not_come_round_is_told_until_it_does() {
     let mut kafka = Kafka::start().unwrap();
-    let name = unique("late");
-    let stage = Stage {
-        bootstrap: kafka.bootstrap().to_owned(),
-        input: format!("{name}.in"),
-        output: format!("{name}.out"),
-        dead_letters: format!("{name}.dead"),
-        name,
-        folder: HandlersDir::new().unwrap(),
-    };
-    for topic in [&stage.input, &stage.output, &stage.dead_letters] {
-        kafka.create_topic(topic, 1, &[]).unwrap();
-    }
+    let stage = Stage::on(&kafka, "late", 1);
     let watched = Watched::new(stage, "stall-after-ms = 0\npoll-late-after-ms = 2500");
     let stage = &watched.stage;
     let host = watched.run(&format!("{LONG}delivery = \"exactly-once\"\n"));
