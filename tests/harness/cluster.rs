@@ -51,27 +51,21 @@ struct Ports {
     controller: u16,
 }
 
-impl Ports {
-    fn find() -> Result<Self> {
-        Ok(Self {
-            direct: free_port()?,
-            behind_proxy: free_port()?,
-            proxy: free_port()?,
-            controller: free_port()?,
-        })
-    }
-}
-
 impl Cluster {
     /// Starts the nodes, each in a folder of its own below `folder`, and waits until all of them answer.
     pub fn start(folder: &Path) -> Result<Self> {
-        let ports = (0..NODES)
-            .map(|_| Ports::find())
-            .collect::<Result<Vec<_>>>()?;
-        let proxies = ports
-            .iter()
-            .map(|ports| Proxy::start(ports.proxy, ports.behind_proxy))
-            .collect::<Result<Vec<_>>>()?;
+        let (mut ports, mut proxies) = (Vec::new(), Vec::new());
+        for _ in 0..NODES {
+            let behind_proxy = free_port()?;
+            let proxy = Proxy::start(behind_proxy)?;
+            ports.push(Ports {
+                direct: free_port()?,
+                behind_proxy,
+                proxy: proxy.port(),
+                controller: free_port()?,
+            });
+            proxies.push(proxy);
+        }
         // Formatting is mostly the start of a JVM, so they do it at once.
         let formatting: Vec<_> = (0..NODES)
             .map(|nth| {

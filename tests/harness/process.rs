@@ -130,15 +130,23 @@ impl Drop for Process {
 /// stopped server could otherwise be given that very port, connect to itself and hold it.
 pub(crate) fn free_port() -> Result<u16> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    const FIRST: u32 = 12_000;
-    const COUNT: u32 = 20_000;
+    const FIRST: u32 = 10_000;
+    let count = outgoing_ports_begin().saturating_sub(FIRST).max(1_000);
     for _ in 0..1000 {
         // Test processes start far apart, the ports of one process are neighbours.
         let nth = std::process::id().wrapping_mul(97) + NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = u16::try_from(FIRST + nth % COUNT)?;
+        let port = u16::try_from(FIRST + nth % count)?;
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return Ok(port);
         }
     }
-    bail!("no free port between {FIRST} and {}", FIRST + COUNT)
+    bail!("no free port between {FIRST} and {}", FIRST + count)
+}
+
+/// The first port that the system gives to outgoing connections, Linux's own where it does not say.
+fn outgoing_ports_begin() -> u32 {
+    std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
+        .ok()
+        .and_then(|range| range.split_whitespace().next()?.parse().ok())
+        .unwrap_or(32_768)
 }

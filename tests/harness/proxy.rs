@@ -1,7 +1,7 @@
 //! A TCP proxy on 127.0.0.1 that can be told to misbehave as a network does.
 //!
-//! It is handed the port to listen on and the port to connect to. Each connection has two threads, one for each
-//! direction, which end with it.
+//! It listens on a port that the system gives it and keeps it for its life, so that nobody else can have it in
+//! between. Each connection has two threads, one for each direction, which end with it.
 //! **Invariant:** bytes are delivered in order and unchanged, or the connection ends.
 
 use std::collections::BTreeMap;
@@ -48,10 +48,10 @@ struct Shared {
 }
 
 impl Proxy {
-    /// Listens on `port` and leads each connection to `target`, which need not listen yet.
-    pub fn start(port: u16, target: u16) -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", port))
-            .with_context(|| format!("a proxy cannot listen on {port}"))?;
+    /// Leads each connection to the port `target`, which need not listen yet.
+    pub fn start(target: u16) -> Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).context("a proxy cannot listen")?;
+        let port = listener.local_addr()?.port();
         let shared = Arc::new(Mutex::new(Shared {
             network: Network::Fine,
             closed: false,
@@ -167,7 +167,6 @@ fn copy(shared: &Mutex<Shared>, mut from: TcpStream, mut to: TcpStream) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::free_port;
 
     /// A server that sends back what it gets, on a port of its own.
     fn echo() -> u16 {
@@ -202,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_network_is_as_it_was_told() {
-        let proxy = Proxy::start(free_port().unwrap(), echo()).unwrap();
+        let proxy = Proxy::start(echo()).unwrap();
         let first = connect(&proxy);
         assert_eq!(answer(&first), Some(*b"word"));
         proxy.set(Network::Slow(Duration::from_millis(10)));
