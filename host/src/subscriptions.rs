@@ -188,7 +188,8 @@ impl Subscriptions {
 
     fn stop(&mut self, key: &GroupKey) {
         if let Some(running) = self.running.remove(key) {
-            let thread = running.consumer.stop();
+            let commit_by = tokio::time::Instant::now() + self.flow.drain_timeout;
+            let thread = running.consumer.stop(commit_by);
             self.leaving
                 .extend(thread.map(|thread| (key.clone(), thread)));
         }

@@ -190,6 +190,13 @@ pub fn assignor(bootstrap: &str, group: &str) -> Result<Option<String>> {
     Ok(stable.map(|found| found.protocol().to_owned()))
 }
 
+/// How many members a classic group has, those that are about to join among them.
+pub fn members(bootstrap: &str, group: &str) -> Result<usize> {
+    let list = member(bootstrap, group)?.fetch_group_list(Some(group), TIMEOUT)?;
+    let found = list.groups().iter().find(|found| found.name() == group);
+    Ok(found.map_or(0, |found| found.members().len()))
+}
+
 /// Commits an offset with metadata for a group that has no members.
 pub fn commit_metadata(
     bootstrap: &str,

@@ -27,7 +27,7 @@ use super::transactions::Transactions;
 const POLL: Duration = Duration::from_millis(100);
 /// How often topics that do not exist are looked for.
 const TOPIC_CHECK: Duration = Duration::from_secs(2);
-/// How long a stopping consumer waits for the end of a rebalance, so that its last positions are taken.
+/// How long a stopping consumer waits at most for the end of a rebalance, so that its last positions are taken.
 const SETTLE_MAX: Duration = Duration::from_secs(10);
 /// How long a stopping consumer waits for its partitions to be given back.
 const LEAVE_MAX: Duration = Duration::from_mins(1);
@@ -57,7 +57,8 @@ pub(crate) struct Topics {
 
 enum Order {
     Subscribe(Topics),
-    Stop,
+    /// Holds until when the last positions may take to be committed.
+    Stop(Instant),
 }
 
 /// A running consumer.
@@ -131,9 +132,10 @@ impl Consumer {
         let _ = self.orders.send(Order::Subscribe(topics));
     }
 
-    /// Begins to leave the group: partitions are drained and revoked, then the consumer is dropped by its thread.
-    pub(crate) fn stop(mut self) -> Option<JoinHandle<()>> {
-        let _ = self.orders.send(Order::Stop);
+    /// Begins to leave the group: partitions are drained and revoked, then the consumer is dropped by its thread. Until
+    /// `commit_by` it tries to commit what is done, also where a rebalance is in its way.
+    pub(crate) fn stop(mut self, commit_by: Instant) -> Option<JoinHandle<()>> {
+        let _ = self.orders.send(Order::Stop(commit_by));
         self.thread.take()
     }
 }
@@ -154,14 +156,15 @@ impl Poller {
     fn run(mut self, inbox: &mpsc::Receiver<Order>) {
         let mut is_subscribed = false;
         let mut next_check = Instant::now();
-        loop {
+        let commit_by = loop {
             self.status.came_round();
             match inbox.try_recv() {
                 Ok(Order::Subscribe(topics)) => {
                     self.topics = topics;
                     is_subscribed = false;
                 }
-                Ok(Order::Stop) | Err(mpsc::TryRecvError::Disconnected) => break,
+                Ok(Order::Stop(commit_by)) => break commit_by,
+                Err(mpsc::TryRecvError::Disconnected) => break Instant::now(),
                 Err(mpsc::TryRecvError::Empty) => {}
             }
             self.predecessors.retain(|thread| !thread.is_finished());
@@ -187,9 +190,9 @@ impl Poller {
                 callbacks.beginning().ask_again(&self.consumer);
                 next_check = Instant::now() + TOPIC_CHECK;
             }
-        }
+        };
         let predecessors = std::mem::take(&mut self.predecessors);
-        self.leave();
+        self.leave(commit_by.min(Instant::now() + SETTLE_MAX));
         for thread in predecessors {
             // Ended or panicked: either way it is no member any more.
             let _ = thread.join();
@@ -343,24 +346,28 @@ impl Poller {
         self.status.set_missing_topics(missing);
     }
 
-    /// Ends all work, gives all partitions back and closes the consumer.
-    fn leave(self) {
+    /// Ends all work, gives all partitions back and closes the consumer. Until `commit_by` it waits for a rebalance that
+    /// goes on.
+    fn leave(self, commit_by: Instant) {
         // First: a consumer that closes no longer takes part in a rebalance that goes on, and its commits are refused.
-        self.consumer.context().end_work();
-        let settled_by = Instant::now() + SETTLE_MAX;
-        while !self.consumer.context().commit_ended(&self.consumer) {
-            if settled_by < Instant::now() {
+        let callbacks = self.consumer.context();
+        callbacks.end_work();
+        while !callbacks.commit_ended(&self.consumer) {
+            if commit_by < Instant::now() {
                 tracing::warn!(
                     group = self.group,
                     "the rebalance goes on; the last positions may not be committed"
                 );
+                callbacks.give_up_ended();
                 break;
             }
             self.poll();
         }
+        self.part_with_nothing();
         let deadline = Instant::now() + LEAVE_MAX;
-        // Closing revokes, commits and tells the group. Not after `unsubscribe`: a close that overtakes it loses the
-        // message to the group (librdkafka 2.12), and the next member waits for the whole session timeout.
+        // Closing revokes, commits and tells the group. Not after `unsubscribe` where there is something to revoke: a
+        // close that overtakes it loses the message to the group (librdkafka 2.12), and the next member waits for the
+        // whole session timeout.
         if let Err(error) = self.consumer.close_queue() {
             tracing::error!(group = self.group, %error, "closing the consumer failed");
         }
@@ -393,5 +400,18 @@ impl Poller {
         }
         drop(consumer);
         tracing::info!(group, "left the group");
+    }
+
+    /// Tells the group of the end where no partition is assigned. Closing does not (librdkafka 2.12, cooperative and
+    /// classic), and the others would wait for the whole session timeout with their next rebalance.
+    fn part_with_nothing(&self) {
+        let has_nothing = self
+            .consumer
+            .assignment()
+            .is_ok_and(|assignment| assignment.count() == 0);
+        // A static member is to be missed by nobody; it comes back.
+        if has_nothing && !self.settings.is_static() {
+            self.consumer.unsubscribe();
+        }
     }
 }

@@ -13,7 +13,8 @@ use parking_lot::Mutex;
 use rdkafka::consumer::BaseConsumer;
 use tokio::time::Instant;
 
-use super::rebalance::{Callbacks, Fenced, Position, RebalanceListener, offsets};
+use super::commit::offsets;
+use super::rebalance::{Callbacks, Fenced, Position, RebalanceListener};
 use super::status::SourceStatus;
 use super::transactions::{Error, Transactions};
 use crate::offset_map::CommitPoint;

@@ -2,6 +2,7 @@
 //!
 //! Owns every consumer and its thread; hands assigned partitions to a [`Rebalance`] listener.
 
+mod commit;
 mod committed;
 pub(crate) mod consumer;
 mod exactly_once;

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode;
-use rdkafka::{Offset, Statistics, TopicPartitionList};
+use rdkafka::{Statistics, TopicPartitionList};
 
+use super::commit::{LastCommit, commit};
 use super::committed::{TIMEOUT, committed};
 use super::exactly_once::ExactlyOnce;
 use super::protocol::Trial;
@@ -75,8 +76,8 @@ pub(super) struct Callbacks {
     listener: Arc<dyn RebalanceListener>,
     status: Arc<SourceStatus>,
     alive: Arc<()>,
-    /// Where work ended because the consumer leaves, until that is committed; `None` while it stays.
-    ended: Mutex<Option<Vec<Position>>>,
+    /// Where work ended because the consumer leaves, until that is committed.
+    last_commit: LastCommit,
     beginning: Beginning,
     /// Why the last commit failed, if it did.
     refusal: Mutex<Option<RDKafkaErrorCode>>,
@@ -111,7 +112,7 @@ impl Callbacks {
             listener,
             status,
             alive,
-            ended: Mutex::new(None),
+            last_commit: LastCommit::default(),
             refusal: Mutex::new(None),
             trial: None,
         }
@@ -130,7 +131,7 @@ impl Callbacks {
             listener: Arc::clone(&self.listener),
             status: Arc::clone(&self.status),
             alive,
-            ended: Mutex::new(None),
+            last_commit: LastCommit::default(),
             beginning: Beginning::new(self.group.clone(), start),
             refusal: Mutex::new(None),
             exactly_once: self.exactly_once.clone(),
@@ -145,50 +146,31 @@ impl Callbacks {
 
     /// Ends all work while the consumer is still a member that may commit. What is assigned from now on is not begun.
     pub(super) fn end_work(&self) {
-        *self.ended.lock() = Some(Vec::new());
-        let positions = self.listener.leaving();
-        *self.ended.lock() = Some(positions);
+        self.last_commit.begin();
+        self.last_commit.set(self.listener.leaving());
     }
 
     /// Commits where the work ended. Returns whether that is over, for good or ill: the coordinator takes no commits
     /// between the two halves of a rebalance, and this is to be called again when it went on.
     pub(super) fn commit_ended(&self, consumer: &BaseConsumer<Self>) -> bool {
-        let positions = self.ended.lock().clone().unwrap_or_default();
         if let Some(exactly_once) = &self.exactly_once {
-            *self.ended.lock() = Some(Vec::new());
+            let positions = self.last_commit.take_all();
             if exactly_once.has_started() && !exactly_once.commit(consumer, positions) {
                 self.status.gave_up_uncommitted();
             }
             return true;
         }
-        let result = commit(consumer, &positions);
-        if matches!(
-            result,
-            Err(KafkaError::ConsumerCommit(
-                RDKafkaErrorCode::RebalanceInProgress
-                    | RDKafkaErrorCode::IllegalGeneration
-                    | RDKafkaErrorCode::UnknownMemberId
-            ))
-        ) {
+        let Some(result) = self.last_commit.attempt(consumer) else {
             return false;
-        }
-        *self.ended.lock() = Some(Vec::new());
+        };
         self.tell(result);
         true
     }
 
-    /// Returns the positions of those partitions at which the work ended before they were revoked.
-    fn take_ended(&self, gone: &[(String, i32)]) -> Vec<Position> {
-        let mut ended = self.ended.lock();
-        let Some(positions) = ended.as_mut() else {
-            return Vec::new();
-        };
-        let is_gone = |position: &mut Position| {
-            gone.iter().any(|(topic, partition)| {
-                **topic == *position.topic && *partition == position.partition
-            })
-        };
-        positions.extract_if(.., is_gone).collect()
+    /// Gives up the commit of where the work ended. It may still be taken, as it is on its way.
+    pub(super) fn give_up_ended(&self) {
+        self.last_commit.take_all();
+        self.status.gave_up_uncommitted();
     }
 
     /// Returns who commits positions where delivery is exactly once.
@@ -227,7 +209,7 @@ impl Callbacks {
                 "the brokers share out the partitions"
             );
         }
-        if self.ended.lock().is_some() {
+        if self.last_commit.has_begun() {
             self.status.assigned(partitions.count());
             return;
         }
@@ -286,7 +268,7 @@ impl Callbacks {
         self.status.set_draining(true);
         let mut positions = self.listener.revoked(&gone, lost);
         self.status.set_draining(false);
-        positions.extend(self.take_ended(&gone));
+        positions.extend(self.last_commit.take(&gone));
         self.status.revoked(gone.len());
         let drained_ms = millis(started.elapsed());
         tracing::info!(
@@ -318,35 +300,6 @@ impl Callbacks {
                 "the last positions could not be committed; their records will be handled again"
             );
         }
-    }
-}
-
-/// Writes positions as librdkafka takes them.
-pub(super) fn offsets(positions: &[Position]) -> TopicPartitionList {
-    let mut offsets = TopicPartitionList::with_capacity(positions.len());
-    for position in positions {
-        let mut element = offsets.add_partition(&position.topic, position.partition);
-        // Fails only for offsets that are no offsets; positions are offsets plus one.
-        let _ = element.set_offset(Offset::Offset(position.point.offset));
-        if !position.point.metadata.is_empty() {
-            element.set_metadata(&position.point.metadata);
-        }
-    }
-    offsets
-}
-
-fn commit(consumer: &BaseConsumer<Callbacks>, positions: &[Position]) -> KafkaResult<()> {
-    let offsets = offsets(positions);
-    if offsets.count() == 0 {
-        return Ok(());
-    }
-    // When it gives a partition up librdkafka commits what was stored last, if it finds that newer than its own last
-    // commit. It must not find an older map there than the one that is committed here. Refused once the partition is gone.
-    let _ = consumer.store_offsets(&offsets);
-    match consumer.commit(&offsets, CommitMode::Sync) {
-        // Everything was committed already.
-        Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => Ok(()),
-        result => result,
     }
 }
 
@@ -399,7 +352,10 @@ impl ConsumerContext for Callbacks {
         }
     }
 
-    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        let Some(result) = self.last_commit.hear(result, offsets) else {
+            return;
+        };
         let code = match &result {
             // NoOffset: there was nothing to commit.
             Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => None,

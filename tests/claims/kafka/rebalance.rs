@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use harness::{HandlersDir, Host, Kafka, TestRecord, wait_until};
+use harness::{HandlersDir, Host, Kafka, TestRecord, clients, wait_until};
 use serde_json::Value;
 
 use super::stage::{Stage, count_lines, field, never, wait_lines};
@@ -186,6 +186,26 @@ fn a_stop_in_the_middle_of_a_rebalance_repeats_nothing() {
     let tally = Tally::of(&traffic.outputs(), fed);
     println!("of {fed} records: {tally:?}");
     assert_eq!((tally.lost, tally.repeated), (0, 0));
+}
+
+#[test]
+fn a_member_without_partitions_leaves_as_others_do() {
+    let stage = Stage::new("idle", 1);
+    stage.deploy("act", "");
+    let stays = joined(stage.serve(&[]));
+    let idle = stage.serve(&[]);
+    let figure = |host: &Host, name: &str| host.metric(name, &[]).unwrap();
+    // One partition for two: what the second is given is nothing.
+    let has_joined = wait_until("an assignment of nothing", JOIN_TIMEOUT, || {
+        figure(&idle, "kafka_wasm_rebalances_total") > 0.0
+    });
+    has_joined.unwrap();
+    idle.stop().unwrap();
+    let is_gone = wait_until("its end for the group", Duration::from_secs(10), || {
+        clients::members(&stage.bootstrap, &stage.name).unwrap() == 1
+    });
+    is_gone.unwrap();
+    stays.stop().unwrap();
 }
 
 #[test]

@@ -51,5 +51,5 @@ fn a_broker_without_transactions_is_refused_and_nothing_is_read() {
     }
     assert!(is_told(), "{:?}", status.trouble());
     assert!(assigned.try_recv().is_err(), "the group is read");
-    consumer.stop().unwrap().join().unwrap();
+    consumer.stop(Instant::now()).unwrap().join().unwrap();
 }

@@ -68,7 +68,7 @@ impl Member {
     }
 
     fn stop(self) {
-        self.consumer.stop().unwrap().join().unwrap();
+        self.consumer.stop(Instant::now()).unwrap().join().unwrap();
     }
 }
 
