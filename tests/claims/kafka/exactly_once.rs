@@ -4,7 +4,8 @@
 //! **Invariant:** what came out is read back from Kafka as its readers see it, committed records only.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use harness::{Host, Kafka, TestRecord, clients, wait_until};
 
@@ -15,6 +16,9 @@ const ONCE: &str = "delivery = \"exactly-once\"\nlimits.deadline-ms = 10000\n\
                     kafka.consumer.\"session.timeout.ms\" = 6000\n";
 /// What a takeover after a kill may take: the session, and what the coordinator waits for an open transaction.
 const TAKEOVER: Duration = Duration::from_secs(60);
+
+/// The same with the host's own settings: a session of 10 s, and what follows it.
+const TAKEOVER_BY_DEFAULT: Duration = Duration::from_secs(25);
 
 /// A record with a key, for partition 0.
 fn keyed(key: &str, value: &str) -> TestRecord {
@@ -210,11 +214,27 @@ fn scaling_out_and_in_repeats_nothing() {
 #[test]
 fn a_batch_and_its_position_are_one() {
     let stage = Stage::new("once-bulk", 1);
-    let mut host = stage.run("bulk", &format!("{ONCE}bulk.max-records = 20\n"));
-    stage.produce_records((0..60_000).map(|n| keyed(&format!("key-{n}"), "ok")));
-    clients::consume_until(&stage.bootstrap, &stage.output, 10, PATIENCE).unwrap();
-    host.kill9();
+    // The settings are the host's own, which are to bring a takeover within seconds.
+    let mut host = stage.run(
+        "bulk",
+        "delivery = \"exactly-once\"\nbulk.max-records = 20\n",
+    );
+    let records = |range: std::ops::Range<u32>| {
+        stage.produce_records(range.map(|n| keyed(&format!("key-{n}"), "ok")));
+    };
+    let mut killed = Instant::now();
+    thread::scope(|scope| {
+        scope.spawn(|| records(0..50_000));
+        clients::consume_until(&stage.bootstrap, &stage.output, 10, PATIENCE).unwrap();
+        host.kill9();
+        killed = Instant::now();
+    });
+    records(50_000..60_000);
+    let seen = stage.read(&stage.output).len();
     let host = stage.serve(&[]);
+    clients::consume_until(&stage.bootstrap, &stage.output, seen + 1, PATIENCE).unwrap();
+    println!("taken over within {:?}", killed.elapsed());
+    assert!(killed.elapsed() < TAKEOVER_BY_DEFAULT);
     stage.committed(&host, &[(0, 60_000)]);
     host.stop().unwrap();
     let batches = stage.read(&stage.output);
