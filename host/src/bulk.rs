@@ -193,10 +193,11 @@ fn compact(lane: &Lane, cargo: Cargo) -> Cargo {
     kept
 }
 
-async fn attempt_bulk(
+/// One attempt of a batch: leases an instance and lets it handle the records.
+pub(crate) async fn attempt_bulk(
     lane: &mut Lane,
     handler: &Deployed,
-    cargo: &Cargo,
+    cargo: &[Started],
 ) -> Result<BulkOutcome, Stopped> {
     let topic = Arc::clone(lane.topic());
     let records: Vec<_> = cargo.iter().map(|started| started.view(&topic)).collect();

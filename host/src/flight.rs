@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use crate::offset_map::{CommitPoint, OffsetMap};
 use crate::outcome::Ending;
-use crate::record::RecordView;
+use crate::record::{Fingerprint, RecordView};
 use crate::returned::Returned;
 use crate::source::Record;
 use crate::stats::LaneStats;
@@ -85,6 +85,8 @@ pub(crate) struct Flight {
     /// Outputs not acknowledged, plus one while the sender still adds to them.
     waiting: AtomicU32,
     refusal: OnceLock<String>,
+    /// The outputs that were refused, and why.
+    refused: Mutex<Vec<(Fingerprint, String)>>,
     /// Whether an output was taken back, neither delivered nor refused.
     is_withdrawn: AtomicBool,
 }
@@ -95,12 +97,21 @@ impl Flight {
         self.waiting.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes the answer about one output, or the end of sending; the last one lands the flight.
-    pub(crate) fn acknowledge(self: &Arc<Self>, result: Result<(), String>) {
-        if let Err(reason) = result {
-            // The first refusal is told, the others would not say more.
-            let _ = self.refusal.set(reason);
+    /// Takes note that an output was refused for good.
+    pub(crate) fn refuse(self: &Arc<Self>, output: Fingerprint, reason: String) {
+        self.refused.lock().push((output, reason.clone()));
+        // The first refusal is told of all that is in the flight.
+        let is_first = self.refusal.set(reason).is_ok();
+        if is_first && let Some(suspects) = &self.ledger.suspects {
+            // Not only when the flight lands: what the producer refuses at once is no error of the transaction, which would
+            // be committed while other outputs of the flight are under way.
+            suspects.note(&self.offsets(), &self.as_refusal());
         }
+        self.acknowledge();
+    }
+
+    /// Takes note that one output is dealt with, or of the end of sending; the last one lands the flight.
+    pub(crate) fn acknowledge(self: &Arc<Self>) {
         if self.waiting.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.ledger.land(self);
         }
@@ -108,9 +119,9 @@ impl Flight {
 
     /// Takes note that an output was not written, for a reason that says nothing against its record; it counts as
     /// refused where no transaction takes care of that.
-    pub(crate) fn withdraw(self: &Arc<Self>, reason: String) {
+    pub(crate) fn withdraw(self: &Arc<Self>, output: Fingerprint, reason: String) {
         match &self.ledger.suspects {
-            None => self.acknowledge(Err(reason)),
+            None => self.refuse(output, reason),
             Some(suspects) => {
                 suspects.tear();
                 self.forget_output();
@@ -121,7 +132,7 @@ impl Flight {
     /// Takes note that an output was thrown away together with the transaction or the producer.
     pub(crate) fn forget_output(self: &Arc<Self>) {
         self.is_withdrawn.store(true, Ordering::Release);
-        self.acknowledge(Ok(()));
+        self.acknowledge();
     }
 
     fn offsets(&self) -> SmallVec<[i64; 1]> {
@@ -136,6 +147,16 @@ impl Flight {
             is_letter: self.kind.purpose == Purpose::DeadLetter,
             attempts: self.kind.attempts,
         }
+    }
+
+    /// Takes which outputs were refused, and why.
+    pub(crate) fn take_refused_outputs(&self) -> Vec<(Fingerprint, String)> {
+        std::mem::take(&mut *self.refused.lock())
+    }
+
+    /// Returns how its records end that are not to blame for a refusal.
+    pub(crate) fn ending(&self) -> Ending {
+        self.kind.ending
     }
 
     /// Takes the records of a refused flight.
@@ -253,6 +274,7 @@ impl Ledger {
             stats: Arc::clone(stats),
             waiting: AtomicU32::new(1),
             refusal: OnceLock::new(),
+            refused: Mutex::default(),
             is_withdrawn: AtomicBool::new(false),
         })
     }
@@ -260,7 +282,7 @@ impl Ledger {
     fn land(&self, flight: &Arc<Flight>) {
         let refused = flight.refusal.get().is_some();
         match &self.suspects {
-            Some(suspects) if refused => suspects.note(&flight.offsets(), &flight.as_refusal()),
+            Some(_) if refused => {}
             None if refused => self.entries.lock().refused.push(Arc::clone(flight)),
             _ if flight.is_withdrawn.load(Ordering::Acquire) => {}
             booked => {
@@ -411,3 +433,6 @@ impl Ledger {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

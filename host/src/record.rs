@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -106,6 +107,24 @@ impl Emit<'_> {
     /// Returns the bytes of key, value and headers together.
     pub fn size_bytes(&self) -> usize {
         size_bytes(self.key, self.value, &self.headers)
+    }
+
+    /// Returns what it is recognized by.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(self.topic, self.key, self.value)
+    }
+}
+
+/// What an emit is recognized by when it is made again: topic, key and value. Only within a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Fingerprint(u64);
+
+impl Fingerprint {
+    /// Takes that of an emit with these parts.
+    pub fn of(topic: &str, key: Option<&[u8]>, value: Option<&[u8]>) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (topic, key, value).hash(&mut hasher);
+        Self(hasher.finish())
     }
 }
 

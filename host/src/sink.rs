@@ -20,7 +20,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 
 use crate::flight::Flight;
-use crate::record::{Emit, Header};
+use crate::record::{Emit, Fingerprint, Header};
 
 /// How long one poll for delivery reports lasts.
 const POLL: Duration = Duration::from_millis(100);
@@ -79,7 +79,7 @@ impl ProducerContext for Reports {
         match result {
             Ok(_) => {
                 self.delivered.fetch_add(1, Ordering::Relaxed);
-                flight.acknowledge(Ok(()));
+                flight.acknowledge();
             }
             Err((error, message)) => {
                 use rdkafka::Message as _;
@@ -87,17 +87,18 @@ impl ProducerContext for Reports {
                 let code = error.rdkafka_error_code();
                 let error = code.map_or_else(|| error.to_string(), |code| code.to_string());
                 let reason = format!("kafka refused a record for topic {topic}: {error}");
+                let output = Fingerprint::of(topic, message.key(), message.payload());
                 match code {
                     Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => {
                         flight.forget_output();
                     }
                     Some(code) if is_refusal(code) => {
                         self.refused.fetch_add(1, Ordering::Relaxed);
-                        flight.acknowledge(Err(reason));
+                        flight.refuse(output, reason);
                     }
                     _ => {
                         self.refused.fetch_add(1, Ordering::Relaxed);
-                        flight.withdraw(reason);
+                        flight.withdraw(output, reason);
                     }
                 }
             }
@@ -261,7 +262,7 @@ impl Sink {
             Ok(()) => Sent::Taken,
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), record)) => {
                 // The sender holds the flight open, so this never lands it.
-                record.delivery_opaque.acknowledge(Ok(()));
+                record.delivery_opaque.acknowledge();
                 Sent::QueueFull
             }
             Err((error, record)) => {
@@ -274,9 +275,9 @@ impl Sink {
                     emit.topic
                 );
                 if error.rdkafka_error_code().is_some_and(is_refusal) {
-                    record.delivery_opaque.acknowledge(Err(reason));
+                    record.delivery_opaque.refuse(emit.fingerprint(), reason);
                 } else {
-                    record.delivery_opaque.withdraw(reason);
+                    record.delivery_opaque.withdraw(emit.fingerprint(), reason);
                 }
                 Sent::Taken
             }

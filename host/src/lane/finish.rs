@@ -10,6 +10,7 @@ use crate::gate::Pass;
 use crate::outbox::Outbox;
 use crate::outcome::Ending;
 use crate::policy::Isolation;
+use crate::record::Fingerprint;
 use crate::sink::{Sent, Sink};
 use crate::vitals::Doing;
 
@@ -120,7 +121,7 @@ impl Lane {
         if let Some(pass) = pass {
             pass.leave();
         }
-        flight.acknowledge(Ok(()));
+        flight.acknowledge();
     }
 
     /// Waits until outputs may be sent as part of the transaction, where there are transactions.
@@ -143,6 +144,17 @@ impl Lane {
         if let Some((_, instance)) = &mut self.instance {
             instance.clear_outbox();
         }
+    }
+
+    /// Tells what the last hook emitted, and forgets it.
+    pub(crate) fn drop_outputs(&mut self, handler: &Deployed) -> Vec<Fingerprint> {
+        if let Some((_, instance)) = &mut self.instance {
+            instance.swap_outbox(&mut self.outbox);
+        }
+        let outputs = self.outbox.iter().map(|emit| emit.fingerprint()).collect();
+        self.outbox.clear();
+        self.recycle(handler);
+        outputs
     }
 
     fn take_off(&mut self, cargo: Cargo, ending: Ending) -> Option<Arc<Flight>> {

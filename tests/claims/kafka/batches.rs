@@ -3,10 +3,12 @@
 //! It is handed one stage for each test; the fixture `bulk` emits a summary of each batch that it was handed.
 //! **Invariant:** the summaries say which records were handled together, so none is handled twice unseen.
 
-use harness::{TestRecord, guest, wait_until};
+use harness::{Kafka, TestRecord, guest, wait_until};
 use serde_json::Value;
 
-use super::stage::{PATIENCE, Stage, count_lines, field, json, said, texts, value_on, wait_lines};
+use super::stage::{
+    PATIENCE, Stage, count_lines, field, is, json, said, texts, value_on, verdict, wait_lines,
+};
 
 /// A batch of all that waits when the host starts.
 pub(super) const BATCHES: &str = "retry.max-attempts = 2\nretry.initial-ms = 10\nbulk.max-records = 5\nbulk.max-wait-ms = 1000\n";
@@ -249,5 +251,65 @@ fn a_batch_that_waits_for_its_next_attempt_holds_nothing_up_but_its_partition() 
         ["new", "2"]
     );
     stage.committed(&host, &[(0, 4)]);
+    host.stop().unwrap();
+}
+
+/// A topic that takes only records of so many bytes, with all that Kafka puts around them.
+fn narrow(stage: &Stage, bytes: &str) -> String {
+    let topic = format!("{}.narrow", stage.name);
+    let limit = [("max.message.bytes", bytes)];
+    Kafka::shared().create_topic(&topic, 1, &limit).unwrap();
+    topic
+}
+
+#[test]
+fn a_refused_output_of_a_batch_gives_up_only_the_record_that_emitted_it() {
+    for ordering in ["partition", "key", "none"] {
+        gives_up_one(ordering);
+    }
+}
+
+fn gives_up_one(ordering: &str) {
+    let stage = Stage::new("bulk-refused", 1);
+    let guilty = format!("emit-to {}", narrow(&stage, "80"));
+    let record = |n: i64| {
+        let value = if n == 17 { &guilty } else { "v" };
+        TestRecord::new(format!("key-{}", n % 3), value).on(0)
+    };
+    stage.produce_records((0..60).map(record));
+    let by = "bulk.max-records = 20\nbulk.max-wait-ms = 1000\nretry.max-attempts = 3\n";
+    let host = stage.run("bulk", &format!("ordering = \"{ordering}\"\n{by}"));
+    stage.committed(&host, &[(0, 60)]);
+    let letter = stage.letter(&host);
+    assert_eq!(said(&letter, "offset"), "17");
+    assert_eq!(verdict(&letter), is("emit", "1"));
+    // The outputs of the others are there, and none of them twice.
+    stage.outputs(&host, 3);
+    let ended = |outcome| {
+        let records = host.metric("kafka_wasm_records_total", &[("outcome", outcome)]);
+        records.unwrap()
+    };
+    assert_eq!((ended("handled"), ended("dead_lettered")), (59.0, 1.0));
+    host.stop().unwrap();
+}
+
+#[test]
+fn a_refused_output_of_a_whole_batch_gives_up_all_of_its_records() {
+    let stage = Stage::new("bulk-sum-refused", 1);
+    let output = |topic: &str| format!("config.output = \"{topic}\"");
+    let narrow = narrow(&stage, "300");
+    let manifest = stage.manifest(&format!("{BATCHES}config.dump = true\n"));
+    let manifest = manifest.replace(&output(&stage.output), &output(&narrow));
+    let folder = &stage.folder;
+    folder
+        .swap_in(&stage.name, guest("bulk"), &manifest)
+        .unwrap();
+    stage.produce(&["v"; 5]);
+    let host = stage.serve(&[]);
+    stage.committed(&host, &[(0, 5)]);
+    for letter in stage.letters(&host, 5) {
+        assert_eq!(verdict(&letter), is("emit", "1"));
+    }
+    assert_eq!(stage.read(&narrow), []);
     host.stop().unwrap();
 }

@@ -3,6 +3,8 @@
 //! It is handed one stage for each test; the fixture `act` tells the offset of every record that it handled.
 //! **Invariant:** what came out is read back from Kafka as its readers see it, committed records only.
 
+mod batches;
+
 use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};

@@ -1,7 +1,10 @@
 //! Emits one summary of each batch to the topic that config `output` names (`out`). With a config `dump`
-//! the summary has all parts of all records.
+//! the summary has all parts of all records; with `sleep-ms` each batch takes so long.
 //!
-//! The value `bad` rejects its record, `again` fails it with `other`, `fail-all` fails the batch.
+//! The value `bad` rejects its record, `again` fails it with `other`, `fail-all` fails the batch. `emit-to TOPIC` is
+//! emitted to that topic besides.
+
+use std::time::Duration;
 
 use kafka_wasm_guest::{Batch, BulkFailure, Message, Result, config, emit, other, reject};
 use serde_json::{Value, json};
@@ -12,6 +15,15 @@ pub fn on_bulk(batch: Batch) -> Result<Vec<BulkFailure>> {
         .any(|message| message.value() == Some(b"fail-all"))
     {
         return Err(other("the whole batch fails on purpose"));
+    }
+    if let Some(ms) = config("sleep-ms") {
+        std::thread::sleep(Duration::from_millis(ms.parse()?));
+    }
+    for message in &batch {
+        let text = std::str::from_utf8(message.value().unwrap_or_default());
+        if let Some(topic) = text.ok().and_then(|text| text.strip_prefix("emit-to ")) {
+            emit(topic).bytes(message.value()).send()?;
+        }
     }
     let mut summary = json!({
         "topic": batch.first().map(Message::topic),
