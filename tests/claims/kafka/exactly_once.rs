@@ -4,6 +4,7 @@
 //! **Invariant:** what came out is read back from Kafka as its readers see it, committed records only.
 
 mod batches;
+mod returns;
 
 use std::collections::BTreeMap;
 use std::thread;
