@@ -27,6 +27,8 @@ struct Behind<T, At> {
     items: VecDeque<T>,
     /// Where the first one waits for more of its key, and how many of the key it waits for.
     gathering: Option<((At, u64), usize)>,
+    /// Whether the first one waits for its next attempt.
+    is_delayed: bool,
 }
 
 impl<T, At> Default for Behind<T, At> {
@@ -34,6 +36,7 @@ impl<T, At> Default for Behind<T, At> {
         Self {
             items: VecDeque::new(),
             gathering: None,
+            is_delayed: false,
         }
     }
 }
@@ -45,15 +48,21 @@ pub struct Schedule<T, At> {
     ready: VecDeque<Turn<T>>,
     /// For each key of which a record is ready, out or waiting for its time: those that come after it.
     behind: HashMap<KeyHash, Behind<T, At>>,
-    /// Without a key, each waiting for more of them until its time; and how many are enough.
+    /// Without a key, each waiting for more of them until its time; how many are enough, and for how many of them the
+    /// time has come.
     free: VecDeque<(At, T)>,
     free_full: usize,
+    free_due: usize,
     /// Waiting for their time; the number keeps records of the same time apart.
     timed: BTreeMap<(At, u64), Turn<T>>,
     timed_count: u64,
+    /// Their time has come.
+    due: VecDeque<Turn<T>>,
     /// Given out and not handed back.
     out: usize,
     held: usize,
+    /// Of those held: waiting for their next attempt, or behind one that does.
+    delayed: usize,
 }
 
 impl<T, At> Default for Schedule<T, At> {
@@ -63,10 +72,13 @@ impl<T, At> Default for Schedule<T, At> {
             behind: HashMap::new(),
             free: VecDeque::new(),
             free_full: usize::MAX,
+            free_due: 0,
             timed: BTreeMap::new(),
             timed_count: 0,
+            due: VecDeque::new(),
             out: 0,
             held: 0,
+            delayed: 0,
         }
     }
 }
@@ -78,6 +90,7 @@ impl<T, At: Copy + Ord> Schedule<T, At> {
         if let Some(key) = key {
             if let Some(behind) = self.behind.get_mut(&key) {
                 behind.items.push_back(item);
+                self.delayed += usize::from(behind.is_delayed);
                 return self.end_gathering(key);
             }
             self.behind.insert(key, Behind::default());
@@ -98,8 +111,8 @@ impl<T, At: Copy + Ord> Schedule<T, At> {
         }
         self.held += 1;
         let behind = Behind {
-            items: VecDeque::new(),
             gathering: Some(((at, self.timed_count), full)),
+            ..Behind::default()
         };
         self.behind.insert(key, behind);
         let key = Some(key);
@@ -122,31 +135,48 @@ impl<T, At: Copy + Ord> Schedule<T, At> {
     /// Takes up a record without a key that may not go before `at`.
     pub fn add_at(&mut self, at: At, item: T) {
         self.held += 1;
+        self.delayed += 1;
         self.wait(at, Turn { key: None, item });
     }
 
     /// Gives out the next record, those first whose time has come.
     pub fn next(&mut self, now: At) -> Option<Turn<T>> {
-        let due = self
-            .timed
-            .first_entry()
-            .filter(|first| first.key().0 <= now)
-            .map(OccupiedEntry::remove);
-        let turn = due
-            .or_else(|| self.next_free(|(at, _), _| *at <= now))
+        self.ripen(now);
+        let turn = self
+            .due
+            .pop_front()
+            .or_else(|| self.next_free(self.free_due > 0))
             .or_else(|| self.ready.pop_front())
-            .or_else(|| self.next_free(|_, is_full| is_full))?;
-        if let Some(behind) = turn.key.and_then(|key| self.behind.get_mut(&key)) {
-            behind.gathering = None;
-        }
+            .or_else(|| self.next_free(self.free.len() >= self.free_full))?;
         self.out += 1;
         self.held -= 1;
         Some(turn)
     }
 
-    fn next_free(&mut self, may_go: impl FnOnce(&(At, T), bool) -> bool) -> Option<Turn<T>> {
-        let is_full = self.free.len() >= self.free_full;
-        let (_, item) = self.free.pop_front_if(|first| may_go(first, is_full))?;
+    /// Lets those go whose time has come.
+    fn ripen(&mut self, now: At) {
+        let is_due = |entry: &OccupiedEntry<'_, (At, u64), Turn<T>>| entry.key().0 <= now;
+        while let Some(entry) = self.timed.first_entry().filter(is_due) {
+            let turn = entry.remove();
+            match turn.key.and_then(|key| self.behind.get_mut(&key)) {
+                Some(behind) => {
+                    behind.gathering = None;
+                    if std::mem::take(&mut behind.is_delayed) {
+                        self.delayed -= 1 + behind.items.len();
+                    }
+                }
+                None => self.delayed -= 1,
+            }
+            self.due.push_back(turn);
+        }
+        while (self.free.get(self.free_due)).is_some_and(|(at, _)| *at <= now) {
+            self.free_due += 1;
+        }
+    }
+
+    fn next_free(&mut self, may_go: bool) -> Option<Turn<T>> {
+        let (_, item) = self.free.pop_front_if(|_| may_go)?;
+        self.free_due = self.free_due.saturating_sub(1);
         Some(Turn { key: None, item })
     }
 
@@ -169,10 +199,11 @@ impl<T, At: Copy + Ord> Schedule<T, At> {
                     .ready
                     .pop_front_if(|turn| turn.key.is_none() && fits(&turn.item))
                     .map(|turn| turn.item),
-                None => self
-                    .free
-                    .pop_front_if(|(_, item)| fits(item))
-                    .map(|(_, item)| item),
+                None => {
+                    let next = self.free.pop_front_if(|(_, item)| fits(item));
+                    self.free_due = self.free_due.saturating_sub(next.iter().len());
+                    next.map(|(_, item)| item)
+                }
             };
             let Some(item) = next else { break };
             taken.push(item);
@@ -212,6 +243,12 @@ impl<T, At: Copy + Ord> Schedule<T, At> {
     pub fn again(&mut self, turn: Turn<T>, at: At) {
         self.out = self.out.saturating_sub(1);
         self.held += 1;
+        self.delayed += 1;
+        if let Some(key) = turn.key {
+            let behind = self.behind.entry(key).or_default();
+            behind.is_delayed = true;
+            self.delayed += behind.items.len();
+        }
         self.wait(at, turn);
     }
 
@@ -220,17 +257,25 @@ impl<T, At: Copy + Ord> Schedule<T, At> {
         self.timed_count += 1;
     }
 
-    /// Returns when the next record's time comes, of those that wait for one.
+    /// Returns when the next record's time comes, of those that wait for one and were not seen to be due.
     pub fn next_time(&self) -> Option<At> {
         let timed = self.timed.first_key_value().map(|((at, _), _)| *at);
-        let free = self.free.front().map(|(at, _)| *at);
+        let free = self.free.get(self.free_due).map(|(at, _)| *at);
         timed.into_iter().chain(free).min()
     }
 
     /// Returns whether [`Self::next`] would give a record out.
-    pub fn has_next(&self, now: At) -> bool {
+    pub fn has_next(&mut self, now: At) -> bool {
+        self.ripen(now);
         let is_full = !self.free.is_empty() && self.free.len() >= self.free_full;
-        is_full || !self.ready.is_empty() || self.next_time().is_some_and(|at| at <= now)
+        is_full || self.free_due > 0 || !self.due.is_empty() || !self.ready.is_empty()
+    }
+
+    /// Returns how many records wait for nothing but others to be done: all that are held, but those that wait for their
+    /// next attempt and those behind them.
+    pub fn waiting(&mut self, now: At) -> usize {
+        self.ripen(now);
+        self.held - self.delayed
     }
 
     /// Returns how many records are held: ready, behind one of their key, or waiting for their time.
@@ -246,11 +291,12 @@ impl<T, At: Copy + Ord> Schedule<T, At> {
     /// Gives up all records that are held, in no order. Those that are out are handed back as ever, and hold their keys
     /// until then.
     pub fn take_held(&mut self) -> Vec<T> {
-        self.held = 0;
+        (self.held, self.delayed, self.free_due) = (0, 0, 0);
         let mut taken = Vec::new();
         let ready = std::mem::take(&mut self.ready).into_iter();
+        let due = std::mem::take(&mut self.due).into_iter();
         let timed = std::mem::take(&mut self.timed).into_values();
-        for turn in ready.chain(timed) {
+        for turn in ready.chain(due).chain(timed) {
             taken.push(turn.item);
             let behind = turn.key.and_then(|key| self.behind.remove(&key));
             taken.extend(behind.into_iter().flat_map(|behind| behind.items));

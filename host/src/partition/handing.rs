@@ -101,12 +101,12 @@ impl PartitionTask {
         is_bulk
     }
 
-    /// Returns how many records are not handled: those that were not taken, as of the last fetch, and those that were
-    /// taken and wait. `None` before the first fetch.
+    /// Returns how many records are not handled and could be: those that were not taken, as of the last fetch, and those
+    /// that were taken and wait for nothing but others to be done. `None` before the first fetch.
     fn waiting_records(&self) -> Option<u64> {
         let in_kafka = (self.queue.end_offset()? - self.taken_until?).max(0);
         let retried = self.retry.as_ref().map_or(0, |(again, _)| again.count());
-        let taken = self.waiting.len() + self.parallel.held() + retried;
-        Some(in_kafka.unsigned_abs() + taken as u64)
+        let waiting = self.taken.len() + self.waiting.len() + self.parallel.waiting();
+        Some(in_kafka.unsigned_abs() + (waiting + retried) as u64)
     }
 }

@@ -249,9 +249,10 @@ impl Parallel {
         self.shared.call_for_lane(&mut state);
     }
 
-    /// Returns how many records wait for their turn.
-    pub(super) fn held(&self) -> usize {
-        self.shared.state.lock().schedule.held()
+    /// Returns how many records wait for their turn, without those of keys that wait for an attempt.
+    pub(super) fn waiting(&self) -> usize {
+        let mut state = self.shared.state.lock();
+        state.schedule.waiting(Instant::now())
     }
 
     /// Makes a lane if one is wanted and there are fewer than `max`; calls for one where a record's time has come.

@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use harness::TestRecord;
+use harness::{TestRecord, wait_until};
 use serde_json::Value;
 
-use super::stage::{Stage, field, json, wait_lines};
+use super::stage::{PATIENCE, Stage, field, json, wait_lines};
 
 const BULK: &str = "concurrency = 4\nconfig.dump = true\nretry.max-attempts = 2\nretry.jitter = 0\n\
                     bulk.max-wait-ms = 3000\n";
@@ -97,4 +97,30 @@ fn a_batch_that_is_tried_again_holds_only_its_own_key() {
     let told = batches(&stage.read(&stage.output));
     let offsets: Vec<_> = told.into_iter().map(|(_, offsets)| offsets).collect();
     assert_eq!(offsets, [vec![4, 5], vec![1], vec![2, 3]]);
+}
+
+#[test]
+fn a_key_that_waits_does_not_keep_its_partition_in_batches() {
+    const BY_LAG: &str = "ordering = \"key\"\nbulk.max-records = 10\nbulk.enter-lag = 60\nbulk.exit-lag = 20\n\
+                          retry.initial-ms = 600000\nretry.max-ms = 600000\n";
+    let stage = Stage::new("key-lag", 1);
+    let of = |key: &str, count: usize| vec![TestRecord::new(key, "v").on(0); count];
+    let failing = TestRecord::new("a", "fail").header("verdict", Some(b"retry"));
+    let all = [vec![failing.on(0)], of("a", 39), of("b", 100)];
+    stage.produce_records(all.concat());
+    let host = stage.run("hooks", BY_LAG);
+    wait_lines(&host, &["records come in batches"], 1);
+    // Behind the one that waits for its next attempt lie more records of its key than batches end at.
+    wait_lines(&host, &["records come one by one"], 1);
+    stage.produce_records(of("b", 1));
+    let is_alone = |trace: &TestRecord| {
+        let trace = json(trace);
+        trace["hook"] == "on-message" && trace["offset"] == 140
+    };
+    wait_until("a record by itself", PATIENCE, || {
+        stage.read(&stage.output).iter().any(is_alone)
+    })
+    .unwrap_or_else(|error| panic!("{error}\n{}", host.tail()));
+    stage.committed(&host, &[(0, 0)]);
+    host.stop().unwrap();
 }
