@@ -186,6 +186,7 @@ impl Bulk {
     pub fn within(self, limits: &Limits) -> Self {
         Self {
             max_records: self.max_records.min(limits.in_flight_records),
+            max_bytes: self.max_bytes.min(limits.in_flight_bytes),
             ..self
         }
     }

@@ -21,12 +21,36 @@ pub struct Turn<T> {
     pub item: T,
 }
 
+/// How many records, or how many bytes of them, wait for no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Enough {
+    /// As many records.
+    pub records: usize,
+    /// Records of so many bytes together.
+    pub bytes: usize,
+}
+
+impl Enough {
+    fn is_met(self, records: usize, bytes: usize) -> bool {
+        records >= self.records || bytes >= self.bytes
+    }
+}
+
+/// How far a key is whose first record waits for more.
+#[derive(Debug)]
+struct Gathering<At> {
+    /// Where the first one waits.
+    place: (At, u64),
+    bytes: usize,
+    enough: Enough,
+}
+
 /// What comes after a record of its key.
 #[derive(Debug)]
 struct Behind<T, At> {
     items: VecDeque<T>,
-    /// Where the first one waits for more of its key, and how many of the key it waits for.
-    gathering: Option<((At, u64), usize)>,
+    /// Where the first one waits for more of its key.
+    gathering: Option<Gathering<At>>,
     /// Whether the first one waits for its next attempt.
     is_delayed: bool,
 }
@@ -41,6 +65,14 @@ impl<T, At> Default for Behind<T, At> {
     }
 }
 
+/// A record without a key that waits for others.
+#[derive(Debug)]
+struct Free<T, At> {
+    at: At,
+    bytes: usize,
+    item: T,
+}
+
 /// The records of one partition that are not settled and not inside a guest.
 #[derive(Debug)]
 pub struct Schedule<T, At> {
@@ -48,10 +80,11 @@ pub struct Schedule<T, At> {
     ready: VecDeque<Turn<T>>,
     /// For each key of which a record is ready, out or waiting for its time: those that come after it.
     behind: HashMap<KeyHash, Behind<T, At>>,
-    /// Without a key, each waiting for more of them until its time; how many are enough, and for how many of them the
-    /// time has come.
-    free: VecDeque<(At, T)>,
-    free_full: usize,
+    /// Without a key, each waiting for more of them until its time.
+    free: VecDeque<Free<T, At>>,
+    free_bytes: usize,
+    free_enough: Option<Enough>,
+    /// For how many of them the time has come.
     free_due: usize,
     /// Waiting for their time; the number keeps records of the same time apart.
     timed: BTreeMap<(At, u64), Turn<T>>,
@@ -71,7 +104,8 @@ impl<T, At> Default for Schedule<T, At> {
             ready: VecDeque::new(),
             behind: HashMap::new(),
             free: VecDeque::new(),
-            free_full: usize::MAX,
+            free_bytes: 0,
+            free_enough: None,
             free_due: 0,
             timed: BTreeMap::new(),
             timed_count: 0,
@@ -86,12 +120,16 @@ impl<T, At> Default for Schedule<T, At> {
 impl<T, At: Copy + Ord> Schedule<T, At> {
     /// Takes up a record behind all others of its key; one without a key waits for nobody.
     pub fn add(&mut self, key: Option<KeyHash>, item: T) {
+        self.add_bytes(key, item, 0);
+    }
+
+    fn add_bytes(&mut self, key: Option<KeyHash>, item: T, bytes: usize) {
         self.held += 1;
         if let Some(key) = key {
             if let Some(behind) = self.behind.get_mut(&key) {
                 behind.items.push_back(item);
                 self.delayed += usize::from(behind.is_delayed);
-                return self.end_gathering(key);
+                return self.end_gathering(key, bytes);
             }
             self.behind.insert(key, Behind::default());
         }
@@ -99,19 +137,31 @@ impl<T, At: Copy + Ord> Schedule<T, At> {
     }
 
     /// As [`Self::add`], but where nothing of its key is before it, it waits for more of them: until `at`, or until there
-    /// are `full`. Those without a key wait for each other.
-    pub fn gather(&mut self, key: Option<KeyHash>, item: T, at: At, full: usize) {
+    /// are `enough`. Those without a key wait for each other.
+    pub fn gather(
+        &mut self,
+        key: Option<KeyHash>,
+        (item, bytes): (T, usize),
+        at: At,
+        enough: Enough,
+    ) {
         let Some(key) = key else {
             self.held += 1;
-            self.free_full = full;
-            return self.free.push_back((at, item));
+            self.free_enough = Some(enough);
+            self.free_bytes += bytes;
+            return self.free.push_back(Free { at, bytes, item });
         };
-        if full <= 1 || self.behind.contains_key(&key) {
-            return self.add(Some(key), item);
+        if enough.is_met(1, bytes) || self.behind.contains_key(&key) {
+            return self.add_bytes(Some(key), item, bytes);
         }
         self.held += 1;
+        let gathering = Gathering {
+            place: (at, self.timed_count),
+            bytes,
+            enough,
+        };
         let behind = Behind {
-            gathering: Some(((at, self.timed_count), full)),
+            gathering: Some(gathering),
             ..Behind::default()
         };
         self.behind.insert(key, behind);
@@ -119,16 +169,19 @@ impl<T, At: Copy + Ord> Schedule<T, At> {
         self.wait(at, Turn { key, item });
     }
 
-    /// Lets the first record of a key go if enough of the key are there.
-    fn end_gathering(&mut self, key: KeyHash) {
+    /// Lets the first record of a key go if enough of the key are there, with the last one's bytes.
+    fn end_gathering(&mut self, key: KeyHash, bytes: usize) {
         let Some(behind) = self.behind.get_mut(&key) else {
             return;
         };
-        if let Some((place, full)) = behind.gathering
-            && behind.items.len() + 1 >= full
-        {
-            behind.gathering = None;
-            self.ready.extend(self.timed.remove(&place));
+        let records = behind.items.len() + 1;
+        let gathering = behind.gathering.as_mut();
+        let is_met = gathering.is_some_and(|gathering| {
+            gathering.bytes += bytes;
+            gathering.enough.is_met(records, gathering.bytes)
+        });
+        if let Some(gathering) = behind.gathering.take_if(|_| is_met) {
+            self.ready.extend(self.timed.remove(&gathering.place));
         }
     }
 
@@ -147,7 +200,7 @@ impl<T, At: Copy + Ord> Schedule<T, At> {
             .pop_front()
             .or_else(|| self.next_free(self.free_due > 0))
             .or_else(|| self.ready.pop_front())
-            .or_else(|| self.next_free(self.free.len() >= self.free_full))?;
+            .or_else(|| self.next_free(self.is_free_met()))?;
         self.out += 1;
         self.held -= 1;
         Some(turn)
@@ -169,15 +222,26 @@ impl<T, At: Copy + Ord> Schedule<T, At> {
             }
             self.due.push_back(turn);
         }
-        while (self.free.get(self.free_due)).is_some_and(|(at, _)| *at <= now) {
+        while (self.free.get(self.free_due)).is_some_and(|free| free.at <= now) {
             self.free_due += 1;
         }
     }
 
+    fn is_free_met(&self) -> bool {
+        let is_met = |enough: Enough| enough.is_met(self.free.len(), self.free_bytes);
+        !self.free.is_empty() && self.free_enough.is_some_and(is_met)
+    }
+
     fn next_free(&mut self, may_go: bool) -> Option<Turn<T>> {
-        let (_, item) = self.free.pop_front_if(|_| may_go)?;
-        self.free_due = self.free_due.saturating_sub(1);
+        let item = self.pop_free(|_| may_go)?;
         Some(Turn { key: None, item })
+    }
+
+    fn pop_free(&mut self, may_go: impl FnOnce(&T) -> bool) -> Option<T> {
+        let Free { bytes, item, .. } = self.free.pop_front_if(|free| may_go(&free.item))?;
+        self.free_bytes -= bytes;
+        self.free_due = self.free_due.saturating_sub(1);
+        Some(item)
     }
 
     /// Takes more records to go together with one that was given out, as long as each `fits`: the next ones of its key,
@@ -199,11 +263,7 @@ impl<T, At: Copy + Ord> Schedule<T, At> {
                     .ready
                     .pop_front_if(|turn| turn.key.is_none() && fits(&turn.item))
                     .map(|turn| turn.item),
-                None => {
-                    let next = self.free.pop_front_if(|(_, item)| fits(item));
-                    self.free_due = self.free_due.saturating_sub(next.iter().len());
-                    next.map(|(_, item)| item)
-                }
+                None => self.pop_free(&mut fits),
             };
             let Some(item) = next else { break };
             taken.push(item);
@@ -260,15 +320,15 @@ impl<T, At: Copy + Ord> Schedule<T, At> {
     /// Returns when the next record's time comes, of those that wait for one and were not seen to be due.
     pub fn next_time(&self) -> Option<At> {
         let timed = self.timed.first_key_value().map(|((at, _), _)| *at);
-        let free = self.free.get(self.free_due).map(|(at, _)| *at);
+        let free = self.free.get(self.free_due).map(|free| free.at);
         timed.into_iter().chain(free).min()
     }
 
     /// Returns whether [`Self::next`] would give a record out.
     pub fn has_next(&mut self, now: At) -> bool {
         self.ripen(now);
-        let is_full = !self.free.is_empty() && self.free.len() >= self.free_full;
-        is_full || self.free_due > 0 || !self.due.is_empty() || !self.ready.is_empty()
+        let has_free = self.free_due > 0 || self.is_free_met();
+        has_free || !self.due.is_empty() || !self.ready.is_empty()
     }
 
     /// Returns how many records wait for nothing but others to be done: all that are held, but those that wait for their
@@ -291,7 +351,8 @@ impl<T, At: Copy + Ord> Schedule<T, At> {
     /// Gives up all records that are held, in no order. Those that are out are handed back as ever, and hold their keys
     /// until then.
     pub fn take_held(&mut self) -> Vec<T> {
-        (self.held, self.delayed, self.free_due) = (0, 0, 0);
+        (self.held, self.delayed) = (0, 0);
+        (self.free_bytes, self.free_due) = (0, 0);
         let mut taken = Vec::new();
         let ready = std::mem::take(&mut self.ready).into_iter();
         let due = std::mem::take(&mut self.due).into_iter();
@@ -304,7 +365,7 @@ impl<T, At: Copy + Ord> Schedule<T, At> {
         let of_those_out = self.behind.values_mut();
         taken.extend(of_those_out.flat_map(|behind| std::mem::take(&mut behind.items)));
         let free = std::mem::take(&mut self.free).into_iter();
-        taken.extend(free.map(|(_, item)| item));
+        taken.extend(free.map(|free| free.item));
         taken
     }
 }

@@ -20,7 +20,7 @@ use crate::flight::Cargo;
 use crate::ids::Revision;
 use crate::lane::Lane;
 use crate::policy::Bulk;
-use crate::schedule::{KeyHash, Schedule, Turn};
+use crate::schedule::{Enough, KeyHash, Schedule, Turn};
 
 /// A lane without work keeps its instance for so long.
 const REST_AFTER: Duration = Duration::from_secs(2);
@@ -236,12 +236,17 @@ impl Parallel {
         let mut state = self.shared.state.lock();
         state.bulk = bulk;
         for (key, due, job) in arrivals {
+            let bytes = job.started.size_bytes();
             let item = Work::One(job);
             match (key, due, bulk) {
                 (None, Some(due), _) => state.schedule.add_at(due, item),
                 (key, _, Some(bulk)) => {
                     let at = Instant::now() + bulk.max_wait;
-                    state.schedule.gather(key, item, at, bulk.max_records);
+                    let enough = Enough {
+                        records: bulk.max_records,
+                        bytes: bulk.max_bytes,
+                    };
+                    state.schedule.gather(key, (item, bytes), at, enough);
                 }
                 (key, _, None) => state.schedule.add(key, item),
             }

@@ -52,12 +52,12 @@ fn what_is_held_can_be_taken_back_while_records_are_out() {
 #[test]
 fn the_records_of_a_key_wait_for_each_other_until_there_are_enough() {
     let mut schedule = Schedule::default();
-    schedule.gather(Some(1), "a1", 100, 3);
-    schedule.gather(Some(2), "b1", 100, 3);
-    schedule.gather(Some(1), "a2", 101, 3);
+    schedule.gather(Some(1), ("a1", 1), 100, THREE);
+    schedule.gather(Some(2), ("b1", 1), 100, THREE);
+    schedule.gather(Some(1), ("a2", 1), 101, THREE);
     assert!(!schedule.has_next(99));
-    schedule.gather(Some(1), "a3", 102, 3);
-    schedule.gather(Some(1), "a4", 103, 3);
+    schedule.gather(Some(1), ("a3", 1), 102, THREE);
+    schedule.gather(Some(1), ("a4", 1), 103, THREE);
     let first = schedule.next(50).unwrap();
     assert_eq!((first.key, first.item), (Some(1), "a1"));
     assert_eq!(schedule.more(Some(1), 2, |_| true), ["a2", "a3"]);
@@ -84,7 +84,7 @@ fn a_key_that_waits_for_an_attempt_does_not_count_as_waiting() {
     schedule.again(first, 100);
     schedule.add(Some(1), "a3");
     schedule.add_at(200, "x");
-    schedule.gather(Some(2), "b1", 50, 3);
+    schedule.gather(Some(2), ("b1", 1), 50, THREE);
     assert_eq!((schedule.held(), schedule.waiting(99)), (5, 1));
     assert_eq!(schedule.waiting(100), 4);
     assert_eq!(schedule.next(100).unwrap().item, "b1");
@@ -96,8 +96,8 @@ fn a_key_that_waits_for_an_attempt_does_not_count_as_waiting() {
 fn a_time_that_has_come_is_not_waited_for() {
     let mut schedule = Schedule::default();
     schedule.add_at(10, "x");
-    schedule.gather(None, "y", 20, 9);
-    schedule.gather(Some(1), "a1", 30, 9);
+    schedule.gather(None, ("y", 1), 20, THREE);
+    schedule.gather(Some(1), ("a1", 1), 30, THREE);
     // Whoever looked knows that there is something; when a lane comes for it is another matter.
     for (now, next) in [(9, Some(10)), (10, Some(20)), (20, Some(30)), (30, None)] {
         assert_eq!(schedule.has_next(now), now >= 10);
@@ -108,14 +108,39 @@ fn a_time_that_has_come_is_not_waited_for() {
     }
 }
 
-/// How long a record waits for more of its key, and for how many.
+#[test]
+fn records_wait_no_longer_than_until_their_bytes_are_enough() {
+    for key in [Some(1), None] {
+        let mut schedule = Schedule::default();
+        schedule.gather(key, ("1", 4), 100, THREE);
+        schedule.gather(Some(2), ("2", 9), 100, THREE);
+        assert!(!schedule.has_next(99));
+        schedule.gather(key, ("3", 6), 100, THREE);
+        assert_eq!(schedule.next(99).unwrap().item, "1");
+        assert!(schedule.next(99).is_none(), "{key:?}");
+        assert_eq!(schedule.more(key, 2, |_| true), ["3"]);
+        // One that is large enough by itself.
+        schedule.gather(Some(3), ("4", 10), 100, THREE);
+        assert_eq!(schedule.next(99).unwrap().item, "4");
+        // What was taken does not count any more.
+        schedule.end(key);
+        schedule.gather(key, ("5", 9), 100, THREE);
+        assert!(!schedule.has_next(99), "{key:?}");
+    }
+}
+
+/// How long a record waits for more of its key.
 const WAIT: u64 = 5;
-const FULL: usize = 3;
+/// For how many it waits, or for how many bytes.
+const THREE: Enough = Enough {
+    records: 3,
+    bytes: 10,
+};
 
 #[derive(Debug, Clone)]
 enum Step {
     Add(Option<u64>),
-    Gather(Option<u64>),
+    Gather(Option<u64>, usize),
     More(prop::sample::Index, usize),
     AddAt(u64),
     Next,
@@ -130,7 +155,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(
         prop_oneof![
             4 => key.clone().prop_map(Step::Add),
-            4 => key.prop_map(Step::Gather),
+            4 => (key, 0usize..8).prop_map(|(key, bytes)| Step::Gather(key, bytes)),
             2 => (any::<prop::sample::Index>(), 0usize..4).prop_map(|(i, max)| Step::More(i, max)),
             1 => (0u64..20).prop_map(Step::AddAt),
             4 => Just(Step::Next),
@@ -152,6 +177,7 @@ struct Entry {
     not_before: u64,
     /// It waits for more, where it may wait at all.
     gathers: bool,
+    bytes: usize,
 }
 
 /// A record that was added at `now`.
@@ -162,20 +188,22 @@ fn entry(key: Option<u64>, item: usize) -> Entry {
         is_out: false,
         not_before: 0,
         gathers: false,
+        bytes: 0,
     }
 }
 
-/// How many records of a key there are; without a key, how many of those that wait for each other.
-fn gathered(list: &[Entry], key: Option<u64>) -> usize {
+/// Whether enough records of a key are there; without a key, of those that wait for each other.
+fn is_enough(list: &[Entry], key: Option<u64>) -> bool {
     let counts = |entry: &&Entry| entry.key == key && (key.is_some() || entry.gathers);
-    list.iter().filter(counts).count()
+    let bytes: usize = list.iter().filter(counts).map(|entry| entry.bytes).sum();
+    list.iter().filter(counts).count() >= THREE.records || bytes >= THREE.bytes
 }
 
 fn may_go(list: &[Entry], place: usize, now: u64) -> bool {
     let entry = &list[place];
     let first_of_key =
         entry.key.is_none() || list[..place].iter().all(|other| other.key != entry.key);
-    let is_time = entry.not_before <= now || entry.gathers && gathered(list, entry.key) >= FULL;
+    let is_time = entry.not_before <= now || entry.gathers && is_enough(list, entry.key);
     !entry.is_out && is_time && first_of_key
 }
 
@@ -204,11 +232,11 @@ proptest! {
                     schedule.add_at(now + after, item);
                     list.push(Entry { not_before: now + after, ..entry(None, item) });
                 }
-                Step::Gather(key) => {
-                    schedule.gather(key, item, now + WAIT, FULL);
+                Step::Gather(key, bytes) => {
+                    schedule.gather(key, (item, bytes), now + WAIT, THREE);
                     let waits = key.is_none() || list.iter().all(|other| other.key != key);
                     let not_before = if waits { now + WAIT } else { 0 };
-                    list.push(Entry { not_before, gathers: waits, ..entry(key, item) });
+                    list.push(Entry { not_before, gathers: waits, bytes, ..entry(key, item) });
                 }
                 Step::More(index, max) if !out.is_empty() => {
                     let key = out[index.index(out.len())].key;

@@ -124,3 +124,22 @@ fn a_key_that_waits_does_not_keep_its_partition_in_batches() {
     stage.committed(&host, &[(0, 0)]);
     host.stop().unwrap();
 }
+
+#[test]
+fn batches_of_a_key_and_of_any_records_are_bounded_by_bytes() {
+    // Whatever is not full would wait longer than the test does.
+    const BYTES: &str = "bulk.max-bytes = 12\nbulk.max-wait-ms = 100000\n";
+    for ordering in ["key", "none"] {
+        let stage = Stage::new("lane-bytes", 1);
+        // With its key each of the small ones has five bytes; the last one is larger than all.
+        let values = ["four", "four", "four", "more than twelve"];
+        stage.produce_records(values.map(|value| TestRecord::new("k", value).on(0)));
+        let more = format!("ordering = \"{ordering}\"\nconcurrency = 1\n{BYTES}");
+        let host = stage.run("bulk", &more);
+        let summaries = stage.outputs(&host, 3);
+        let counts: Vec<_> = summaries.iter().map(|it| field(it, "count")).collect();
+        assert_eq!(counts, ["2", "1", "1"], "{ordering}");
+        stage.committed(&host, &[(0, 4)]);
+        host.stop().unwrap();
+    }
+}

@@ -4,7 +4,7 @@
 //! that may go together with it, and tells how it ended.
 //! **Invariant:** who is inside holds a turn of the schedule.
 
-use kafka_wasm_host::schedule::{KeyHash, Schedule, Turn};
+use kafka_wasm_host::schedule::{Enough, KeyHash, Schedule, Turn};
 
 use super::super::scene::{Bug, Scene};
 use super::super::truth::Held;
@@ -110,7 +110,12 @@ impl Task {
             is_new: true,
         };
         match scene.scenario.bulk {
-            Some(full) => self.lanes.schedule.gather(key, work, until_ms, full),
+            Some(records) => {
+                // Records have no size here.
+                let bytes = usize::MAX;
+                let enough = Enough { records, bytes };
+                self.lanes.schedule.gather(key, (work, 0), until_ms, enough);
+            }
             None => self.lanes.schedule.add(key, work),
         }
     }
