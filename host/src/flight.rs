@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
+use crate::map_room;
 use crate::offset_map::{CommitPoint, OffsetMap};
 use crate::outcome::Ending;
 use crate::record::{Fingerprint, RecordView};
@@ -359,14 +360,9 @@ impl Ledger {
     pub(crate) fn commit_point(&self) -> Option<CommitPoint> {
         let map = {
             let entries = self.entries.lock();
-            let watermark = &entries.watermark;
-            let base = watermark.oldest().or(watermark.position())?;
-            match &entries.earlier {
-                Some(earlier) => OffsetMap::joined(base, watermark.settled_runs(), earlier),
-                None => OffsetMap::from_runs(base, watermark.settled_runs()),
-            }
+            map_room::map_of(&entries.watermark, entries.earlier.as_deref())
         };
-        Some(CommitPoint::from(map))
+        map.map(CommitPoint::from)
     }
 
     /// Returns the oldest record that is open, the next offset to read after a restart, and whether outputs are under way.
@@ -381,19 +377,15 @@ impl Ledger {
         self.entries.lock().first_taken
     }
 
-    /// Returns how many of these records may be started, so that the map of what is complete fits into a commit whichever
-    /// of them are settled first. It is one at least where nothing is open.
-    pub(crate) fn fitting(&self, offsets: impl Iterator<Item = i64>) -> usize {
+    /// Returns how many of these records may be started, so that the map of what is complete fits into a commit; within
+    /// a transaction whichever of them are settled first. It is one at least where nothing is open.
+    pub(crate) fn fitting(&self, offsets: impl Iterator<Item = i64> + Clone) -> usize {
         let entries = self.entries.lock();
-        let open = entries.watermark.open();
-        let earlier = entries.earlier.as_deref();
-        let (runs, end) = earlier.map_or((0, 0), |earlier| (earlier.runs().count(), earlier.end()));
-        let mut base = entries.watermark.oldest();
-        let fits = |(place, offset): &(usize, i64)| {
-            let span = end.max(*offset).abs_diff(*base.get_or_insert(*offset));
-            open + place == 0 || OffsetMap::surely_fits(open + runs + place + 1, span + 1)
-        };
-        offsets.enumerate().take_while(fits).count()
+        let (watermark, earlier) = (&entries.watermark, entries.earlier.as_deref());
+        match self.suspects {
+            Some(_) => map_room::surely(watermark, earlier, offsets),
+            None => map_room::likely(watermark, earlier, offsets),
+        }
     }
 
     /// Returns whether no flight is under way and none waits to be dealt with.

@@ -33,6 +33,7 @@ pub mod key_letters;
 pub mod lag_switch;
 mod letter;
 pub mod manifest;
+pub mod map_room;
 pub mod marker;
 pub mod offset_map;
 pub mod outbox;

@@ -21,6 +21,10 @@ const PREFIX: &str = "kwh1:";
 const FORM_RUNS: u8 = 0;
 const FORM_BITS: u8 = 1;
 const CHECKSUM_BYTES: usize = 4;
+/// All but the body: the prefix, the form, two numbers, the checksum, and what base64 rounds up.
+const HEAD_BYTES_MAX: usize = 32;
+/// How long the body surely may be.
+const BODY_BYTES_MAX: usize = (METADATA_BYTES_MAX - PREFIX.len()) / 4 * 3 - HEAD_BYTES_MAX;
 
 /// Why the metadata of a commit gives no map. The remedy is always to go on without one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -124,13 +128,13 @@ impl OffsetMap {
         }
     }
 
+    /// Every map fits that reaches no further than so many offsets from its base: as a bitset.
+    pub const SPAN_THAT_FITS: u64 = BODY_BYTES_MAX as u64 * 8;
+
     /// Returns whether every map fits into [`METADATA_BYTES_MAX`] that has at most `open` open offsets, or open runs, among
     /// `span` from its base on.
     pub fn surely_fits(open: usize, span: u64) -> bool {
-        // All but the body: the prefix, the form, two numbers, the checksum, and what base64 rounds up.
-        const HEAD_BYTES_MAX: usize = 32;
-        let room = (METADATA_BYTES_MAX - PREFIX.len()) / 4 * 3 - HEAD_BYTES_MAX;
-        if span.div_ceil(8) <= room as u64 {
+        if span <= Self::SPAN_THAT_FITS {
             return true;
         }
         // An open run and a completed one take turns. Their lengths come to the span together, and take most room where
@@ -138,7 +142,7 @@ impl OffsetMap {
         let lengths = open as u64 * 2;
         let bytes_each =
             u64::from(u64::BITS - (span / lengths.max(1)).leading_zeros()).div_ceil(7) + 1;
-        lengths * bytes_each <= room as u64
+        lengths * bytes_each <= BODY_BYTES_MAX as u64
     }
 
     /// Returns whether nothing is completed.
@@ -323,13 +327,6 @@ pub struct CommitPoint {
     pub offset: i64,
     /// An [`OffsetMap`] as text; empty where nothing behind the offset is complete.
     pub metadata: String,
-}
-
-impl CommitPoint {
-    /// Returns whether the metadata is so long that no more records should be taken before it is shorter.
-    pub fn is_nearly_full(&self) -> bool {
-        self.metadata.len() > METADATA_BYTES_MAX / 4 * 3
-    }
 }
 
 impl From<i64> for CommitPoint {

@@ -6,6 +6,7 @@
 mod batches;
 mod halted;
 mod handing;
+mod lanes;
 mod parallel;
 mod parked;
 mod refused;
@@ -13,7 +14,7 @@ mod returned;
 mod standing;
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,9 +22,8 @@ use tokio::time::{Instant, sleep_until};
 
 use self::handing::Again;
 use self::parallel::Parallel;
-use self::returned::due;
 pub(crate) use self::standing::Told;
-use crate::catalog::{self, Deployed};
+use crate::catalog;
 use crate::deliver::{Delivered, Job, deliver};
 use crate::flight::{Cargo, Ledger, Started};
 use crate::ids::Revision;
@@ -152,16 +152,22 @@ impl PartitionTask {
         self.hand_over(&handler).await;
     }
 
-    /// Takes what the queue has; returns how many records it was, also those that need not be handled.
+    /// Takes what the queue has, as much as may be told in a commit; returns how many records it was, also those that need
+    /// not be handled.
     fn take(&mut self) -> usize {
         if self.taken.is_empty() {
             self.fetch();
         }
-        let startable = if self.ledger.suspects().is_some() {
+        let is_told = self.ledger.suspects().is_some() || !self.parallel.is_unused();
+        let startable = if is_told {
             self.ledger.fitting(self.taken.iter().map(Record::offset))
         } else {
             self.taken.len()
         };
+        if let Some(stats) = self.lane.stats() {
+            let is_full = startable == 0 && !self.taken.is_empty();
+            stats.is_map_full.set(is_full.into());
+        }
         self.start_taken(startable);
         startable
     }
@@ -224,84 +230,6 @@ impl PartitionTask {
             if !goes_on || self.lane.stop.is_set() || !self.has_room(limits) {
                 break;
             }
-        }
-    }
-
-    /// Keeps the lanes busy and takes more while there is room.
-    async fn serve_parallel(&mut self, handler: &Deployed) {
-        if handler.parks() && !self.tend_parked(handler).await {
-            return;
-        }
-        let manifest = &handler.manifest;
-        let limits = &manifest.limits;
-        let lanes_max = manifest.concurrency.unwrap_or(1);
-        let is_key = manifest.ordering == Ordering::Key;
-        let room = (limits.in_flight_records, limits.in_flight_bytes);
-        let has_room = self.ledger.has_open_room(room.0, room.1);
-        // A later look says when there is room in the metadata again.
-        let is_full = self
-            .latest
-            .as_ref()
-            .is_some_and(CommitPoint::is_nearly_full);
-        let taken = if has_room && !is_full { self.take() } else { 0 };
-        let is_bulk = self.hands_batches(handler);
-        let bulk = is_bulk.then(|| manifest.bulk.unwrap_or_default().within(limits));
-        let again = self.retry.take().map(|(again, _)| again.into_jobs());
-        let jobs = again
-            .into_iter()
-            .flatten()
-            .chain(self.waiting.drain(..).map(Job::from));
-        let (hasher, vitals) = (&self.hasher, self.lane.vitals());
-        let arrivals = jobs.map(|job| {
-            let key = job.started.record.key().filter(|_| is_key);
-            let due = due(&job.started, vitals);
-            (key.map(|key| hasher.hash_one(key)), due, job)
-        });
-        self.parallel.add(arrivals, bulk);
-        self.parallel.tend(&self.lane, lanes_max);
-        if taken > 0 {
-            return;
-        }
-        let catalog = self.lane.catalog();
-        let (queue, ledger, is_held) = (&self.queue, &self.ledger, !self.taken.is_empty());
-        let more = async {
-            if is_full {
-                std::future::pending::<()>().await;
-            } else if is_held {
-                // Every record that is settled may make the map shorter.
-                ledger.fewer_open().await;
-            } else if has_room {
-                queue.filled().await;
-            } else {
-                ledger.open_room(room.0, room.1).await;
-            }
-        };
-        tokio::select! {
-            biased;
-            () = self.lane.stop.set() => {}
-            () = self.parallel.news() => {}
-            () = more => {}
-            () = self.ledger.changed() => {}
-            () = catalog::changed(catalog) => {}
-            () = sleep_until(self.store_due) => {}
-        }
-    }
-
-    /// Takes back what no lane has begun, and waits for the others.
-    async fn wait_for_lanes(&mut self) {
-        let held = self.parallel.take_held();
-        self.waiting.extend(held.into_iter().map(|job| job.started));
-        self.waiting
-            .make_contiguous()
-            .sort_by_key(|started| started.record.offset());
-        if self.parallel.is_empty() {
-            return;
-        }
-        tokio::select! {
-            biased;
-            () = self.lane.stop.set() => {}
-            () = self.parallel.news() => {}
-            () = sleep_until(self.store_due) => {}
         }
     }
 

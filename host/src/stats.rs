@@ -140,6 +140,8 @@ pub(crate) struct LaneStats {
     pub(crate) halted_at: Gauge,
     /// Whether the partition's records come in batches, 1 or 0.
     pub(crate) is_bulk: Gauge,
+    /// 1 while no records are taken because the map of what is complete has no room.
+    pub(crate) is_map_full: Gauge,
     /// Keys of the partition that are parked.
     pub(crate) parked_keys: Gauge,
 }
@@ -179,6 +181,8 @@ pub(crate) struct Reading {
     pub(crate) halted: Vec<(i32, i64)>,
     /// Partitions whose records come in batches.
     pub(crate) bulk: i64,
+    /// Partitions that take no records because the map of what is complete has no room.
+    pub(crate) map_full: i64,
     pub(crate) in_flight: i64,
     /// `None` when no lane knows its partition's end yet.
     pub(crate) lag_records: Option<i64>,
@@ -209,6 +213,7 @@ impl Reading {
         let halted_at = Some(lane.halted_at.get()).filter(|offset| *offset >= 0);
         self.halted.extend(lane.partition.zip(halted_at));
         self.bulk += lane.is_bulk.get();
+        self.map_full += lane.is_map_full.get();
         self.in_flight += lane.in_flight.get();
         self.memory_bytes += lane.memory_bytes.get();
         self.parked_keys += lane.parked_keys.get();

@@ -107,6 +107,11 @@ impl Watermark {
         }
     }
 
+    /// Returns the offset after the last record that was started.
+    pub fn end(&self) -> Option<i64> {
+        self.end
+    }
+
     /// Returns how many records wait at or behind the first unsettled one, settled ones included.
     pub fn span(&self) -> usize {
         let first = self

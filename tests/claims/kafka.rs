@@ -9,6 +9,7 @@ mod deploy;
 mod docs;
 mod exactly_once;
 mod examples;
+mod full_map;
 mod harness_holds;
 mod hooks;
 mod isolation;

@@ -145,6 +145,10 @@ impl Scrape {
         writer.gauges(&names::HALTED_PARTITIONS, halted)?;
         writer.gauges(&names::BULK_PARTITIONS, each(|reading| reading.bulk))?;
         writer.gauges(
+            &names::MAP_FULL_PARTITIONS,
+            each(|reading| reading.map_full),
+        )?;
+        writer.gauges(
             &names::GUEST_MEMORY_BYTES,
             each(|reading| reading.memory_bytes),
         )?;

@@ -77,6 +77,8 @@ families! {
         "Partitions that stopped at a record";
     BULK_PARTITIONS = Gauge Count "kafka_wasm_bulk_partitions":
         "Partitions whose records come in batches now";
+    MAP_FULL_PARTITIONS = Gauge Count "kafka_wasm_map_full_partitions":
+        "Partitions that take no records until what is complete above their position fits into the metadata of a commit";
     GUEST_MEMORY_BYTES = Gauge Bytes "kafka_wasm_guest_memory_bytes":
         "Linear memory of the instances";
     STALLED_PARTITIONS = Gauge Count "kafka_wasm_stalled_partitions":

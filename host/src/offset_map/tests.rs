@@ -188,7 +188,7 @@ fn a_map_that_does_not_fit_keeps_its_first_runs() {
     let all = OffsetMap::from_runs(0, (0..5_000).map(|n| n * 100 + 1..n * 100 + 50));
     assert!(all.encoded_len() > METADATA_BYTES_MAX);
     let point = CommitPoint::from(all.clone());
-    assert!(point.metadata.len() <= METADATA_BYTES_MAX && point.is_nearly_full());
+    assert!((3000..=METADATA_BYTES_MAX).contains(&point.metadata.len()));
     let kept = OffsetMap::decode(&point.metadata, 0).unwrap().unwrap();
     assert!(!kept.is_empty() && kept.runs().zip(all.runs()).all(|(kept, all)| kept == all));
     assert_eq!(CommitPoint::from(OffsetMap::new(7)), CommitPoint::from(7));

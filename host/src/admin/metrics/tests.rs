@@ -35,6 +35,7 @@ fn scrape() -> Scrape {
     lanes[0].invoke.observe(Duration::from_mins(1));
     lanes[1].halted_at.set(17);
     lanes[0].is_bulk.set(1);
+    lanes[0].is_map_full.set(1);
     let _starting = registry.open(&"new".parse().unwrap(), &orders, Some(2));
     let group = |tenant: &str, group: &str| (tenant.parse().unwrap(), group.parse().unwrap());
     let reading = |assigned, is_up| GroupReading {
@@ -121,6 +122,7 @@ kafka_wasm_lag_seconds{tenant="acme",handler="bills",topic="orders"} 2.5
 kafka_wasm_partitions{tenant="acme",handler="bills",topic="orders"} 2
 kafka_wasm_halted_partitions{tenant="acme",handler="bills",topic="orders"} 1
 kafka_wasm_bulk_partitions{tenant="acme",handler="bills",topic="orders"} 1
+kafka_wasm_map_full_partitions{tenant="acme",handler="bills",topic="orders"} 1
 kafka_wasm_stalled_partitions{tenant="acme",handler="bills",topic="orders"} 1
 kafka_wasm_stalled_partitions{tenant="default",handler="new",topic="orders"} 0
 kafka_wasm_stalls_total{tenant="acme",handler="bills",topic="orders"} 3
