@@ -2,8 +2,8 @@
 //!
 //! It starts one Kafka and lets the host handle the same records under each ordering. Beside the time it prints the
 //! least that the order allows: no key faster than its own pauses, nobody faster than all of them shared out. Then how
-//! long a record takes from its producer to a reader of what became of it, under each kind of delivery; and what a key
-//! that waits does to others.
+//! long a record takes from its producer to a reader of what became of it, under each kind of delivery; what a key that
+//! waits does to others; and what order by key costs where nothing waits.
 //! **Invariant:** every run wrote as many outputs as there were records, or it does not count.
 #![allow(
     clippy::disallowed_types,
@@ -12,6 +12,7 @@
 
 mod batches;
 mod hot_key;
+mod key_order;
 mod latency;
 mod machine;
 mod reader;
@@ -50,6 +51,12 @@ struct Options {
     /// Records of a key that waits for an hour
     #[arg(long, default_value_t = 1_000_000)]
     hot_records: u32,
+    /// Records of each run by key and by partition
+    #[arg(long, default_value_t = 500_000)]
+    key_records: u64,
+    /// How often each of these runs; the median counts
+    #[arg(long, default_value_t = 3)]
+    key_runs: usize,
     /// Only this table; may be repeated
     #[arg(long, value_enum)]
     only: Vec<Table>,
@@ -66,6 +73,8 @@ enum Table {
     Batches,
     /// What a key that waits does to others.
     HotKey,
+    /// The CPU of order by key against that of order by partition.
+    KeyOrder,
 }
 
 impl Options {
@@ -110,7 +119,7 @@ fn main() -> Result<()> {
     println!(
         "{} · {} · load at the start {} · Apache Kafka {}, one node on the same machine · one partition\n\n    \
          cargo xtask bench guarantees --records {} --pause-ms {} --concurrency {} --batch-records {} \
-         --hot-records {}\n",
+         --hot-records {} --key-records {}\n",
         machine::date(),
         machine::cores(),
         machine::load(),
@@ -119,7 +128,8 @@ fn main() -> Result<()> {
         options.pause_ms,
         options.concurrency,
         options.batch_records,
-        options.hot_records
+        options.hot_records,
+        options.key_records
     );
     if options.wants(Table::Orders) {
         orders(&kafka, &options)?;
@@ -132,6 +142,9 @@ fn main() -> Result<()> {
     }
     if options.wants(Table::HotKey) {
         hot_key::print(&kafka, options.hot_records)?;
+    }
+    if options.wants(Table::KeyOrder) {
+        key_order::print(&kafka, options.key_records, options.key_runs)?;
     }
     Ok(())
 }

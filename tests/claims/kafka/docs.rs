@@ -70,9 +70,11 @@ fn the_benchmarks_measure_every_row() {
         "--latency-seconds=1",
         "--batch-records=2000",
         "--hot-records=2000",
+        "--key-records=2000",
+        "--key-runs=1",
     ];
-    // Four tables, with a head each but the first.
-    let rows_guaranteed = 4 + (1 + 4) + (1 + 4) + (1 + 2);
+    // Five tables, with a head each but the first.
+    let rows_guaranteed = 4 + (1 + 4) + (1 + 4) + (1 + 2) + (1 + 2);
     for (command, rows) in [(path.as_slice(), 5), (&guarantees, rows_guaranteed)] {
         let output = Command::new(command[0])
             .args(&command[1..])
