@@ -50,6 +50,7 @@ pub mod watchdog;
 pub mod watermark;
 
 // L2 edges: everything that does IO, and the guests.
+mod api_versions;
 pub mod dev_broker;
 mod flight;
 mod guest;

@@ -19,6 +19,7 @@ use rdkafka::message::{DeliveryResult, Header as KafkaHeader, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 
+use crate::api_versions::{ApiVersions, Needed, Told};
 use crate::flight::Flight;
 use crate::record::{Emit, Fingerprint, Header};
 
@@ -52,17 +53,31 @@ pub(crate) struct Reports {
     refused: AtomicU64,
     delivered: AtomicU64,
     fatal: Mutex<Option<String>>,
-    is_transactional: bool,
+    /// What a producer of transactions has heard of its brokers.
+    brokers: Option<ApiVersions>,
 }
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        if let Some(brokers) = &self.brokers {
+            brokers.hear(facility, message);
+            // It logs more than the errors of other producers only to be heard here.
+            if matches!(
+                level,
+                RDKafkaLogLevel::Warning
+                    | RDKafkaLogLevel::Notice
+                    | RDKafkaLogLevel::Info
+                    | RDKafkaLogLevel::Debug
+            ) {
+                return;
+            }
+        }
         crate::telemetry::log_kafka(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            if self.is_transactional {
+            if self.brokers.is_some() {
                 // Its transaction is aborted, and another one takes its place.
                 return tracing::warn!(reason, "a producer of transactions is of no use any more");
             }
@@ -195,23 +210,26 @@ fn transactional_config(kafka: &BTreeMap<String, String>, id: &str) -> ClientCon
 impl Sink {
     /// Makes a producer with librdkafka's keys in `kafka`, below the host's own.
     pub(crate) fn start(kafka: &BTreeMap<String, String>) -> Result<Self, Error> {
-        Self::with(&client_config(kafka))
+        Self::with(&client_config(kafka), None)
     }
 
-    /// Makes a producer of transactions; `id` is their `transactional.id`.
+    /// Makes a producer of transactions; `id` is their `transactional.id`, `needed` what its brokers are to have.
     pub(crate) fn start_transactional(
         kafka: &BTreeMap<String, String>,
         id: &str,
+        needed: Needed,
     ) -> Result<Self, Error> {
-        Self::with(&transactional_config(kafka, id))
+        let mut config = transactional_config(kafka, id);
+        ApiVersions::ask(&mut config);
+        Self::with(&config, Some(ApiVersions::new(needed)))
     }
 
-    fn with(config: &ClientConfig) -> Result<Self, Error> {
+    fn with(config: &ClientConfig, brokers: Option<ApiVersions>) -> Result<Self, Error> {
         let reports = Reports {
             refused: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             fatal: Mutex::new(None),
-            is_transactional: config.get("transactional.id").is_some(),
+            brokers,
         };
         let message_max_bytes = config
             .get("message.max.bytes")
@@ -287,6 +305,12 @@ impl Sink {
     /// Returns the producer, for those who begin and end its transactions.
     pub(crate) fn producer(&self) -> &impl Producer<Reports> {
         &*self.producer
+    }
+
+    /// Returns what the brokers have told of what a producer of transactions needs.
+    pub(crate) fn told(&self) -> Told {
+        let brokers = self.producer.context().brokers.as_ref();
+        brokers.map(ApiVersions::told).unwrap_or_default()
     }
 
     /// Returns why the producer is dead, if it is; only a restart of the host helps.

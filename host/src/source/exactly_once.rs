@@ -142,18 +142,7 @@ impl ExactlyOnce {
                 state.due = now + self.transactions.interval;
                 return true;
             }
-            Err(Error::Unsupported(why)) => {
-                let why = format!("exactly-once is not possible: {why}");
-                if self.status.set_standstill(Some(why.clone())) {
-                    tracing::error!(
-                        group = self.group,
-                        why,
-                        "the group is not read (brokers with transactions are needed, and the right to \
-                         the transactional id; or delivery = \"at-least-once\")"
-                    );
-                }
-                state.due = now + AGAIN_AFTER;
-            }
+            Err(Error::Unsupported(why)) => self.refuse(state, &why),
             Err(error) => {
                 let why = format!("no transaction can be begun: {error}");
                 if self.status.set_standstill(Some(why.clone())) {
@@ -165,6 +154,18 @@ impl ExactlyOnce {
             }
         }
         false
+    }
+
+    /// Says why the group is not read, and that it is not to be soon.
+    fn refuse(&self, state: &mut State, why: &str) {
+        let why = format!(
+            "delivery = \"exactly-once\" is not possible: {why} (Kafka 2.5 or newer is needed, and the right to the \
+             transactional id; or delivery = \"at-least-once\")"
+        );
+        if self.status.set_standstill(Some(why.clone())) {
+            tracing::error!(group = self.group, why, "the group is not read");
+        }
+        state.due = Instant::now() + AGAIN_AFTER;
     }
 
     /// Commits what is complete, and the positions of partitions that go. Returns whether that is done.
@@ -211,6 +212,9 @@ impl ExactlyOnce {
                     self.transactions.discard();
                 }
                 self.fail(&mut state, &error.to_string());
+                if let Error::Unsupported(why) = error {
+                    self.refuse(&mut state, &why);
+                }
                 false
             }
         }

@@ -1,8 +1,8 @@
 //! Which protocol the members of a group speak, and who decides it with `group.protocol = "auto"`: the brokers.
 //!
-//! Handed what librdkafka logs while a consumer of the protocol of KIP-848 is tried, since librdkafka tells nobody else
-//! what brokers can do, and a member whose coordinator lacks the protocol asks for ever. Having the request says little:
-//! brokers have it also where the protocol is not enabled. So the word of the group's coordinator counts, too.
+//! Handed what librdkafka logs while a consumer of the protocol of KIP-848 is tried, since a member whose coordinator lacks
+//! the protocol asks for ever. Having the request says little: brokers have it also where the protocol is not enabled. So
+//! the word of the group's coordinator counts, too.
 //! **Invariant:** a consumer that Kafka has given partitions keeps its protocol.
 
 use std::collections::BTreeMap;
@@ -14,10 +14,16 @@ use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::Instant;
 
+use crate::api_versions::{ApiVersions, Needed, Told};
 use crate::manifest::kafka::GROUP_PROTOCOL;
 
-/// The version of `ConsumerGroupHeartbeat` that librdkafka sends.
-const VERSION: i16 = 1;
+/// What librdkafka sends as a member.
+const HEARTBEAT: Needed = Needed {
+    name: "ConsumerGroupHeartbeat",
+    key: 68,
+    version: 1,
+    kip: "KIP-848",
+};
 /// How long one poll of a consumer lasts that is being closed.
 const POLL: Duration = Duration::from_millis(10);
 /// How long a consumer that was given nothing may take to close.
@@ -55,50 +61,54 @@ impl Protocol {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 enum State {
-    /// No broker has told yet what it can do.
+    /// What brokers tell counts.
     #[default]
-    Asking,
-    /// All brokers that told it can so far.
-    Offered,
-    /// One cannot or will not, for this reason.
+    Open,
+    /// The coordinator does not take it, for this reason.
     Refused(String),
     /// The coordinator has given out partitions.
     Taken,
 }
 
 /// Whether the brokers take a consumer of KIP-848.
-#[derive(Debug, Default)]
-pub(super) struct Trial(Mutex<State>);
+#[derive(Debug)]
+pub(super) struct Trial {
+    versions: ApiVersions,
+    state: Mutex<State>,
+}
+
+impl Default for Trial {
+    fn default() -> Self {
+        Self {
+            versions: ApiVersions::new(HEARTBEAT),
+            state: Mutex::default(),
+        }
+    }
+}
 
 impl Trial {
-    /// Takes note of a line of librdkafka's log about what a broker can do.
-    pub(super) fn hear(&self, line: &str) {
-        let mut state = self.0.lock();
-        match (&*state, verdict(line)) {
-            (State::Asking, Some(true)) => *state = State::Offered,
-            (State::Asking | State::Offered, Some(false)) => {
-                *state = State::Refused(format!(
-                    "broker {} does not have ConsumerGroupHeartbeat of version {VERSION} (KIP-848)",
-                    broker(line)
-                ));
-            }
-            _ => {}
-        }
+    /// Takes note of a line of librdkafka's log.
+    pub(super) fn hear(&self, facility: &str, line: &str) {
+        self.versions.hear(facility, line);
     }
 
     /// Takes note that partitions were given out, which counts more than what brokers told; returns whether that is news.
     pub(super) fn end(&self) -> bool {
-        std::mem::replace(&mut *self.0.lock(), State::Taken) != State::Taken
+        std::mem::replace(&mut *self.state.lock(), State::Taken) != State::Taken
     }
 
     /// Returns whether a broker has told that it can, and none that it cannot.
     pub(super) fn may_subscribe(&self) -> bool {
-        matches!(*self.0.lock(), State::Offered | State::Taken)
+        match *self.state.lock() {
+            State::Open => self.versions.told() == Told::Offered,
+            State::Refused(_) => false,
+            State::Taken => true,
+        }
     }
 
     /// Looks whether the client came to its end because the coordinator does not take the protocol.
     pub(super) fn is_ended<C: ClientContext>(&self, client: &Client<C>) -> bool {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if *state == State::Taken {
             return false;
         }
@@ -117,9 +127,13 @@ impl Trial {
 
     /// Returns why the brokers do not take the protocol, if they do not.
     pub(super) fn refusal(&self) -> Option<String> {
-        match &*self.0.lock() {
+        match &*self.state.lock() {
+            State::Open => match self.versions.told() {
+                Told::Lacking(why) => Some(why),
+                Told::Nothing | Told::Offered => None,
+            },
             State::Refused(why) => Some(why.clone()),
-            _ => None,
+            State::Taken => None,
         }
     }
 }
@@ -138,25 +152,6 @@ pub(super) fn close<C: ConsumerContext>(consumer: BaseConsumer<C>, group: &str) 
             std::mem::forget(consumer);
         }
     }
-}
-
-/// Reads whether a broker can share out partitions from a line such as `… ApiKey ConsumerGroupHeartbeat (68) Versions 0..1`
-/// or, where it does not have the request, `… Feature …: ConsumerGroupHeartbeat (0..32767) NOT supported by broker`.
-fn verdict(line: &str) -> Option<bool> {
-    if let Some((_, versions)) = line.split_once("ConsumerGroupHeartbeat (68) Versions ") {
-        let (min, max) = versions.trim().split_once("..")?;
-        let (min, max): (i16, i16) = (min.parse().ok()?, max.parse().ok()?);
-        return Some((min..=max).contains(&VERSION));
-    }
-    let is_missing =
-        line.contains(": ConsumerGroupHeartbeat (") && line.contains(" NOT supported by broker");
-    is_missing.then_some(false)
-}
-
-/// Returns the name of the broker that a line is about: `[thrd:…]: name: …`.
-fn broker(line: &str) -> &str {
-    let rest = line.split_once("]: ").map_or(line, |(_, rest)| rest);
-    rest.split_once(": ").map_or(rest, |(name, _)| name)
 }
 
 #[cfg(test)]

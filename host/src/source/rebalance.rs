@@ -317,10 +317,8 @@ fn names(partitions: &TopicPartitionList) -> Vec<(String, i32)> {
 
 impl ClientContext for Callbacks {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        if let Some(trial) = &self.trial
-            && facility == "APIVERSION"
-        {
-            trial.hear(message);
+        if let Some(trial) = &self.trial {
+            trial.hear(facility, message);
         }
         crate::telemetry::log_kafka(level, facility, message);
     }

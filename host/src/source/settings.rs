@@ -13,6 +13,7 @@ use rdkafka::config::RDKafkaLogLevel;
 
 use super::protocol::Protocol;
 use super::transactions::Transactions;
+use crate::api_versions::ApiVersions;
 use crate::manifest::kafka::GROUP_PROTOCOL;
 use crate::policy::Start;
 
@@ -80,10 +81,7 @@ impl ConsumerSettings {
         }
         config.set(GROUP_PROTOCOL, protocol.name());
         if protocol == Protocol::Auto {
-            // What brokers can do is told by the log alone.
-            let debug = config.get("debug").filter(|debug| !debug.is_empty());
-            let debug = debug.map_or("feature".to_owned(), |debug| format!("{debug},feature"));
-            config.set("debug", debug);
+            ApiVersions::ask(&mut config);
         }
         // With a time or an offset this is for a position whose record the broker no longer has.
         let reset = match self.start {

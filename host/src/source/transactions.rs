@@ -28,6 +28,7 @@ use rdkafka::producer::Producer as _;
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::Instant;
 
+use crate::api_versions::{Needed, Told};
 use crate::gate::Gate;
 use crate::sink::{Error as SinkError, Sink};
 
@@ -37,6 +38,15 @@ const STEP_MAX: Duration = Duration::from_secs(1);
 const COMMIT_MAX: Duration = Duration::from_secs(8);
 /// How long the consumer's thread waits for a call to come back at all.
 const CALL_MAX: Duration = Duration::from_secs(10);
+
+/// The positions of a transaction with the generation of the member that it is from. Brokers before Kafka 2.5 know only
+/// lower versions, and take positions of former members of the group without a word.
+const FENCED_POSITIONS: Needed = Needed {
+    name: "TxnOffsetCommit",
+    key: 28,
+    version: 3,
+    kip: "KIP-447",
+};
 
 /// Why a transaction did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -156,11 +166,16 @@ impl Transactions {
         let waiting = self.starting.lock().take();
         let sink = match waiting {
             Some(sink) => sink,
-            None => Arc::new(Sink::start_transactional(&self.kafka, &self.id)?),
+            None => Arc::new(Sink::start_transactional(
+                &self.kafka,
+                &self.id,
+                FENCED_POSITIONS,
+            )?),
         };
         let begun = call(&sink, |sink| {
             let producer = sink.producer();
             producer.init_transactions(STEP_MAX)?;
+            fences_former_members(sink)?;
             Ok(producer.begin_transaction()?)
         });
         match begun {
@@ -207,6 +222,8 @@ impl Transactions {
                         .send_offsets_to_transaction(&offsets, &member, STEP_MAX);
                     sent.map_err(Error::from)
                 })?;
+                // The group's coordinator may be a broker that the producer had not met before.
+                fences_former_members(sink)?;
             }
             until(deadline, || commit(sink))
         })?;
@@ -272,6 +289,23 @@ fn call(
     }
     let lost = |_| Error::Rebuild(format!("a call did not come back within {CALL_MAX:?}"));
     answered.recv_timeout(CALL_MAX).map_err(lost)?
+}
+
+/// Looks whether the brokers that the producer has met take positions from members of the group only.
+fn fences_former_members(sink: &Sink) -> Result<(), Error> {
+    let deadline = Instant::now() + STEP_MAX;
+    loop {
+        match sink.told() {
+            Told::Offered => return Ok(()),
+            Told::Lacking(why) => return Err(Error::Unsupported(why)),
+            Told::Nothing if Instant::now() >= deadline => {
+                let why = "no broker has told what it can do";
+                return Err(Error::Rebuild(why.to_owned()));
+            }
+            // A broker has answered, so what it told is on its way.
+            Told::Nothing => thread::sleep(Duration::from_millis(1)),
+        }
+    }
 }
 
 /// Does it again until it is answered or the time is over; then what became of it is not known.

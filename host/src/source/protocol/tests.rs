@@ -200,46 +200,26 @@ fn without_a_broker_nothing_is_decided_until_there_is_one() {
     member.stop();
 }
 
-/// What a broker's line begins with.
-const PLACE: &str = "[thrd:10.0.0.1:9092/1]: 10.0.0.1:9092/1: ";
-
-fn lists(versions: &str) -> String {
-    format!("{PLACE}  ApiKey ConsumerGroupHeartbeat (68) Versions {versions}")
-}
-
-fn lacks() -> String {
-    format!(
-        "{PLACE} Feature BrokerBalancedConsumer: ConsumerGroupHeartbeat (0..32767) NOT supported by broker"
-    )
-}
-
-#[test]
-fn lines_of_the_log_tell_what_a_broker_can_do() {
-    assert_eq!(verdict(&lists("0..1")), Some(true));
-    assert_eq!(verdict(&lists("0..0")), Some(false));
-    assert_eq!(verdict(&lists("2..3")), Some(false));
-    assert_eq!(verdict(&lists("all")), None);
-    assert_eq!(verdict(&lacks()), Some(false));
-    let others = [
-        "  ApiKey ConsumerGroupDescribe (69) Versions 0..1",
-        " Feature BrokerBalancedConsumer: ConsumerGroupHeartbeat (0..32767) supported by broker",
-        " Feature BrokerGroupCoordinator: OffsetCommit (1..2) NOT supported by broker",
-    ];
-    for line in others {
-        assert_eq!(verdict(line), None, "{line}");
+/// Has the trial hear what a broker lists, and that the list is over.
+fn lists(trial: &Trial, versions: &str) {
+    for text in [
+        "Broker API support:".to_owned(),
+        format!("  ApiKey ConsumerGroupHeartbeat (68) Versions {versions}"),
+        " Feature MsgVer1: Produce (2..32767) supported by broker".to_owned(),
+    ] {
+        let place = "[thrd:10.0.0.1:9092/1]: 10.0.0.1:9092/1: ";
+        trial.hear("APIVERSION", &format!("{place}{text}"));
     }
-    assert_eq!(broker(&lacks()), "10.0.0.1:9092/1");
-    assert_eq!(broker("[::1]:9092/1: Disabling"), "[::1]:9092/1");
 }
 
 #[test]
 fn one_broker_that_lacks_it_is_enough_until_partitions_were_given_out() {
     let trial = Trial::default();
     assert!(!trial.may_subscribe());
-    trial.hear(&lists("0..1"));
+    lists(&trial, "0..1");
     assert!(trial.may_subscribe() && trial.refusal().is_none());
-    trial.hear(&lacks());
-    trial.hear(&lists("0..1"));
+    lists(&trial, "0..0");
+    lists(&trial, "0..1");
     assert!(!trial.may_subscribe());
     assert_eq!(
         trial.refusal().unwrap(),
@@ -247,8 +227,8 @@ fn one_broker_that_lacks_it_is_enough_until_partitions_were_given_out() {
     );
 
     let trial = Trial::default();
-    trial.hear(&lists("0..1"));
+    lists(&trial, "0..1");
     assert!(trial.end() && !trial.end());
-    trial.hear(&lacks());
+    lists(&trial, "0..0");
     assert!(trial.may_subscribe() && trial.refusal().is_none());
 }

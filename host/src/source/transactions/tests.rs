@@ -109,3 +109,22 @@ fn a_producer_that_takes_long_to_begin_is_waited_for() {
     transactions.gate.close(PATIENCE).unwrap();
     member.commit().unwrap();
 }
+
+#[test]
+fn nothing_is_committed_by_a_broker_that_no_longer_fences_former_members() {
+    let member = Member::join();
+    let transactions = &member.transactions;
+    transactions.gate.close(PATIENCE).unwrap();
+    member.commit().unwrap();
+    // It comes back as an older one.
+    member.kafka.broker_down(1).unwrap();
+    member
+        .kafka
+        .apiversion(RDKafkaApiKey::TxnOffsetCommit, Some(0), Some(2))
+        .unwrap();
+    member.kafka.broker_up(1).unwrap();
+    transactions.gate.close(PATIENCE).unwrap();
+    let result = member.commit();
+    assert!(matches!(&result, Err(Error::Unsupported(_))), "{result:?}");
+    assert_eq!(transactions.counts(), [1, 0]);
+}
