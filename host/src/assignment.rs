@@ -266,7 +266,8 @@ impl RebalanceListener for Assignment {
     }
 
     fn closed(&self) {
-        self.revoked(&self.all(), true);
+        self.suspects.lock().clear();
+        self.end_all(&self.all(), true);
     }
 }
 

@@ -5,6 +5,8 @@
 //! **Invariant:** the thread never waits for the flow, except in a revocation, and there no longer than the drain
 //! deadline of the listener.
 
+mod succession;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -16,8 +18,9 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::time::Instant;
 
+use self::succession::Succession;
 use super::exactly_once::ExactlyOnce;
-use super::protocol::{self, Protocol, Trial};
+use super::protocol::{Protocol, Trial};
 use super::rebalance::{Callbacks, RebalanceListener};
 use super::settings::ConsumerSettings;
 use super::status::SourceStatus;
@@ -109,6 +112,8 @@ impl Consumer {
             status: Arc::clone(&status),
             alive,
             predecessors,
+            is_subscribed: false,
+            succession: Succession::new(),
         };
         let thread = std::thread::Builder::new()
             .name(format!("poll {group}"))
@@ -150,18 +155,19 @@ struct Poller {
     alive: Arc<()>,
     /// Threads of consumers that are the same static member, or would be.
     predecessors: Vec<JoinHandle<()>>,
+    is_subscribed: bool,
+    succession: Succession,
 }
 
 impl Poller {
     fn run(mut self, inbox: &mpsc::Receiver<Order>) {
-        let mut is_subscribed = false;
         let mut next_check = Instant::now();
         let commit_by = loop {
             self.status.came_round();
             match inbox.try_recv() {
                 Ok(Order::Subscribe(topics)) => {
                     self.topics = topics;
-                    is_subscribed = false;
+                    self.is_subscribed = false;
                 }
                 Ok(Order::Stop(commit_by)) => break commit_by,
                 Err(mpsc::TryRecvError::Disconnected) => break Instant::now(),
@@ -173,18 +179,15 @@ impl Poller {
                 std::thread::sleep(POLL);
                 continue;
             }
-            if let Some(why) = self.trial().and_then(Trial::refusal) {
-                self.take_classic(&why);
-                is_subscribed = false;
-            }
+            self.look_for_succession();
             self.tend_transactions();
-            if !is_subscribed && self.may_subscribe() {
+            if !self.is_subscribed && self.may_subscribe() {
                 self.subscribe();
-                is_subscribed = true;
+                self.is_subscribed = true;
                 next_check = Instant::now();
             }
             self.poll();
-            if is_subscribed && next_check <= Instant::now() {
+            if self.is_subscribed && next_check <= Instant::now() {
                 self.look_for_missing_topics();
                 let callbacks = self.consumer.context();
                 callbacks.beginning().ask_again(&self.consumer);
@@ -212,42 +215,13 @@ impl Poller {
 
     fn may_subscribe(&self) -> bool {
         let exactly_once = self.consumer.context().exactly_once();
-        exactly_once.is_none_or(ExactlyOnce::has_started)
+        !self.succession.has_ended()
+            && exactly_once.is_none_or(ExactlyOnce::has_started)
             && self.trial().is_none_or(Trial::may_subscribe)
     }
 
     fn trial(&self) -> Option<&Trial> {
         self.consumer.context().trial()
-    }
-
-    /// Has a consumer of the classic protocol take the place of this one, which the brokers gave nothing.
-    fn take_classic(&mut self, why: &str) {
-        let alive = Arc::new(());
-        let callbacks = self.consumer.context();
-        let callbacks = callbacks.successor(self.settings.start, Arc::clone(&alive));
-        let config = self.settings.client_config(Protocol::Classic);
-        let made = config.create_with_context(callbacks);
-        let error = made
-            .as_ref()
-            .err()
-            .map(|error| format!("the consumer cannot be made: {error}"));
-        if self.status.set_standstill(error.clone())
-            && let Some(error) = error
-        {
-            tracing::error!(group = self.group, error, "the group is not read");
-        }
-        if let Ok(consumer) = made {
-            let protocol = Protocol::Classic.name();
-            tracing::info!(
-                group = self.group,
-                protocol,
-                why,
-                "the hosts share out the partitions"
-            );
-            self.status.is_classic_now();
-            self.alive = alive;
-            protocol::close(std::mem::replace(&mut self.consumer, consumer), &self.group);
-        }
     }
 
     fn subscribe(&self) {
@@ -276,18 +250,15 @@ impl Poller {
     }
 
     fn on_error(&self, error: &KafkaError) {
-        let client = self.consumer.client();
-        if self.trial().is_some_and(|trial| trial.is_ended(client)) {
-            return;
-        }
         match error.rdkafka_error_code() {
-            // The first two are told by `look_for_missing_topics` with the topic's name, the others by the client's
-            // error callback with the reason.
+            // The first two are told by `look_for_missing_topics` with the topic's name, the next two by the client's
+            // error callback with the reason, and the last by `look_for_succession`.
             Some(
                 RDKafkaErrorCode::UnknownTopicOrPartition
                 | RDKafkaErrorCode::UnknownTopic
                 | RDKafkaErrorCode::AllBrokersDown
-                | RDKafkaErrorCode::BrokerTransportFailure,
+                | RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::Fatal,
             ) => {}
             _ => {
                 tracing::warn!(group = self.group, %error, "the consumer reports an error and goes on");
@@ -368,13 +339,18 @@ impl Poller {
         // Closing revokes, commits and tells the group. Not after `unsubscribe` where there is something to revoke: a
         // close that overtakes it loses the message to the group (librdkafka 2.12), and the next member waits for the
         // whole session timeout.
-        if let Err(error) = self.consumer.close_queue() {
+        let closing = self.consumer.close_queue();
+        // One that came to its end is no member any more; it cannot be closed, and dropping it is enough.
+        let has_ended = closing.is_err() && self.consumer.client().fatal_error().is_some();
+        if let Err(error) = closing
+            && !has_ended
+        {
             tracing::error!(group = self.group, %error, "closing the consumer failed");
         }
-        while !self.consumer.closed() && Instant::now() < deadline {
+        while !has_ended && !self.consumer.closed() && Instant::now() < deadline {
             self.poll();
         }
-        if !self.consumer.closed() {
+        if !has_ended && !self.consumer.closed() {
             tracing::error!(group = self.group, "the group was not left in time");
             std::mem::forget(self.consumer);
             return;
@@ -415,3 +391,6 @@ impl Poller {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

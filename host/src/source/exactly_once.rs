@@ -243,6 +243,15 @@ impl ExactlyOnce {
         state.committed.clear();
     }
 
+    /// Forgets all partitions, since the consumer that had them is no member any more.
+    pub(super) fn forget_all(&self) {
+        let mut state = self.state.lock();
+        state.committed.clear();
+        if let Phase::Down(fenced) = &mut state.phase {
+            fenced.clear();
+        }
+    }
+
     /// Forgets partitions that were revoked.
     pub(super) fn forget(&self, partitions: &[Name]) {
         let mut state = self.state.lock();

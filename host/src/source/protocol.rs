@@ -6,13 +6,10 @@
 //! **Invariant:** a consumer that Kafka has given partitions keeps its protocol.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use rdkafka::client::{Client, ClientContext};
-use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::types::RDKafkaErrorCode;
-use tokio::time::Instant;
 
 use crate::api_versions::{ApiVersions, Needed, Told};
 use crate::manifest::kafka::GROUP_PROTOCOL;
@@ -24,10 +21,6 @@ const HEARTBEAT: Needed = Needed {
     version: 1,
     kip: "KIP-848",
 };
-/// How long one poll of a consumer lasts that is being closed.
-const POLL: Duration = Duration::from_millis(10);
-/// How long a consumer that was given nothing may take to close.
-const CLOSE_MAX: Duration = Duration::from_secs(5);
 
 /// The protocol between the members of a group and its coordinator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,22 +127,6 @@ impl Trial {
             },
             State::Refused(why) => Some(why.clone()),
             State::Taken => None,
-        }
-    }
-}
-
-/// Closes a consumer that was given no partitions.
-pub(super) fn close<C: ConsumerContext>(consumer: BaseConsumer<C>, group: &str) {
-    // A client that was ended by its coordinator cannot be closed and need not be: dropping it is enough.
-    if consumer.close_queue().is_ok() {
-        let deadline = Instant::now() + CLOSE_MAX;
-        while !consumer.closed() && Instant::now() < deadline {
-            consumer.poll(POLL);
-        }
-        if !consumer.closed() {
-            tracing::warn!(group, "the consumer that was tried is left open");
-            // Dropping it would wait without an end.
-            std::mem::forget(consumer);
         }
     }
 }

@@ -65,8 +65,8 @@ pub(crate) trait RebalanceListener: Send + Sync {
     /// Ends all work at once, without waiting for anything. What is not committed will be handled again.
     fn fence(&self) -> Vec<Fenced>;
 
-    /// The consumer is closed. Ends what still runs: librdkafka does not revoke what it was about to assign when it was
-    /// told to close.
+    /// The consumer is closed or came to its end. Ends what still runs: librdkafka revokes neither what it was about to
+    /// assign when it was told to close, nor anything after a fatal error.
     fn closed(&self);
 }
 
@@ -124,7 +124,7 @@ impl Callbacks {
         self
     }
 
-    /// Returns the callbacks of a consumer that takes the place of this one, which was given nothing.
+    /// Returns the callbacks of a consumer that takes the place of this one, which has no partitions any more.
     pub(super) fn successor(&self, start: Start, alive: Arc<()>) -> Self {
         Self {
             group: self.group.clone(),
@@ -148,6 +148,16 @@ impl Callbacks {
     pub(super) fn end_work(&self) {
         self.last_commit.begin();
         self.last_commit.set(self.listener.leaving());
+    }
+
+    /// Ends all work at once, because the consumer has come to its end. What it is assigned yet is not begun.
+    pub(super) fn give_up(&self) {
+        *self.ended.lock() = Some(Vec::new());
+        if let Some(exactly_once) = &self.exactly_once {
+            exactly_once.give_up("the consumer has come to its end");
+            exactly_once.forget_all();
+        }
+        self.listener.closed();
     }
 
     /// Commits where the work ended. Returns whether that is over, for good or ill: the coordinator takes no commits
@@ -320,6 +330,12 @@ impl ClientContext for Callbacks {
         if let Some(trial) = &self.trial {
             trial.hear(facility, message);
         }
+        // Told in the host's own words: who shares out the partitions instead, or that another consumer follows.
+        let level = if facility == "FATAL" {
+            RDKafkaLogLevel::Debug
+        } else {
+            level
+        };
         crate::telemetry::log_kafka(level, facility, message);
     }
 

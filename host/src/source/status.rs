@@ -28,6 +28,8 @@ pub(crate) struct SourceStatus {
     trouble: Mutex<Option<String>>,
     /// Why nothing is read though Kafka may answer: no transaction can be begun, or no consumer be made.
     standstill: Mutex<Option<String>>,
+    /// Why the last consumer came to its end, until the group has taken another one.
+    ended: Mutex<Option<String>>,
     /// What the last broken connection came to, with its address.
     broken: Mutex<String>,
     missing_topics: Mutex<BTreeSet<String>>,
@@ -66,8 +68,10 @@ impl SourceStatus {
 
     /// Returns why Kafka is out of reach, if it is.
     pub(crate) fn trouble(&self) -> Option<String> {
+        let ended = || self.ended.lock().clone();
         let standstill = || self.standstill.lock().clone();
-        self.trouble.lock().clone().or_else(standstill)
+        let trouble = self.trouble.lock().clone();
+        trouble.or_else(ended).or_else(standstill)
     }
 
     /// Takes note of why nothing is read though Kafka may answer; returns whether that is news.
@@ -78,11 +82,24 @@ impl SourceStatus {
         is_news
     }
 
-    /// A consumer of the classic protocol takes the place of the first: it is called back also when it is given nothing.
-    pub(super) fn is_classic_now(&self) {
+    /// Takes note that another consumer has taken the place of one that has no partitions any more.
+    pub(super) fn begins(&self, hears_of_partitions_only: bool) {
         self.hears_of_partitions_only
-            .store(false, Ordering::Relaxed);
+            .store(hears_of_partitions_only, Ordering::Relaxed);
+        self.assigned.store(0, Ordering::Relaxed);
         *self.changed_at.lock() = None;
+    }
+
+    /// Takes note that the consumer came to its end, for this reason, and has no partitions any more.
+    pub(super) fn came_to_its_end(&self, why: &str) {
+        *self.ended.lock() = Some(format!("its consumer has come to its end: {why}"));
+        self.assigned.store(0, Ordering::Relaxed);
+        self.rebalanced();
+    }
+
+    /// Takes note that the group has taken another consumer.
+    pub(super) fn is_taken(&self) {
+        *self.ended.lock() = None;
     }
 
     /// Returns the subscribed topics that do not exist.
@@ -142,7 +159,11 @@ impl SourceStatus {
     }
 
     pub(super) fn revoked(&self, partitions: usize) {
-        self.assigned.fetch_sub(partitions, Ordering::Relaxed);
+        // Of a consumer that came to its end they are gone already.
+        let less = |assigned: usize| Some(assigned.saturating_sub(partitions));
+        let _ = self
+            .assigned
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 
     pub(super) fn rebalanced(&self) {

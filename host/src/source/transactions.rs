@@ -38,6 +38,8 @@ const STEP_MAX: Duration = Duration::from_secs(1);
 const COMMIT_MAX: Duration = Duration::from_secs(8);
 /// How long the consumer's thread waits for a call to come back at all.
 const CALL_MAX: Duration = Duration::from_secs(10);
+/// How long the producer's thread is given to take what librdkafka tells, before it is looked for again.
+const HEARING: Duration = Duration::from_micros(100);
 
 /// The positions of a transaction with the generation of the member that it is from. Brokers before Kafka 2.5 know only
 /// lower versions, and take positions of former members of the group without a word.
@@ -293,18 +295,35 @@ fn call(
 
 /// Looks whether the brokers that the producer has met take positions from members of the group only.
 fn fences_former_members(sink: &Sink) -> Result<(), Error> {
-    let deadline = Instant::now() + STEP_MAX;
-    loop {
-        match sink.told() {
-            Told::Offered => return Ok(()),
-            Told::Lacking(why) => return Err(Error::Unsupported(why)),
-            Told::Nothing if Instant::now() >= deadline => {
-                let why = "no broker has told what it can do";
-                return Err(Error::Rebuild(why.to_owned()));
+    let missing = |what: &str| Err(Error::Rebuild(what.to_owned()));
+    if !hears_all(sink, Instant::now() + STEP_MAX) {
+        return missing("what brokers can do is not heard in time");
+    }
+    match sink.told() {
+        Told::Offered => Ok(()),
+        Told::Lacking(why) => Err(Error::Unsupported(why)),
+        Told::Nothing => missing("no broker has told what it can do"),
+    }
+}
+
+/// Waits until the producer's thread has taken all that librdkafka had to tell; returns whether it did in time.
+///
+/// The last line may still be in its hands. There are many after the one that decides.
+fn hears_all(sink: &Sink, deadline: Instant) -> bool {
+    // SAFETY: the producer is alive. The reference to its queue is ours and given back once.
+    unsafe {
+        let queue = sys::rd_kafka_queue_get_main(sink.producer().client().native_ptr());
+        let is_heard = loop {
+            if sys::rd_kafka_queue_length(queue) == 0 {
+                break true;
             }
-            // A broker has answered, so what it told is on its way.
-            Told::Nothing => thread::sleep(Duration::from_millis(1)),
-        }
+            if Instant::now() >= deadline {
+                break false;
+            }
+            thread::sleep(HEARING);
+        };
+        sys::rd_kafka_queue_destroy(queue);
+        is_heard
     }
 }
 

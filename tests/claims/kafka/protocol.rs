@@ -55,9 +55,41 @@ fn auto_takes_the_classic_protocol_where_the_brokers_refuse_the_other() {
         assert_eq!(assignor(&stage).as_deref(), Some("cooperative-sticky"));
         let why = "the group's coordinator refuses KIP-848";
         wait_lines(&host, &["the hosts share out", CLASSIC, why], 1);
-        assert_eq!(count_lines(&host, &["left open"]), 0, "{}", host.tail());
+        for trouble in ["left open", "ERROR", "WARN"] {
+            assert_eq!(count_lines(&host, &[trouble]), 0, "{}", host.tail());
+        }
         host.stop().unwrap();
     }
+}
+
+#[test]
+fn a_static_member_that_crashed_is_taken_back_when_its_session_has_ended() {
+    let kafka = Kafka::builder()
+        .set("group.consumer.min.session.timeout.ms", "6000")
+        .set("group.consumer.session.timeout.ms", "6000")
+        .set("group.consumer.min.heartbeat.interval.ms", "1000")
+        .set("group.consumer.heartbeat.interval.ms", "1000")
+        .start()
+        .unwrap();
+    let stage = Stage::on(&kafka, "crashed", 1);
+    let settings = "kafka.consumer.\"group.protocol\" = \"consumer\"\n\
+                    kafka.consumer.\"group.instance.id\" = \"one\"\n";
+    let mut host = stage.run("act", settings);
+    has_partitions(&host, 1.0);
+    host.kill9();
+    stage.produce(&["ok 0"]);
+    let host = stage.serve(&[]);
+    let is_told = || {
+        let (status, body) = host.get("/readyz").unwrap();
+        status == 503 && body.contains("its consumer has come to its end")
+    };
+    let waited = wait_until("/readyz says why", PATIENCE, is_told);
+    assert!(waited.is_ok(), "{}", host.tail());
+    stage.committed(&host, &[(0, 1)]);
+    let is_ready = || host.get("/readyz").unwrap().0 == 200;
+    let waited = wait_until("a ready host", PATIENCE, is_ready);
+    assert!(waited.is_ok(), "{}", host.tail());
+    host.stop().unwrap();
 }
 
 #[test]
