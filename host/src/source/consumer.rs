@@ -113,6 +113,7 @@ impl Consumer {
             alive,
             predecessors,
             is_subscribed: false,
+            protocol,
             succession: Succession::new(),
         };
         let thread = std::thread::Builder::new()
@@ -156,6 +157,8 @@ struct Poller {
     /// Threads of consumers that are the same static member, or would be.
     predecessors: Vec<JoinHandle<()>>,
     is_subscribed: bool,
+    /// What the consumer speaks, or tries.
+    protocol: Protocol,
     succession: Succession,
 }
 
@@ -386,7 +389,7 @@ impl Poller {
             .assignment()
             .is_ok_and(|assignment| assignment.count() == 0);
         // A static member is to be missed by nobody; it comes back.
-        if has_nothing && !self.settings.is_static() {
+        if has_nothing && self.protocol == Protocol::Classic && !self.settings.is_static() {
             self.consumer.unsubscribe();
         }
     }

@@ -152,7 +152,7 @@ impl Callbacks {
 
     /// Ends all work at once, because the consumer has come to its end. What it is assigned yet is not begun.
     pub(super) fn give_up(&self) {
-        *self.ended.lock() = Some(Vec::new());
+        self.last_commit.begin();
         if let Some(exactly_once) = &self.exactly_once {
             exactly_once.give_up("the consumer has come to its end");
             exactly_once.forget_all();

@@ -189,6 +189,7 @@ impl Poller {
         let config = self.settings.client_config(protocol);
         let consumer = config.create_with_context(callbacks)?;
         self.is_subscribed = false;
+        self.protocol = protocol;
         Ok(Before {
             consumer: std::mem::replace(&mut self.consumer, consumer),
             alive: std::mem::replace(&mut self.alive, alive),
