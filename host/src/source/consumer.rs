@@ -183,11 +183,16 @@ impl Poller {
                 continue;
             }
             self.look_for_succession();
-            self.tend_transactions();
             if !self.is_subscribed && self.may_subscribe() {
                 self.subscribe();
                 self.is_subscribed = true;
                 next_check = Instant::now();
+            }
+            self.tend_transactions();
+            if !self.is_subscribed && self.may_subscribe() {
+                // Transactions have begun, which takes its time. An order to stop that came meanwhile is looked at first:
+                // librdkafka 2.12 may crash when it is to leave a group that it is about to join.
+                continue;
             }
             self.poll();
             if self.is_subscribed && next_check <= Instant::now() {
@@ -253,15 +258,18 @@ impl Poller {
     }
 
     fn on_error(&self, error: &KafkaError) {
+        if matches!(error, KafkaError::MessageConsumptionFatal(_)) {
+            // Told by `look_for_succession`, with what follows.
+            return;
+        }
         match error.rdkafka_error_code() {
-            // The first two are told by `look_for_missing_topics` with the topic's name, the next two by the client's
-            // error callback with the reason, and the last by `look_for_succession`.
+            // The first two are told by `look_for_missing_topics` with the topic's name, the others by the client's
+            // error callback with the reason.
             Some(
                 RDKafkaErrorCode::UnknownTopicOrPartition
                 | RDKafkaErrorCode::UnknownTopic
                 | RDKafkaErrorCode::AllBrokersDown
-                | RDKafkaErrorCode::BrokerTransportFailure
-                | RDKafkaErrorCode::Fatal,
+                | RDKafkaErrorCode::BrokerTransportFailure,
             ) => {}
             _ => {
                 tracing::warn!(group = self.group, %error, "the consumer reports an error and goes on");

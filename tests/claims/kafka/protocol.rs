@@ -55,7 +55,7 @@ fn auto_takes_the_classic_protocol_where_the_brokers_refuse_the_other() {
         assert_eq!(assignor(&stage).as_deref(), Some("cooperative-sticky"));
         let why = "the group's coordinator refuses KIP-848";
         wait_lines(&host, &["the hosts share out", CLASSIC, why], 1);
-        for trouble in ["left open", "ERROR", "WARN"] {
+        for trouble in ["left open", "ERROR", "the consumer reports"] {
             assert_eq!(count_lines(&host, &[trouble]), 0, "{}", host.tail());
         }
         host.stop().unwrap();

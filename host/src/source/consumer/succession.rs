@@ -237,3 +237,18 @@ impl Before {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_stays_empty_longer_each_time_and_at_first_briefly_after_a_calm_life() {
+        let mut succession = Succession::new();
+        let rests: Vec<u64> = (0..7).map(|_| succession.ends().as_secs()).collect();
+        assert_eq!(rests, [1, 2, 4, 8, 16, 30, 30]);
+        assert!(succession.has_ended());
+        succession.began = Instant::now().checked_sub(CALM).unwrap();
+        assert_eq!(succession.ends(), REST_MIN);
+    }
+}
