@@ -201,3 +201,6 @@ fn is_of_rebalance(result: &KafkaResult<()>) -> bool {
         ))
     )
 }
+
+#[cfg(test)]
+mod tests;
