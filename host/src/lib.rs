@@ -45,7 +45,7 @@ pub mod schedule;
 pub mod settings;
 pub mod settle;
 pub mod steps;
-mod suspects;
+pub mod suspects;
 pub mod watchdog;
 pub mod watermark;
 

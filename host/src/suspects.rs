@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 /// What is known of a record that was delivered before.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Suspicion {
+pub enum Suspicion {
     /// Its batch had an output refused; it is to be handed over alone.
     Batch,
     /// An output of its own was refused, for this reason.
@@ -20,17 +20,18 @@ pub(crate) enum Suspicion {
 
 /// An output that was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) reason: String,
+pub struct Refusal {
+    /// What Kafka said.
+    pub reason: String,
     /// Whether the record had been given up already.
-    pub(crate) is_letter: bool,
+    pub is_letter: bool,
     /// Attempts that the record had had.
-    pub(crate) attempts: u32,
+    pub attempts: u32,
 }
 
 /// The suspects of one partition, by offset.
 #[derive(Debug)]
-pub(crate) struct Suspects {
+pub struct Suspects {
     /// Looked at for each record, so apart from the lock.
     is_any: AtomicBool,
     by_offset: Mutex<BTreeMap<i64, Suspicion>>,
@@ -40,7 +41,7 @@ pub(crate) struct Suspects {
 
 impl Suspects {
     /// Makes an empty list; `tear` is set by each refusal.
-    pub(crate) fn new(tear: Arc<AtomicBool>) -> Self {
+    pub fn new(tear: Arc<AtomicBool>) -> Self {
         Self {
             is_any: AtomicBool::new(false),
             by_offset: Mutex::default(),
@@ -49,7 +50,7 @@ impl Suspects {
     }
 
     /// Takes note that one of the outputs of these records was refused.
-    pub(crate) fn note(&self, offsets: &[i64], refusal: &Refusal) {
+    pub fn note(&self, offsets: &[i64], refusal: &Refusal) {
         let suspicion = match offsets {
             [_] => Suspicion::Refused(refusal.clone()),
             _ => Suspicion::Batch,
@@ -62,12 +63,12 @@ impl Suspects {
     }
 
     /// Takes note that something was sent that must not stay.
-    pub(crate) fn tear(&self) {
+    pub fn tear(&self) {
         self.tear.store(true, Ordering::Release);
     }
 
     /// Returns what is known of the record at `offset`.
-    pub(crate) fn look(&self, offset: i64) -> Option<Suspicion> {
+    pub fn look(&self, offset: i64) -> Option<Suspicion> {
         if !self.is_any.load(Ordering::Acquire) {
             return None;
         }
@@ -75,7 +76,7 @@ impl Suspects {
     }
 
     /// Forgets the records below the committed position.
-    pub(crate) fn forget_below(&self, position: i64) {
+    pub fn forget_below(&self, position: i64) {
         if !self.is_any.load(Ordering::Acquire) {
             return;
         }

@@ -28,6 +28,8 @@ pub(super) struct Entry {
     pub(super) offset: i64,
     pub(super) nature: Nature,
     pub(super) key: Option<u64>,
+    /// Kafka refuses what a handler makes of it, where the scenario has that.
+    pub(super) is_large: bool,
     /// Of a record that is replayed.
     pub(super) replayed: Option<Replayed>,
 }
@@ -65,6 +67,8 @@ pub(super) struct Scenario {
     pub(super) on_exhausted: OnExhausted,
     /// How many records make up a batch, where there are batches.
     pub(super) bulk: Option<usize>,
+    /// A handler of batches names the records that failed.
+    pub(super) answers_each: bool,
     /// The partition by which the dead letters of parked keys come back.
     pub(super) replays: Option<usize>,
     /// For how long a replay may have a key held without asking again.
@@ -76,6 +80,8 @@ pub(super) struct Scenario {
     pub(super) is_graceful: bool,
     /// Of 100 outputs, how many Kafka refuses for good.
     pub(super) refused_percent: usize,
+    /// Kafka refuses what is made of large records, so that transactions are aborted.
+    pub(super) refuses_large: bool,
     /// Steps before the world calms down.
     pub(super) steps: usize,
 }
@@ -100,24 +106,31 @@ impl Scenario {
         let replays = parks.then_some(partitions.len());
         partitions.extend(parks.then(Vec::new));
         let bulk = (!parks && dice.chance(40)).then(|| dice.between(2, 16));
+        let answers_each = bulk.is_some() && dice.chance(50);
+        let is_graceful = dice.chance(30);
         Self {
             hosts: dice.between(1, 3),
             partitions,
             ordering,
             concurrency: dice.between(1, 4),
             key_numbers: dice.pick(&[2, KEYS as u64, KEYS as u64]),
-            has_map: ordering != Ordering::Partition || is_exactly_once || dice.chance(50),
+            has_map: ordering != Ordering::Partition
+                || is_exactly_once
+                || answers_each
+                || dice.chance(50),
             is_exactly_once,
             retry: retry(dice, parks),
             on_exhausted,
             bulk,
+            answers_each,
             replays,
             lease_ms: dice.between(1000, 4000) as u64,
             has_error_hook: dice.chance(30),
             in_flight_max: dice.between(1, if bulk.is_some() { 20 } else { 6 }),
             outbox_max: dice.between(1, 3),
-            is_graceful: dice.chance(30),
-            // In a transaction a refusal is one more reason to abort.
+            is_graceful,
+            // In a transaction a refusal takes back what others did, so it says whose it is: the large ones'.
+            refuses_large: is_exactly_once && !is_graceful && !parks,
             refused_percent: if is_exactly_once {
                 0
             } else {
@@ -193,6 +206,7 @@ fn log(dice: &mut Dice, trouble_percent: usize) -> Vec<Entry> {
             offset,
             nature,
             key: (key < KEYS).then_some(key as u64),
+            is_large: dice.chance(trouble_percent / 3),
             replayed: None,
         });
         offset += 1;

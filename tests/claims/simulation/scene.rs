@@ -4,12 +4,14 @@
 //! **Invariant:** decides nothing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::broker::{Broker, Marker, Sent};
 use super::scenario::Scenario;
 use super::truth::Truth;
 use harness::dice::Dice;
 use kafka_wasm_host::marker::Markers;
+use kafka_wasm_host::suspects::Suspects;
 
 /// A mistake that is put into the flow, to see that the simulation notices it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +40,10 @@ pub(super) enum Bug {
     RepeatsAHalf,
     GivesUpTheWhole,
     PeelsOneByOne,
+    ForgetsTheNamed,
+    RepeatsTheUnnamed,
+    BlamesTheBatch,
+    ForgetsSuspects,
     RestoresNothing,
     RestoresTooSoon,
     ForgetsToMark,
@@ -76,6 +82,12 @@ impl Reader {
     }
 }
 
+/// No suspects in any partition.
+pub(super) fn nobody(scenario: &Scenario) -> Vec<Suspects> {
+    let partitions = scenario.partitions.iter();
+    partitions.map(|_| Suspects::new(Arc::default())).collect()
+}
+
 /// What a task sees of the world.
 #[derive(Debug)]
 pub(super) struct Scene {
@@ -85,6 +97,10 @@ pub(super) struct Scene {
     pub(super) truth: Truth,
     /// Of each host, the outputs in its open transaction, with the numbers of their flights.
     pub(super) transactions: Vec<Vec<(usize, Sent)>>,
+    /// Of each host and partition, the records that had an output refused.
+    pub(super) suspects: Vec<Vec<Suspects>>,
+    /// The records of flights that Kafka will refuse in their transaction: their partition, offsets, attempts.
+    pub(super) doomed: BTreeMap<usize, (usize, Vec<i64>, u32)>,
     /// What each host knows of parked keys.
     pub(super) readers: Vec<Reader>,
     pub(super) now_ms: u64,
@@ -104,6 +120,8 @@ impl Scene {
             broker: Broker::new(scenario.partitions.clone(), scenario.refused_percent),
             truth: Truth::new(&scenario),
             transactions: vec![Vec::new(); scenario.hosts],
+            suspects: (0..scenario.hosts).map(|_| nobody(&scenario)).collect(),
+            doomed: BTreeMap::new(),
             readers: (0..scenario.hosts).map(|_| Reader::default()).collect(),
             scenario,
             now_ms: 0,

@@ -4,6 +4,7 @@
 //! does IO is replaced.
 //! **Invariant:** does nothing but in [`Task::advance`] and [`Task::landed`], so a crash may fall between any two.
 
+mod answers;
 mod attempt;
 mod flights;
 mod lanes;
@@ -20,7 +21,7 @@ use kafka_wasm_host::watermark::{Ticket, Watermark};
 use super::broker::{Epoch, Place};
 use super::scene::{Bug, Scene};
 use super::truth::Held;
-use attempt::{Attempt, Call, Delivered};
+use attempt::{Attempt, Call, Delivered, Entered};
 use flights::Flight;
 use lanes::Lanes;
 use parked::Keys;
@@ -208,8 +209,10 @@ impl Task {
     }
 
     fn go_in(&mut self, scene: &mut Scene, batch: Batch) -> Held {
-        if let Some((call, rest)) = self.enter(scene, batch)? {
-            self.lane = Lane::Inside(call, rest);
+        match self.enter(scene, batch)? {
+            Entered::Inside(call, rest) => self.lane = Lane::Inside(call, rest),
+            Entered::Settled => {}
+            Entered::Halted(cargo, rest) => self.halt(scene, cargo, rest),
         }
         Ok(())
     }

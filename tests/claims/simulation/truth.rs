@@ -92,10 +92,14 @@ struct Fate {
     settlements: usize,
     /// Kafka refused an output of it.
     was_refused: bool,
+    /// Kafka refused an output of it and of no other.
+    was_alone: bool,
     was_counted: bool,
     /// How often its outputs became visible in a transaction.
     seen: usize,
     was_halted: bool,
+    /// Its batch went on without it.
+    was_named: bool,
 }
 
 /// How the flow took leave of records.
@@ -298,7 +302,11 @@ impl Truth {
 
     /// The broker refused an output for good: this settlement never becomes whole.
     pub(super) fn refused(&mut self, flight: usize) {
-        for place in self.settled[flight].places.clone() {
+        let places = self.settled[flight].places.clone();
+        if let [(partition, index)] = places.as_slice() {
+            self.fates[*partition][*index].was_alone = true;
+        }
+        for place in places {
             self.fates[place.0][place.1].was_refused = true;
             self.told_late(place);
         }
@@ -331,6 +339,15 @@ impl Truth {
         let is_known = self.epochs[epoch].complete.contains(&place.1);
         hold(Claim::AtLeastOnce, is_known, || {
             format!("{place:?} is left out, but was not committed as complete")
+        })
+    }
+
+    /// The flow gives a record up without another attempt.
+    pub(super) fn blamed(&mut self, epoch: Epoch, place: Place) -> Held {
+        self.epochs[epoch].taken.remove(&place.1);
+        let fate = &self.fates[place.0][place.1];
+        hold(Claim::Policy, fate.was_alone, || {
+            format!("{place:?} is given up, and nothing that is its own was refused")
         })
     }
 

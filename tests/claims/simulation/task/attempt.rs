@@ -7,8 +7,9 @@ use std::time::Duration;
 use kafka_wasm_host::outcome::{Ending, Failure, FailureKind, Outcome, Settlement, Verdict};
 use kafka_wasm_host::parts::Part;
 use kafka_wasm_host::settle::{BatchSettlement, Tried, settle, settle_batch};
+use kafka_wasm_host::suspects::Suspicion;
 
-use super::super::guest;
+use super::super::guest::{self, Answer};
 use super::super::scene::{Bug, Scene};
 use super::super::truth::Held;
 use super::{Batch, Cargo, Place, Task};
@@ -34,12 +35,23 @@ impl Call {
         self.cargo.iter().map(|started| started.place).collect()
     }
 
-    fn into_part(self) -> Part<super::Started, Attempt> {
+    pub(super) fn into_part(self) -> Part<super::Started, Attempt> {
         Part {
             records: self.cargo.into_iter().collect(),
             failed: Some(self.attempt),
         }
     }
+}
+
+/// What became of the next parts of a batch.
+#[derive(Debug)]
+pub(super) enum Entered {
+    /// One is in the guest, the others come after it.
+    Inside(Call, Batch),
+    /// Nothing of them is left.
+    Settled,
+    /// The lane stops at these records; others come after them.
+    Halted(Cargo, Batch),
 }
 
 /// How an attempt ended.
@@ -54,14 +66,24 @@ pub(super) enum Delivered {
 }
 
 impl Task {
-    /// Calls the guest with the next part, if there is one; returns what comes after it, too.
-    pub(super) fn enter(
-        &mut self,
-        scene: &mut Scene,
-        mut batch: Batch,
-    ) -> Held<Option<(Call, Batch)>> {
-        let Some(Part { records, failed }) = batch.next(|_| false) else {
-            return Ok(None);
+    /// Calls the guest with the next part, if there is one. A record that had an output refused does not come so far.
+    pub(super) fn enter(&mut self, scene: &mut Scene, mut batch: Batch) -> Held<Entered> {
+        let Part { records, failed } = loop {
+            let Some(part) = batch.next(|started| self.suspicion(scene, started).is_some()) else {
+                return Ok(Entered::Settled);
+            };
+            let [only] = part.records.as_slice() else {
+                break part;
+            };
+            let Some(attempts) = self.blamed(scene, only) else {
+                break part;
+            };
+            scene.note("a record is given up for an output that was refused");
+            scene.truth.blamed(self.epoch, only.place)?;
+            let cargo = vec![*only];
+            if let Some(cargo) = self.settle_unwritten(scene, cargo, attempts, false)? {
+                return Ok(Entered::Halted(cargo, batch));
+            }
         };
         let attempt = Attempt {
             number: failed.map_or(0, |failed| failed.number) + 1,
@@ -79,20 +101,44 @@ impl Task {
         scene
             .truth
             .entered(epoch, &places, attempt.number, scene.now_ms)?;
-        Ok(Some((call, batch)))
+        Ok(Entered::Inside(call, batch))
+    }
+
+    fn suspicion(&self, scene: &Scene, started: &super::Started) -> Option<Suspicion> {
+        let (partition, index) = started.place;
+        let offset = scene.broker.partitions[partition].records[index].offset;
+        scene.suspects[self.host][partition].look(offset)
+    }
+
+    /// The attempts of a record that had an output of its own refused.
+    fn blamed(&self, scene: &mut Scene, started: &super::Started) -> Option<u32> {
+        match self.suspicion(scene, started)? {
+            Suspicion::Refused(refusal) => Some(refusal.attempts),
+            Suspicion::Batch => {
+                scene.note("a suspect is handed over alone");
+                (scene.bug == Some(Bug::BlamesTheBatch)).then_some(1)
+            }
+        }
     }
 
     /// The guest returns.
     pub(super) fn leave(&mut self, scene: &mut Scene, call: Call, rest: Batch) -> Held<Delivered> {
         let (epoch, places) = (self.epoch, call.places());
         let number = call.attempt.number;
-        let (outcome, culprit) = guest::handle(scene, &mut self.outbox, &places, number);
-        scene.truth.left(epoch, &places, culprit);
-        scene.say(|| format!("epoch {epoch}: {places:?} leave: {outcome:?}"));
-        let ending = match outcome {
-            Outcome::Handled => Ending::Handled,
-            Outcome::Filtered => Ending::Filtered,
-            Outcome::Failed(failure) => return self.fail(scene, call, rest, &failure),
+        let answer = guest::handle(scene, &mut self.outbox, &places, number);
+        scene.say(|| format!("epoch {epoch}: {places:?} leave: {answer:?}"));
+        let culprits: Vec<Place> = match &answer {
+            Answer::All(_, culprit) => culprit.iter().copied().collect(),
+            Answer::Each(failed) => failed.iter().map(|(place, _)| *place).collect(),
+        };
+        scene.truth.left(epoch, &places, &culprits);
+        let ending = match answer {
+            Answer::All(Outcome::Handled, _) => Ending::Handled,
+            Answer::All(Outcome::Filtered, _) => Ending::Filtered,
+            Answer::All(Outcome::Failed(failure), _) => {
+                return self.fail(scene, call, rest, &failure);
+            }
+            Answer::Each(failed) => return self.settle_each(scene, call, rest, failed),
         };
         self.finish(scene, &call.cargo, number, ending)?;
         Ok(Delivered::On(rest))
@@ -123,13 +169,8 @@ impl Task {
         match settlement {
             Settlement::Retry { after } => {
                 self.outbox.clear();
-                let after_ms = match scene.bug {
-                    Some(Bug::RetriesAtOnce) => 0,
-                    // Rounded up: a timer never fires early.
-                    _ => after.as_micros().div_ceil(1000) as u64,
-                };
                 rest.again(call.into_part());
-                return Ok(Delivered::Later(rest, scene.now_ms + after_ms));
+                return Ok(Delivered::Later(rest, scene.now_ms + wait_ms(scene, after)));
             }
             Settlement::Halt => {
                 self.outbox.clear();
@@ -145,7 +186,7 @@ impl Task {
     }
 
     /// Lets the product decide about a failed attempt.
-    fn decide(
+    pub(super) fn decide(
         &self,
         scene: &mut Scene,
         call: &Call,
@@ -188,6 +229,15 @@ impl Task {
             });
         }
         Ok(settlement)
+    }
+}
+
+/// Milliseconds until the next attempt.
+pub(super) fn wait_ms(scene: &Scene, after: Duration) -> u64 {
+    match scene.bug {
+        Some(Bug::RetriesAtOnce) => 0,
+        // Rounded up: a timer never fires early.
+        _ => after.as_micros().div_ceil(1000) as u64,
     }
 }
 

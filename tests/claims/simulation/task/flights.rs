@@ -83,6 +83,7 @@ impl Task {
         if all.is_empty() {
             return Ok(());
         }
+        self.doom(scene, number, (&cargo, attempts), has_letter);
         let waiting = all.len();
         let mut unsent = VecDeque::new();
         if scene.scenario.is_exactly_once {
@@ -103,6 +104,26 @@ impl Task {
             was_refused: false,
         });
         Ok(())
+    }
+
+    /// Takes note that Kafka will refuse an output of these records, if it will.
+    fn doom(
+        &self,
+        scene: &mut Scene,
+        flight: usize,
+        (cargo, attempts): (&Cargo, u32),
+        has_letter: bool,
+    ) {
+        let entry =
+            |started: &Started| scene.broker.partitions[self.partition].records[started.place.1];
+        // What is large goes out when it was handled; the letters are small enough.
+        let is_doomed = !has_letter && cargo.iter().any(|started| entry(started).is_large);
+        if is_doomed && scene.scenario.refuses_large {
+            let offsets = cargo.iter().map(|started| entry(started).offset).collect();
+            scene
+                .doomed
+                .insert(flight, (self.partition, offsets, attempts));
+        }
     }
 
     /// Whether a lane is between two outputs of a record, which all belong into one transaction.
@@ -174,21 +195,33 @@ impl Task {
     /// Kafka refused an output for good; later records may have been handled since.
     pub(super) fn settle_refused(&mut self, scene: &mut Scene, flight: Flight) -> Held {
         scene.note("an output was refused");
-        let settlement = if flight.has_letter {
+        let (attempts, has_letter) = (flight.attempts, flight.has_letter);
+        if let Some(cargo) = self.settle_unwritten(scene, flight.cargo, attempts, has_letter)? {
+            self.halt(scene, cargo, Batch::new([].into_iter().collect(), None));
+        }
+        Ok(())
+    }
+
+    /// Settles records of which an output was refused; returns those at which the lane halts.
+    pub(super) fn settle_unwritten(
+        &mut self,
+        scene: &mut Scene,
+        cargo: Cargo,
+        attempts: u32,
+        was_letter: bool,
+    ) -> Held<Option<Cargo>> {
+        let settlement = if was_letter {
             Settlement::Halt
         } else {
             exhausted(scene.scenario.on_exhausted)
         };
-        let (cargo, attempts) = (flight.cargo, flight.attempts);
         match settlement {
-            Settlement::DeadLetter => self.finish(scene, &cargo, attempts, Ending::DeadLettered),
-            Settlement::Skip => self.finish(scene, &cargo, attempts, Ending::Skipped),
-            Settlement::Park => self.park(scene, &cargo, attempts, FailureKind::Emit),
-            Settlement::Halt | Settlement::Retry { .. } => {
-                self.halt(scene, cargo, Batch::new([].into_iter().collect(), None));
-                Ok(())
-            }
+            Settlement::DeadLetter => self.finish(scene, &cargo, attempts, Ending::DeadLettered)?,
+            Settlement::Skip => self.finish(scene, &cargo, attempts, Ending::Skipped)?,
+            Settlement::Park => self.park(scene, &cargo, attempts, FailureKind::Emit)?,
+            Settlement::Halt | Settlement::Retry { .. } => return Ok(Some(cargo)),
         }
+        Ok(None)
     }
 
     /// Stores what may be committed, if it is news.

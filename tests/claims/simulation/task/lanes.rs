@@ -8,7 +8,7 @@ use kafka_wasm_host::schedule::{Enough, KeyHash, Schedule, Turn};
 
 use super::super::scene::{Bug, Scene};
 use super::super::truth::Held;
-use super::attempt::{Attempt, Call, Delivered};
+use super::attempt::{Attempt, Call, Delivered, Entered};
 use super::parked::Passed;
 use super::{Batch, Cargo, Started, Task};
 
@@ -158,7 +158,7 @@ impl Task {
     }
 
     /// Adds the records that may go together with a new one, where there are batches.
-    fn with_others(&mut self, scene: &Scene, key: Option<KeyHash>, first: Work) -> Work {
+    fn with_others(&mut self, scene: &mut Scene, key: Option<KeyHash>, first: Work) -> Work {
         let Some(most) = scene.scenario.bulk.filter(|_| first.is_new) else {
             return first;
         };
@@ -174,6 +174,9 @@ impl Task {
         let records = all.flat_map(|work| work.batch.into_records());
         let mut cargo: Cargo = records.map(|(started, _)| started).collect();
         cargo.sort_by_key(|started| started.place);
+        for started in &cargo {
+            scene.truth.gathered(self.epoch, started.place);
+        }
         Work {
             batch: Batch::new(cargo.into_iter().collect(), None),
             is_new: false,
@@ -182,8 +185,9 @@ impl Task {
 
     fn go_into_lane(&mut self, scene: &mut Scene, key: Option<KeyHash>, batch: Batch) -> Held {
         match self.enter(scene, batch)? {
-            Some((call, rest)) => self.lanes.inside.push(Inside { key, call, rest }),
-            None => self.lanes.schedule.end(key),
+            Entered::Inside(call, rest) => self.lanes.inside.push(Inside { key, call, rest }),
+            Entered::Settled => self.lanes.schedule.end(key),
+            Entered::Halted(cargo, rest) => self.halt_lane(scene, key, cargo, rest),
         }
         Ok(())
     }
@@ -201,15 +205,24 @@ impl Task {
                     self.lanes.schedule.again(Turn { key, item }, at_ms);
                 }
             }
-            Delivered::Halted(mut cargo, rest) => {
-                self.tell_halt(scene, &cargo);
-                cargo.extend(rest.into_records().map(|(started, _)| started));
-                let batch = Batch::new(cargo.into_iter().collect(), None);
-                let item = Work { batch, is_new };
-                self.lanes.halts.push(Turn { key, item });
-            }
+            Delivered::Halted(cargo, rest) => self.halt_lane(scene, key, cargo, rest),
         }
         Ok(())
+    }
+
+    fn halt_lane(
+        &mut self,
+        scene: &mut Scene,
+        key: Option<KeyHash>,
+        mut cargo: Cargo,
+        rest: Batch,
+    ) {
+        self.tell_halt(scene, &cargo);
+        cargo.extend(rest.into_records().map(|(started, _)| started));
+        let batch = Batch::new(cargo.into_iter().collect(), None);
+        let is_new = false;
+        let item = Work { batch, is_new };
+        self.lanes.halts.push(Turn { key, item });
     }
 
     /// Lets the replaced handler have the records at which the lanes stopped.

@@ -68,13 +68,13 @@ impl Batches {
         self.of.get(&index).map_or(0, |at| self.all[*at].halvings())
     }
 
-    /// The guest returned; perhaps a record made it fail.
-    pub(super) fn returned(&mut self, culprit: Option<Place>) {
+    /// The guest returned; perhaps records made it fail.
+    pub(super) fn returned(&mut self, culprits: &[Place]) {
         self.inside -= 1;
-        if let Some((_, index)) = culprit
-            && let Some(at) = self.of.get(&index)
-        {
-            self.all[*at].culprits.insert(index);
+        for (_, index) in culprits {
+            if let Some(at) = self.of.get(index) {
+                self.all[*at].culprits.insert(*index);
+            }
         }
     }
 

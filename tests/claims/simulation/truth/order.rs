@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** a record waits for those of its chain that come before it; nobody else keeps a lane from it.
 
-use kafka_wasm_host::outcome::FailureKind;
+use kafka_wasm_host::outcome::{Failure, FailureKind};
 
 use super::super::broker::{Epoch, Place};
 use super::{Claim, Fate, Held, Truth, hold};
@@ -116,16 +116,31 @@ impl Truth {
             hold(Claim::NoRepeat, fate.settlements == 0, || {
                 format!("{place:?} is handled again")
             })?;
-            hold(Claim::Order, highest <= Some(&index), || {
-                format!("{place:?} enters after {highest:?} of an earlier assignment")
-            })?;
+            // Those that its batch went on without are behind it.
+            hold(
+                Claim::Order,
+                fate.was_named || highest <= Some(&index),
+                || format!("{place:?} enters after {highest:?} of an earlier assignment"),
+            )?;
         }
         Ok(())
+    }
+
+    /// What becomes of these says nothing of the others of their batch.
+    pub(in super::super) fn named(&mut self, failed: &[(Place, Failure)]) {
+        for ((partition, index), _) in failed {
+            self.fates[*partition][*index].was_named = true;
+        }
     }
 
     /// A record was taken up, to be handled when it may; until then it may wait for others to make up a batch.
     pub(in super::super) fn taken(&mut self, epoch: Epoch, place: Place, until_ms: u64) {
         self.epochs[epoch].taken.insert(place.1, until_ms);
+    }
+
+    /// A record is part of a batch that a lane took: it has its turn, perhaps after others of the batch.
+    pub(in super::super) fn gathered(&mut self, epoch: Epoch, place: Place) {
+        self.epochs[epoch].taken.remove(&place.1);
     }
 
     /// A lane found nothing to do.
@@ -154,15 +169,10 @@ impl Truth {
         Ok(())
     }
 
-    /// The guest returned or was stopped; perhaps a record made it fail.
-    pub(in super::super) fn left(
-        &mut self,
-        epoch: Epoch,
-        places: &[Place],
-        culprit: Option<Place>,
-    ) {
+    /// The guest returned or was stopped; perhaps records made it fail.
+    pub(in super::super) fn left(&mut self, epoch: Epoch, places: &[Place], culprits: &[Place]) {
         let assigned = &mut self.epochs[epoch];
-        assigned.batches.returned(culprit);
+        assigned.batches.returned(culprits);
         for (_, index) in places {
             assigned.inside.remove(index);
         }

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** a partition has one owner at most; a host that lost it may not know.
 
-use super::super::scene::{Bug, Reader, Scene};
+use super::super::scene::{Bug, Reader, Scene, nobody};
 use super::super::task::Task;
 use super::super::truth::Held;
 use super::{Dice, World};
@@ -142,6 +142,7 @@ impl World {
         self.scene.say(|| format!("host {host} crashes"));
         self.is_up[host] = false;
         self.scene.transactions[host].clear();
+        self.scene.suspects[host] = nobody(&self.scene.scenario);
         self.scene.readers[host] = Reader::default();
         for report in self.scene.broker.cut(host, &mut self.scene.dice) {
             self.is_written(&report)?;

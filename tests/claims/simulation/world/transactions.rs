@@ -3,6 +3,7 @@
 //! **Invariant:** a host has one transaction for all of its partitions, and all of them go back with it.
 
 use kafka_wasm_host::offset_map::CommitPoint;
+use kafka_wasm_host::suspects::Refusal;
 
 use super::super::broker::{Epoch, Sent};
 use super::super::scene::Bug;
@@ -49,6 +50,10 @@ impl World {
             self.abort_transaction(host);
             return Ok(());
         }
+        if self.is_refused(host) {
+            self.abort_transaction(host);
+            return Ok(());
+        }
         let is_rough = !self.scene.scenario.is_graceful;
         if is_rough && self.scene.dice.chance(5) {
             self.scene.note("a transaction is not committed");
@@ -61,6 +66,30 @@ impl World {
             self.abort_transaction(host);
         }
         Ok(())
+    }
+
+    /// Whether Kafka refused an output of the transaction; of whom is remembered.
+    fn is_refused(&mut self, host: usize) -> bool {
+        let mut is_any = false;
+        for (flight, _) in &self.scene.transactions[host] {
+            let Some((partition, offsets, attempts)) = self.scene.doomed.remove(flight) else {
+                continue;
+            };
+            is_any = true;
+            self.scene.truth.refused(*flight);
+            let refusal = Refusal {
+                reason: "too large".to_owned(),
+                is_letter: false,
+                attempts,
+            };
+            if self.scene.bug != Some(Bug::ForgetsSuspects) {
+                self.scene.suspects[host][partition].note(&offsets, &refusal);
+            }
+        }
+        if is_any {
+            self.scene.note("an output of a transaction was refused");
+        }
+        is_any
     }
 
     /// Kafka commits: a reader sees the outputs, and the positions are those of the next owners.
@@ -85,6 +114,7 @@ impl World {
             if let Some(point) = task.point(&self.scene) {
                 task.stored = Some(point.clone());
                 self.scene.broker.partitions[task.partition].committed = point.clone();
+                self.scene.suspects[host][task.partition].forget_below(point.offset);
                 points.push((task.epoch, point));
             }
         }
