@@ -46,6 +46,10 @@ impl PartitionTask {
             }
             _ => Ok(None),
         };
+        if !self.parallel.is_unused() {
+            // Where others do the work, nobody asks this lane for the place of its instance.
+            self.lane.rest();
+        }
         let reasons = match blame {
             // Who reads the partition next meets the batch again.
             Err(Stopped) => return,
