@@ -7,12 +7,15 @@ mod post;
 mod purge;
 mod replay;
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use self::post::{Post, letter};
 use super::stage::{Stage, TWICE, said, value_on};
-use harness::TestRecord;
 use harness::host::command;
+use harness::{Kafka, TestRecord};
+use tokio::time::Instant;
 
 #[test]
 fn dead_letters_are_listed_with_where_they_came_from_and_why() {
@@ -341,4 +344,49 @@ fn what_cannot_be_meant_is_wrong_usage_and_what_is_not_there_an_error() {
         "{}",
         answer.stderr
     );
+}
+
+#[test]
+fn a_topic_that_the_user_may_not_see_is_told_with_the_right_that_is_missing() {
+    // Only controllers log in, so that every client is a nobody with no rights at all.
+    let login = "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"admin\" \
+                 password=\"admin\" user_admin=\"admin\";";
+    let kafka = Kafka::builder()
+        .set(
+            "authorizer.class.name",
+            "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        )
+        .set("super.users", "User:admin")
+        .set(
+            "listener.security.protocol.map",
+            "PLAINTEXT:PLAINTEXT,CONTROLLER:SASL_PLAINTEXT",
+        )
+        .set("sasl.mechanism.controller.protocol", "PLAIN")
+        .set("listener.name.controller.sasl.enabled.mechanisms", "PLAIN")
+        .set("listener.name.controller.plain.sasl.jaas.config", login)
+        .start()
+        .unwrap();
+    let post = Post::without_topic(&kafka, "denied");
+    let parked = format!("{}.parked", post.name);
+    for (args, topic) in [
+        (["list", &post.name, "--count"].as_slice(), &parked),
+        (&["show", &post.name, "0@0"], &post.topic),
+        (&["replay", &post.name], &post.topic),
+        (&["purge", &post.name, "--all", "--yes"], &post.topic),
+    ] {
+        let told = format!(
+            "the brokers do not let this user see topic {topic}: grant it Describe and Read"
+        );
+        let begun = Instant::now();
+        let answer = post.run(args);
+        // Not only when --timeout is over.
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "{args:?}: {}",
+            answer.stderr
+        );
+        assert_eq!(answer.code, 1, "{args:?}: {}", answer.stderr);
+        assert!(answer.stderr.contains(&told), "{args:?}: {}", answer.stderr);
+        assert_eq!(answer.stdout, "", "{args:?}");
+    }
 }

@@ -66,13 +66,13 @@ pub(super) fn run(
     console: &Console,
 ) -> anyhow::Result<ExitCode> {
     let which = args.which.find()?;
-    let keys = args.parked_keys(&which)?;
+    let session = Session::new(&args.reach, console)?;
+    let keys = args.parked_keys(&which, &session)?;
     if args.parked {
         parked::print(out, &keys, args.json)?;
         out.flush()?;
         return Ok(ExitCode::SUCCESS);
     }
-    let session = Session::new(&args.reach, console)?;
     let topic = session.letters(&which.topic)?;
     let replayed = which.replayed(&session)?;
     let mut counts = Counts::default();
@@ -129,7 +129,7 @@ pub(super) fn run(
 
 impl ListArgs {
     /// Reads which keys are parked, of those that are asked for.
-    fn parked_keys(&self, which: &Which) -> anyhow::Result<Vec<ParkedKey>> {
+    fn parked_keys(&self, which: &Which, session: &Session<'_>) -> anyhow::Result<Vec<ParkedKey>> {
         let Some(group) = &which.group else {
             if self.parked {
                 let what = "whose parked keys? Name the group beside --topic by --group";
@@ -137,7 +137,7 @@ impl ListArgs {
             }
             return Ok(Vec::new());
         };
-        let Some(parked) = ParkedTopic::open(&self.reach, group)? else {
+        let Some(parked) = ParkedTopic::open(session, &self.reach, group)? else {
             return Ok(Vec::new());
         };
         let mut keys = parked.keys(which.handler.as_ref());

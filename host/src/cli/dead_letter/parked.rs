@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::print::key_text;
+use super::topics::Session;
 use super::{ReachArgs, counted};
 use crate::ids::{GroupId, HandlerId, TopicName};
 use crate::letter::time_text;
@@ -56,10 +57,17 @@ pub(super) struct ParkedTopic {
 
 impl ParkedTopic {
     /// Reads the topic; none where there is no such topic.
-    pub(super) fn open(reach: &ReachArgs, group: &GroupId) -> anyhow::Result<Option<Self>> {
+    pub(super) fn open(
+        session: &Session<'_>,
+        reach: &ReachArgs,
+        group: &GroupId,
+    ) -> anyhow::Result<Option<Self>> {
         let Ok(name) = parked_topic(group) else {
             return Ok(None);
         };
+        if session.partitions(&name)?.is_none() {
+            return Ok(None);
+        }
         let config = reach.connect.config(&[], &[])?;
         let mut log = MarkerLog::new(config, &name)?;
         let deadline = Instant::now() + reach.timeout;

@@ -105,7 +105,7 @@ pub(super) fn run(
     } else {
         Some(Writer::begin(&args.reach, &replay_topic, args.rate)?)
     };
-    let mut parked = ParkedTopic::open(&args.reach, &group)?;
+    let mut parked = ParkedTopic::open(&session, &args.reach, &group)?;
     let keys = parked
         .as_ref()
         .map(|parked| parked.keys(Some(&args.handler)));

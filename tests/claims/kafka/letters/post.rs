@@ -73,6 +73,13 @@ impl Post {
 
     /// As [`Self::new`], on another node.
     pub(super) fn on(kafka: &Kafka, name: &str, partitions: i32) -> Self {
+        let post = Self::without_topic(kafka, name);
+        kafka.create_topic(&post.topic, partitions, &[]).unwrap();
+        post
+    }
+
+    /// As [`Self::on`], but nobody makes the topic.
+    pub(super) fn without_topic(kafka: &Kafka, name: &str) -> Self {
         let name = unique(name);
         let post = Self {
             bootstrap: kafka.bootstrap().to_owned(),
@@ -80,7 +87,6 @@ impl Post {
             folder: HandlersDir::new().unwrap(),
             name,
         };
-        kafka.create_topic(&post.topic, partitions, &[]).unwrap();
         let manifest = format!(
             "topics = [\"orders\"]\ngroup = \"{}\"\ndead-letter-topic = \"{}\"\n",
             post.name, post.topic
@@ -127,6 +133,28 @@ impl Post {
     /// Runs a command of `dead-letter` to its end.
     pub(super) fn run(&self, args: &[&str]) -> Answer {
         Answer::of(&mut self.command(args))
+    }
+
+    /// Runs a command of `dead-letter` whose stderr is a terminal; what it wrote there is in `stderr`.
+    pub(super) fn run_on_terminal(&self, args: &[&str]) -> Answer {
+        let folder = tempfile::tempdir().unwrap();
+        let stdout = folder.path().join("stdout");
+        let like = self.command(args);
+        let words = std::iter::once(like.get_program()).chain(like.get_args());
+        let words: Vec<&str> = words.map(|word| word.to_str().unwrap()).collect();
+        let line = format!("exec {} >{}", words.join(" "), stdout.display());
+        // That of util-linux, so that no test has to open a terminal by itself.
+        let mut script = Command::new("script");
+        let own = like
+            .get_envs()
+            .filter_map(|(key, value)| Some((key, value?)));
+        script.args(["-qec", &line, "/dev/null"]).envs(own);
+        let answer = Answer::of(&mut script);
+        Answer {
+            code: answer.code,
+            stdout: std::fs::read_to_string(stdout).unwrap(),
+            stderr: answer.stdout,
+        }
     }
 
     /// Starts a command of `dead-letter`.

@@ -292,3 +292,36 @@ fn a_topic_for_replays_that_the_cluster_refuses_is_told_with_the_remedy() {
     assert_eq!(replayed.code, 0, "{}", replayed.stderr);
     all_replayed_once(&post, 3);
 }
+
+#[test]
+fn a_replay_that_takes_long_tells_on_a_terminal_how_far_it_is() {
+    let post = Post::new("progress", 1);
+    post.write(&letters_of(&post, 45, 3));
+    let slow = ["replay", &post.name, "--rate", "15"];
+    let eyes = post.run_on_terminal(&slow);
+    assert_eq!(eyes.code, 0, "{}", eyes.stderr);
+    let told: Vec<&str> = eyes.stderr.split('\r').collect();
+    let so_far = told
+        .iter()
+        .filter(|line| line.contains(" letters replayed"));
+    assert!(so_far.count() > 0, "{told:?}");
+    // The last line of progress makes room for the result.
+    let result = format!("\u{1b}[2Kreplayed 45 letters of {}", post.handler());
+    assert!(
+        told.iter().any(|line| line.starts_with(&result)),
+        "{told:?}"
+    );
+    assert_eq!(eyes.stdout, "");
+    // A log file has only whole lines.
+    let log = post.run(&[slow.as_slice(), &["--again"]].concat());
+    assert_eq!(log.code, 0, "{}", log.stderr);
+    assert!(
+        !log.stderr.contains('\r') && !log.stderr.contains(" of 45"),
+        "{}",
+        log.stderr
+    );
+    assert_eq!(log.stderr.lines().count(), 1, "{}", log.stderr);
+    // What programs read has nothing of it.
+    let listed = post.run_on_terminal(&["list", &post.name, "--json"]);
+    assert_eq!(listed.json().len(), 45);
+}
