@@ -127,7 +127,14 @@ impl KeyReplay<'_> {
         let name = key.name();
         let id = format!("{}-{}", now_ms(), std::process::id());
         let mut requests = Requests::hold(self.reach, &self.parked.name, key, &id)?;
-        let held = self.wait_for_hold(key, &id)?;
+        let Some(held) = self.wait_for_hold(key, &id)? else {
+            requests.withdraw()?;
+            let console = self.session.console;
+            console.say(&format!(
+                "{name} is not parked any more: another replay has unparked it"
+            ));
+            return Ok(Ended::Unparked);
+        };
         // What was replayed of the key before may have failed again, and then it is among the letters.
         let before = self.before(key)?;
         self.wait_for_group(key, &held, &before.last)?;
@@ -178,13 +185,14 @@ impl KeyReplay<'_> {
             .is_some_and(|state| (&state.session, state.last) == (&held.session, held.last))
     }
 
-    /// Waits until the host says that all parked records lie in the dead letters and later ones wait; returns what it says.
-    fn wait_for_hold(&mut self, key: &ParkedKey, id: &str) -> anyhow::Result<State> {
+    /// Waits until the host says that all parked records lie in the dead letters and later ones wait; returns what it says,
+    /// or none where the key was unparked meanwhile.
+    fn wait_for_hold(&mut self, key: &ParkedKey, id: &str) -> anyhow::Result<Option<State>> {
         let deadline = Instant::now() + self.reach.timeout;
         loop {
-            let state = self.state(key);
-            if let Some(held) = state.filter(|state| state.session.as_deref() == Some(id)) {
-                return Ok(held);
+            match self.state(key) {
+                Some(state) if state.session.as_deref() != Some(id) => {}
+                answered => return Ok(answered),
             }
             if Instant::now() > deadline {
                 bail!(

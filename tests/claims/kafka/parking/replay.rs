@@ -1,5 +1,6 @@
 //! The replay of parked keys: each in its order, while records arrive, hosts die and commands are interrupted.
 
+use std::io::Read as _;
 use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,8 +9,14 @@ use std::time::Duration;
 
 use harness::{Host, TestRecord, clients, guest, wait_until};
 
-use super::super::stage::{PATIENCE, Stage, field, texts, verdict, wait_lines};
+use super::super::stage::{PATIENCE, Stage, count_lines, field, texts, verdict, wait_lines};
 use super::{PARK, dead_letter, letters_command, parked_keys, stage, values};
+
+/// What one of two replays at once says when it gives way.
+const GIVES_WAY: [&str; 2] = [
+    "another replay of the group has begun and taken over",
+    "is no longer held for this replay, since it was not asked for in time or another replay has begun",
+];
 
 fn with_deadline(ms: u32) -> String {
     format!("{PARK}limits.deadline-ms = {ms}\n")
@@ -287,4 +294,83 @@ fn a_key_whose_first_letter_is_gone_is_replayed_only_when_told_so() {
     assert_eq!(field(&stage.outputs(&host, 1)[0], "value"), "ok 1");
     parked_keys(&host, 0.0);
     host.stop().unwrap();
+}
+
+/// How far the first of two replays is when the second begins.
+#[derive(Debug, Clone, Copy)]
+enum Far {
+    /// Nowhere.
+    Begun,
+    /// The host holds the key.
+    Held,
+    /// The letters are written, and the handler is at the first.
+    Written,
+}
+
+#[test]
+fn of_two_replays_of_a_key_at_once_one_may_give_way_and_nothing_is_lost_or_repeated() {
+    let stage = stage("parked-twice", 1);
+    let host = stage.run("act", &with_deadline(100));
+    let mut expected = Vec::new();
+    for (round, far) in [Far::Begun, Far::Held, Far::Written]
+        .into_iter()
+        .enumerate()
+    {
+        let first = format!("sleep 400 #{round}");
+        let others = (1..20).map(|n| format!("ok {round}-{n}"));
+        let all: Vec<String> = std::iter::once(first).chain(others).collect();
+        stage.produce_records(all.iter().map(|value| TestRecord::new("k", value.as_str())));
+        expected.extend(all);
+        stage.letters(&host, 20 * (round + 1));
+        redeploy(&stage, 5000);
+        wait_lines(&host, &["deployed"], 2 * round + 2);
+        replay_twice(&stage, &host, far);
+        // Nothing that comes later overtakes what was replayed.
+        expected.push(format!("ok {round}-later"));
+        stage.produce_records([TestRecord::new("k", expected[expected.len() - 1].as_str())]);
+        let outputs = values(&stage.outputs(&host, expected.len()));
+        assert_eq!(outputs, expected, "{far:?}");
+        parked_keys(&host, 0.0);
+        redeploy(&stage, 100);
+        wait_lines(&host, &["deployed"], 2 * round + 3);
+    }
+    host.stop().unwrap();
+}
+
+/// Has the key replayed by two commands at once; one at least ends well, and the other so or with the reason.
+fn replay_twice(stage: &Stage, host: &Host, far: Far) {
+    let topic = format!("{}.replay", stage.name);
+    let (held, before) = (count_lines(host, &["key held"]), stage.read(&topic).len());
+    let begin = || {
+        let mut command = letters_command(stage, &["replay", &stage.name, "--key", "k"]);
+        let command = command.stdout(Stdio::null()).stderr(Stdio::piped());
+        Running(command.spawn().unwrap())
+    };
+    let first = begin();
+    match far {
+        Far::Begun => {}
+        Far::Held => wait_lines(host, &["key held"], held + 1),
+        Far::Written => {
+            let written = wait_until("the letters", PATIENCE, || {
+                stage.read(&topic).len() >= before + 20
+            });
+            written.unwrap_or_else(|error| panic!("{error}\n{}", host.tail()));
+        }
+    }
+    let ended = [first, begin()].map(|mut command| {
+        let mut printed = String::new();
+        let mut told = command.0.stderr.take().unwrap();
+        told.read_to_string(&mut printed).unwrap();
+        (command.0.wait().unwrap().code(), printed)
+    });
+    let is_well = |(code, printed): &&(Option<i32>, String)| {
+        *code == Some(0) || GIVES_WAY.iter().any(|why| printed.contains(why))
+    };
+    assert_eq!(
+        ended.iter().filter(is_well).count(),
+        2,
+        "{far:?}: {ended:?}"
+    );
+    let unparked = ended.iter().any(|(code, _)| *code == Some(0));
+    assert!(unparked, "{far:?}: {ended:?}\n{}", host.tail());
 }
