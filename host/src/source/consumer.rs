@@ -32,6 +32,8 @@ const POLL: Duration = Duration::from_millis(100);
 const TOPIC_CHECK: Duration = Duration::from_secs(2);
 /// How long a stopping consumer waits at most for the end of a rebalance, so that its last positions are taken.
 const SETTLE_MAX: Duration = Duration::from_secs(10);
+/// How long after it has subscribed a consumer that was given nothing may not leave yet.
+const JOIN_BEGINS: Duration = Duration::from_secs(1);
 /// How long a stopping consumer waits for its partitions to be given back.
 const LEAVE_MAX: Duration = Duration::from_mins(1);
 
@@ -112,7 +114,7 @@ impl Consumer {
             status: Arc::clone(&status),
             alive,
             predecessors,
-            is_subscribed: false,
+            subscribed_at: None,
             protocol,
             succession: Succession::new(),
         };
@@ -156,7 +158,7 @@ struct Poller {
     alive: Arc<()>,
     /// Threads of consumers that are the same static member, or would be.
     predecessors: Vec<JoinHandle<()>>,
-    is_subscribed: bool,
+    subscribed_at: Option<Instant>,
     /// What the consumer speaks, or tries.
     protocol: Protocol,
     succession: Succession,
@@ -170,7 +172,7 @@ impl Poller {
             match inbox.try_recv() {
                 Ok(Order::Subscribe(topics)) => {
                     self.topics = topics;
-                    self.is_subscribed = false;
+                    self.subscribed_at = None;
                 }
                 Ok(Order::Stop(commit_by)) => break commit_by,
                 Err(mpsc::TryRecvError::Disconnected) => break Instant::now(),
@@ -183,19 +185,19 @@ impl Poller {
                 continue;
             }
             self.look_for_succession();
-            if !self.is_subscribed && self.may_subscribe() {
+            if self.subscribed_at.is_none() && self.may_subscribe() {
                 self.subscribe();
-                self.is_subscribed = true;
+                self.subscribed_at = Some(Instant::now());
                 next_check = Instant::now();
             }
             self.tend_transactions();
-            if !self.is_subscribed && self.may_subscribe() {
+            if self.subscribed_at.is_none() && self.may_subscribe() {
                 // Transactions have begun, which takes its time. An order to stop that came meanwhile is looked at first:
                 // librdkafka 2.12 may crash when it is to leave a group that it is about to join.
                 continue;
             }
             self.poll();
-            if self.is_subscribed && next_check <= Instant::now() {
+            if self.subscribed_at.is_some() && next_check <= Instant::now() {
                 self.look_for_missing_topics();
                 let callbacks = self.consumer.context();
                 callbacks.beginning().ask_again(&self.consumer);
@@ -345,6 +347,7 @@ impl Poller {
             }
             self.poll();
         }
+        self.let_join_begin();
         self.part_with_nothing();
         let deadline = Instant::now() + LEAVE_MAX;
         // Closing revokes, commits and tells the group. Not after `unsubscribe` where there is something to revoke: a
@@ -389,15 +392,28 @@ impl Poller {
         tracing::info!(group, "left the group");
     }
 
+    /// Gives a subscription of just now the time to reach the group. Who leaves before the group's first answer stays behind
+    /// as a member that nobody can sign off, and librdkafka 2.12 may crash.
+    fn let_join_begin(&self) {
+        let is_new = || {
+            self.subscribed_at
+                .is_some_and(|at| at.elapsed() < JOIN_BEGINS)
+        };
+        while is_new() && self.has_nothing() {
+            self.poll();
+        }
+    }
+
+    fn has_nothing(&self) -> bool {
+        let assignment = self.consumer.assignment();
+        assignment.is_ok_and(|assignment| assignment.count() == 0)
+    }
+
     /// Tells the group of the end where no partition is assigned. Closing does not (librdkafka 2.12, cooperative and
     /// classic), and the others would wait for the whole session timeout with their next rebalance.
     fn part_with_nothing(&self) {
-        let has_nothing = self
-            .consumer
-            .assignment()
-            .is_ok_and(|assignment| assignment.count() == 0);
         // A static member is to be missed by nobody; it comes back.
-        if has_nothing && self.protocol == Protocol::Classic && !self.settings.is_static() {
+        if self.has_nothing() && self.protocol == Protocol::Classic && !self.settings.is_static() {
             self.consumer.unsubscribe();
         }
     }

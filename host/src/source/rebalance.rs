@@ -177,7 +177,7 @@ impl Callbacks {
         true
     }
 
-    /// Gives up the commit of where the work ended. It may still be taken, as it is on its way.
+    /// Gives up the commit of where the work ended.
     pub(super) fn give_up_ended(&self) {
         self.last_commit.take_all();
         self.status.gave_up_uncommitted();
@@ -366,10 +366,7 @@ impl ConsumerContext for Callbacks {
         }
     }
 
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        let Some(result) = self.last_commit.hear(result, offsets) else {
-            return;
-        };
+    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
         let code = match &result {
             // NoOffset: there was nothing to commit.
             Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => None,

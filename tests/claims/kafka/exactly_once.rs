@@ -8,9 +8,10 @@ mod returns;
 
 use std::collections::BTreeMap;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use harness::{Host, Kafka, TestRecord, clients, wait_until};
+use tokio::time::Instant;
 
 use super::stage::{PATIENCE, Stage, count_lines, field, never, said, wait_lines};
 

@@ -103,7 +103,7 @@ impl Poller {
     /// Ends all work of a consumer that has come to its end, and has it leave its group as far as it still can.
     fn end(&mut self, code: RDKafkaErrorCode, why: &str) {
         self.consumer.context().give_up();
-        self.is_subscribed = false;
+        self.subscribed_at = None;
         let group = &self.group;
         if code == RDKafkaErrorCode::FencedInstanceId {
             // Another host has its name, and would be shut out next if this one took it back.
@@ -147,7 +147,7 @@ impl Poller {
 
     /// Looks whether the group has taken a successor, so that the end of the one before is told no more.
     fn look_whether_taken(&mut self) {
-        let has_lived = self.is_subscribed && self.succession.began.elapsed() >= TAKEN;
+        let has_lived = self.subscribed_at.is_some() && self.succession.began.elapsed() >= TAKEN;
         if has_lived || self.status.assigned_partitions() > 0 {
             self.succession.stand = Stand::Alive;
             self.status.is_taken();
@@ -188,7 +188,7 @@ impl Poller {
             .trying((protocol == Protocol::Auto).then(Trial::default));
         let config = self.settings.client_config(protocol);
         let consumer = config.create_with_context(callbacks)?;
-        self.is_subscribed = false;
+        self.subscribed_at = None;
         self.protocol = protocol;
         Ok(Before {
             consumer: std::mem::replace(&mut self.consumer, consumer),
