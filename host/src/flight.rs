@@ -4,8 +4,8 @@
 //! [`Ledger`], which holds the watermark. Where the outputs are part of a transaction, their record is completed when its
 //! lane sends them, behind the gate: position and outputs become visible together or not at all.
 //! **Invariant:** a position is stored or committed only when the senders of all records before it are done with them, and
-//! each of their outputs is acknowledged or part of the transaction; one refused output keeps it open until the flow has dealt with the refusal, or keeps the
-//! transaction from being committed.
+//! each of their outputs is acknowledged or part of the transaction; one refused output keeps it open until the flow has
+//! dealt with the refusal, or keeps the transaction from being committed.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};

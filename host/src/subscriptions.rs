@@ -188,8 +188,7 @@ impl Subscriptions {
 
     fn stop(&mut self, key: &GroupKey) {
         if let Some(running) = self.running.remove(key) {
-            let commit_by = tokio::time::Instant::now() + self.flow.drain_timeout;
-            let thread = running.consumer.stop(commit_by);
+            let thread = running.consumer.stop();
             self.leaving
                 .extend(thread.map(|thread| (key.clone(), thread)));
         }

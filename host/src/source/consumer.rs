@@ -30,7 +30,7 @@ use super::transactions::Transactions;
 const POLL: Duration = Duration::from_millis(100);
 /// How often topics that do not exist are looked for.
 const TOPIC_CHECK: Duration = Duration::from_secs(2);
-/// How long a stopping consumer waits at most for the end of a rebalance, so that its last positions are taken.
+/// How long a stopping consumer waits for the end of a rebalance, so that its last positions are taken.
 const SETTLE_MAX: Duration = Duration::from_secs(10);
 /// How long after it has subscribed a consumer that was given nothing may not leave yet.
 const JOIN_BEGINS: Duration = Duration::from_secs(1);
@@ -62,8 +62,7 @@ pub(crate) struct Topics {
 
 enum Order {
     Subscribe(Topics),
-    /// Holds until when the last positions may take to be committed.
-    Stop(Instant),
+    Stop,
 }
 
 /// A running consumer.
@@ -140,10 +139,9 @@ impl Consumer {
         let _ = self.orders.send(Order::Subscribe(topics));
     }
 
-    /// Begins to leave the group: partitions are drained and revoked, then the consumer is dropped by its thread. Until
-    /// `commit_by` it tries to commit what is done, also where a rebalance is in its way.
-    pub(crate) fn stop(mut self, commit_by: Instant) -> Option<JoinHandle<()>> {
-        let _ = self.orders.send(Order::Stop(commit_by));
+    /// Begins to leave the group: partitions are drained and revoked, then the consumer is dropped by its thread.
+    pub(crate) fn stop(mut self) -> Option<JoinHandle<()>> {
+        let _ = self.orders.send(Order::Stop);
         self.thread.take()
     }
 }
@@ -167,15 +165,14 @@ struct Poller {
 impl Poller {
     fn run(mut self, inbox: &mpsc::Receiver<Order>) {
         let mut next_check = Instant::now();
-        let commit_by = loop {
+        loop {
             self.status.came_round();
             match inbox.try_recv() {
                 Ok(Order::Subscribe(topics)) => {
                     self.topics = topics;
                     self.subscribed_at = None;
                 }
-                Ok(Order::Stop(commit_by)) => break commit_by,
-                Err(mpsc::TryRecvError::Disconnected) => break Instant::now(),
+                Ok(Order::Stop) | Err(mpsc::TryRecvError::Disconnected) => break,
                 Err(mpsc::TryRecvError::Empty) => {}
             }
             self.predecessors.retain(|thread| !thread.is_finished());
@@ -203,9 +200,9 @@ impl Poller {
                 callbacks.beginning().ask_again(&self.consumer);
                 next_check = Instant::now() + TOPIC_CHECK;
             }
-        };
+        }
         let predecessors = std::mem::take(&mut self.predecessors);
-        self.leave(commit_by.min(Instant::now() + SETTLE_MAX));
+        self.leave();
         for thread in predecessors {
             // Ended or panicked: either way it is no member any more.
             let _ = thread.join();
@@ -330,19 +327,18 @@ impl Poller {
         self.status.set_missing_topics(missing);
     }
 
-    /// Ends all work, gives all partitions back and closes the consumer. Until `commit_by` it waits for a rebalance that
-    /// goes on.
-    fn leave(self, commit_by: Instant) {
+    /// Ends all work, gives all partitions back and closes the consumer.
+    fn leave(self) {
         // First: a consumer that closes no longer takes part in a rebalance that goes on, and its commits are refused.
         let callbacks = self.consumer.context();
         callbacks.end_work();
+        let settled_by = Instant::now() + SETTLE_MAX;
         while !callbacks.commit_ended(&self.consumer) {
-            if commit_by < Instant::now() {
+            if settled_by < Instant::now() {
                 tracing::warn!(
                     group = self.group,
                     "the rebalance goes on; the last positions may not be committed"
                 );
-                callbacks.give_up_ended();
                 break;
             }
             self.poll();

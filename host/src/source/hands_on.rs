@@ -136,7 +136,7 @@ impl Member {
     }
 
     pub(super) fn stop(self) {
-        self.consumer.stop(Instant::now()).unwrap().join().unwrap();
+        self.consumer.stop().unwrap().join().unwrap();
     }
 }
 

@@ -177,12 +177,6 @@ impl Callbacks {
         true
     }
 
-    /// Gives up the commit of where the work ended.
-    pub(super) fn give_up_ended(&self) {
-        self.last_commit.take_all();
-        self.status.gave_up_uncommitted();
-    }
-
     /// Returns who commits positions where delivery is exactly once.
     pub(super) fn exactly_once(&self) -> Option<&ExactlyOnce> {
         self.exactly_once.as_deref()

@@ -124,10 +124,6 @@ fn begins_late((api, refusal): (RDKafkaApiKey, RDKafkaRespErr), refusals: usize,
     let offsets: Vec<i64> = taken.iter().map(Record::offset).collect();
     assert_eq!(offsets, (first..10).collect::<Vec<_>>());
     drop((taken, queue));
-    consumer
-        .stop(tokio::time::Instant::now())
-        .unwrap()
-        .join()
-        .unwrap();
+    consumer.stop().unwrap().join().unwrap();
     assert_eq!(position(&kafka.bootstrap_servers()), committed);
 }
