@@ -39,7 +39,7 @@ pub(crate) struct Deployed {
     pub(crate) setup: Setup,
     pub(crate) sink: Arc<Sink>,
     /// One for each instance that may run at once; none where partitions are the only bound.
-    pub(crate) permits: Option<Semaphore>,
+    pub(crate) permits: Option<Arc<Semaphore>>,
     /// What makes the handler pause; a new revision begins with a closed one.
     pub(crate) breaker: Option<Mutex<Breaker<Instant>>>,
 }

@@ -12,7 +12,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{SemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 pub(crate) use self::decide::Attempt;
@@ -21,7 +21,7 @@ pub(crate) use self::pause::{note_failed, note_handled, note_refused, paused_unt
 use crate::catalog::{CatalogReader, Deployed, GroupKey};
 use crate::flight::Ledger;
 use crate::gate::Door;
-use crate::guest::{GuestLog, Instance};
+use crate::guest::{Admitted, GuestLog, Instance, Lent};
 use crate::ids::Revision;
 use crate::outbox::Outbox;
 use crate::outcome::{Failure, FailureKind};
@@ -81,7 +81,8 @@ pub(crate) struct Lane {
     /// Whether the lane stands for the partition where lanes are counted.
     is_first: bool,
     /// What is in hand, as others see it.
-    pub(crate) hand: OpenHand,
+    pub(crate) hand: Arc<OpenHand>,
+    lent: Lent,
     /// Dead letters of the record at hand.
     letters: Outbox,
     alive: Alive,
@@ -97,8 +98,10 @@ impl Lane {
         alive: Alive,
     ) -> Self {
         catalog.mark_changed();
+        let hand = Arc::new(place.vitals.open());
         Self {
-            hand: place.vitals.open(),
+            lent: Lent::of(Arc::clone(&hand)),
+            hand,
             place,
             catalog,
             registry,
@@ -198,15 +201,12 @@ impl Lane {
     }
 
     /// Waits until the handler may run one more instance on this host.
-    pub(crate) async fn admit<'a>(
-        &mut self,
-        handler: &'a Deployed,
-    ) -> Result<Option<SemaphorePermit<'a>>, Stopped> {
+    pub(crate) async fn admit(&mut self, handler: &Deployed) -> Result<Admitted, Stopped> {
         let Some(permits) = &handler.permits else {
-            return Ok(None);
+            return Ok(self.lent.admit(None));
         };
-        if let Ok(permit) = permits.try_acquire() {
-            return Ok(Some(permit));
+        if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
+            return Ok(self.lent.admit(Some(permit)));
         }
         let stop = self.stop.clone();
         self.hand.note(Doing::Permit);
@@ -214,11 +214,11 @@ impl Lane {
             biased;
             () = stop.set() => Err(Stopped),
             // Nobody closes the semaphore.
-            permit = permits.acquire() => permit.map(Some).map_err(|_| Stopped),
+            permit = Arc::clone(permits).acquire_owned() => permit.map_err(|_| Stopped),
             never = self.lend_place() => match never {},
         };
         self.hand.note(Doing::Handling);
-        permit
+        Ok(self.lent.admit(Some(permit?)))
     }
 
     /// Lets the instance go when another lane needs its place. To be waited for beside something else: who has a permit
@@ -290,7 +290,8 @@ impl Lane {
             Arc::clone(&self.place.topic),
             self.place.partition,
         );
-        match Instance::start(&handler.component, &handler.setup, log, place).await {
+        let lent = self.lent.clone();
+        match Instance::start(&handler.component, &handler.setup, log, place, lent).await {
             Ok(mut instance) => {
                 if let Some(stats) = self.stats() {
                     stats.instance_starts.increment();

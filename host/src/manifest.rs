@@ -15,6 +15,7 @@ mod masked;
 mod problem;
 mod reader;
 mod refusals;
+mod responses;
 mod retry;
 pub mod schema;
 #[cfg(test)]
@@ -34,7 +35,8 @@ use crate::letter::replay_topic;
 use crate::marker::parked_topic;
 use crate::policy::{
     BreakerPolicy, Bulk, CONCURRENCY, Delivery, Isolation, Limits, OnExhausted, Ordering,
-    PatternError, RetryPolicy, ReturnTopics, Start, StartError, Subscription, TopicPattern,
+    PatternError, ResponseRoute, RetryPolicy, ReturnTopics, Start, StartError, Subscription,
+    TopicPattern,
 };
 
 /// What the name of the default dead-letter topic ends with.
@@ -61,6 +63,10 @@ pub struct Manifest {
     pub concurrency: Option<usize>,
     /// Whether outputs and positions are committed together.
     pub delivery: Delivery,
+    /// Whether the component may do what no transaction takes back.
+    pub side_effects: bool,
+    /// Where responses to the component's requests arrive.
+    pub responses: Vec<ResponseRoute>,
     /// How long an instance of the component lives.
     pub isolation: Isolation,
     /// Bounds of memory, time and flow.
@@ -114,6 +120,8 @@ impl Manifest {
         };
         let concurrency = concurrency(&mut reader, ordering);
         let delivery = delivery::delivery(&mut reader);
+        let side_effects = reader.choice(&keys::SIDE_EFFECTS) == Some("allowed");
+        let responses = responses::responses(&mut reader, delivery, side_effects);
         let isolation = match reader.choice(&keys::ISOLATION) {
             Some("record") => Isolation::Record,
             _ => Isolation::Lane,
@@ -142,6 +150,8 @@ impl Manifest {
                     ordering,
                     concurrency,
                     delivery,
+                    side_effects,
+                    responses,
                     isolation,
                     limits,
                     retry,
@@ -169,6 +179,8 @@ impl fmt::Debug for Manifest {
             .field("ordering", &self.ordering)
             .field("concurrency", &self.concurrency)
             .field("delivery", &self.delivery)
+            .field("side_effects", &self.side_effects)
+            .field("responses", &self.responses)
             .field("isolation", &self.isolation)
             .field("limits", &self.limits)
             .field("retry", &self.retry)
@@ -325,6 +337,7 @@ fn limits(reader: &mut Reader<'_>) -> Limits {
         in_flight_bytes: mebibytes(reader, &keys::IN_FLIGHT_MIB),
         outbox_records: count(reader, &keys::OUTBOX_RECORDS),
         outbox_bytes: mebibytes(reader, &keys::OUTBOX_MIB),
+        pending_requests: count(reader, &keys::PENDING_REQUESTS),
     }
 }
 

@@ -8,46 +8,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 
+use crate::groupless::{OF_MEMBERS, Troubles, partitions, reader};
 use crate::ids::TopicName;
 use crate::topic_settings::{admin, client_config, topic_settings};
 
 /// How long a broker may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Settings of a consumer that mean something to a member of a group only, or would hide the topic.
-const LEFT_OUT: [&str; 6] = [
-    "group.protocol",
-    "group.remote.assignor",
-    "group.instance.id",
-    "partition.assignment.strategy",
-    "topic.blacklist",
-    "statistics.interval.ms",
-];
-
-/// Keeps the last thing that went wrong with a connection.
-#[derive(Debug, Default)]
-struct Troubles(Mutex<Option<String>>);
-
-impl ClientContext for Troubles {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        crate::telemetry::log_kafka(level, facility, message);
-    }
-
-    fn error(&self, _error: KafkaError, reason: &str) {
-        *self.0.lock() = Some(reason.to_owned());
-    }
-}
-
-impl ConsumerContext for Troubles {}
-
 /// A record of the topic: key and value.
 pub(crate) type Marker = (Vec<u8>, Option<Vec<u8>>);
 
@@ -68,15 +41,9 @@ pub(crate) struct MarkerLog {
 
 impl MarkerLog {
     /// Makes a reader of what is committed; nothing is sent yet.
-    pub(crate) fn new(mut config: ClientConfig, topic: &TopicName) -> Result<Self, KafkaError> {
-        for key in LEFT_OUT {
-            config.remove(key);
-        }
+    pub(crate) fn new(config: ClientConfig, topic: &TopicName) -> Result<Self, KafkaError> {
+        let mut config = reader(config, topic.as_str());
         config
-            // librdkafka assigns partitions only to a client with a group's name. The group is never joined.
-            .set("group.id", topic.as_str())
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
             .set("enable.partition.eof", "true")
             .set("isolation.level", "read_committed")
             .set("auto.offset.reset", "earliest")
@@ -102,7 +69,7 @@ impl MarkerLog {
 
     /// Looks for the topic; returns whether it is there.
     pub(crate) fn find(&mut self) -> Result<bool, String> {
-        let partitions = partitions(&self.consumer, &self.topic)?;
+        let partitions = partitions(&self.consumer, &self.topic, TIMEOUT)?;
         self.next = (0..partitions).map(|partition| (partition, None)).collect();
         Ok(partitions > 0)
     }
@@ -187,7 +154,7 @@ impl MarkerLog {
                 None
             }
             Err(error) => {
-                *self.consumer.context().0.lock() = Some(error.to_string());
+                self.consumer.context().note(error.to_string());
                 None
             }
         }
@@ -195,7 +162,7 @@ impl MarkerLog {
 
     /// Returns what went wrong with a connection since the last call.
     pub(crate) fn trouble(&self) -> Option<String> {
-        self.consumer.context().0.lock().take()
+        self.consumer.context().take()
     }
 }
 
@@ -208,24 +175,6 @@ fn watermarks(
     client
         .fetch_watermarks(topic.as_str(), partition, TIMEOUT)
         .map_err(|error| error.to_string())
-}
-
-/// Returns how many partitions a topic has; 0 where it does not exist.
-fn partitions(consumer: &BaseConsumer<Troubles>, topic: &TopicName) -> Result<i32, String> {
-    let name = topic.as_str();
-    let metadata = consumer
-        .fetch_metadata(Some(name), TIMEOUT)
-        .map_err(|error| error.to_string())?;
-    let Some(found) = metadata.topics().iter().find(|found| found.name() == name) else {
-        return Ok(0);
-    };
-    match found.error().map(RDKafkaErrorCode::from) {
-        None => Ok(found.partitions().len().try_into().unwrap_or_default()),
-        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::LeaderNotAvailable) => {
-            Ok(0)
-        }
-        Some(code) => Err(code.to_string()),
-    }
 }
 
 /// Returns why what is written to the topic may be forgotten, if it may; none also where the brokers do not say.
@@ -259,8 +208,9 @@ pub(crate) async fn create(
     if settings.get("allow.auto.create.topics").map(String::as_str) != Some("true") {
         return Err(code);
     }
-    let consumer: BaseConsumer<Troubles> = client_config(settings, |key| !LEFT_OUT.contains(&key))
-        .create_with_context(Troubles::default())
-        .map_err(|error| error.to_string())?;
-    partitions(&consumer, topic).map(drop)
+    let consumer: BaseConsumer<Troubles> =
+        client_config(settings, |key| !OF_MEMBERS.contains(&key))
+            .create_with_context(Troubles::default())
+            .map_err(|error| error.to_string())?;
+    partitions(&consumer, topic, TIMEOUT).map(drop)
 }

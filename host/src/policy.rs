@@ -87,6 +87,15 @@ pub enum Delivery {
 /// How often transactions are committed where the manifest says nothing, in milliseconds.
 pub const TRANSACTION_INTERVAL_MS: u64 = 100;
 
+/// Where responses to the requests of a handler arrive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResponseRoute {
+    /// The topic.
+    pub topic: TopicName,
+    /// What has to stand under `event` in the value, a JSON object; none where every record may be a response.
+    pub event: Option<String>,
+}
+
 /// How long one instance of the component lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Isolation {
@@ -126,6 +135,8 @@ pub struct Limits {
     pub outbox_records: usize,
     /// Bytes that one invocation may emit.
     pub outbox_bytes: usize,
+    /// Requests that may wait for their responses at once, on each host.
+    pub pending_requests: usize,
 }
 
 impl Limits {
@@ -137,6 +148,7 @@ impl Limits {
         in_flight_bytes: 16 * MIB,
         outbox_records: 10_000,
         outbox_bytes: 16 * MIB,
+        pending_requests: 1000,
     };
 }
 

@@ -29,6 +29,7 @@ use crate::duration::millis;
 use crate::guest::{AotCache, Runtime};
 use crate::layers::Layers;
 use crate::manifest::kafka::{Side, side};
+use crate::reply::Exchanges;
 use crate::sinks::Sinks;
 use crate::stats::Registry;
 use crate::steps::Steps;
@@ -101,6 +102,7 @@ impl Host {
             Brokers::Cluster(_) => None,
         };
         let clients = Clients::new(&config, dev_broker.as_ref());
+        let exchanges = Arc::new(clients.exchanges(config.instances_max));
         let (publish, catalog) = watch::channel(Arc::new(Catalog::default()));
         let registry = Arc::new(Registry::default());
         let flow = Flow {
@@ -123,6 +125,7 @@ impl Host {
             only: config.only.clone(),
             runtime,
             sinks: Arc::clone(&sinks),
+            exchanges: Arc::clone(&exchanges),
             catalog: publish,
             subscriptions: Arc::clone(&subscriptions),
             board: Arc::clone(&board),
@@ -135,6 +138,7 @@ impl Host {
             catalog,
             subscriptions,
             sinks,
+            exchanges,
             board,
             places,
             draining,
@@ -377,6 +381,11 @@ impl Clients {
             }
         }
         Self { consumer, producer }
+    }
+
+    /// Makes what requests and responses go through.
+    fn exchanges(&self, instances_max: u32) -> Exchanges {
+        Exchanges::new(self.consumer.clone(), self.producer.clone(), instances_max)
     }
 }
 

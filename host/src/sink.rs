@@ -158,7 +158,8 @@ impl std::fmt::Debug for Sink {
     }
 }
 
-fn client_config(kafka: &BTreeMap<String, String>) -> ClientConfig {
+/// Makes the settings of a producer of librdkafka's keys in `kafka`, below the host's own.
+pub(crate) fn client_config(kafka: &BTreeMap<String, String>) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
         .set("queue.buffering.max.messages", "100000")
@@ -338,7 +339,8 @@ impl Sink {
     }
 }
 
-fn owned_headers(headers: &[Header<'_>]) -> OwnedHeaders {
+/// Copies headers as librdkafka takes them.
+pub(crate) fn owned_headers(headers: &[Header<'_>]) -> OwnedHeaders {
     headers.iter().fold(
         OwnedHeaders::new_with_capacity(headers.len()),
         |owned, header| {

@@ -8,9 +8,10 @@
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// No record is in hand.
@@ -29,10 +30,18 @@ pub(crate) enum Doing {
     Place,
     /// Its outputs are being handed to the producer.
     Sending,
+    /// The handler waits for the response to a request, which has a bound of its own.
+    Response,
 }
 
 impl Doing {
-    const ALL: [Self; 4] = [Self::Handling, Self::Permit, Self::Place, Self::Sending];
+    const ALL: [Self; 5] = [
+        Self::Handling,
+        Self::Permit,
+        Self::Place,
+        Self::Sending,
+        Self::Response,
+    ];
 }
 
 /// What a lane has in hand.
@@ -117,6 +126,9 @@ pub(crate) struct Vitals {
     hands: Mutex<Vec<Arc<Hand>>>,
     waits: Mutex<Waits>,
     is_halted: AtomicBool,
+    /// Lanes whose handlers wait for responses.
+    awaiting: AtomicUsize,
+    awaiting_more: Notify,
 }
 
 impl Vitals {
@@ -154,6 +166,16 @@ impl Vitals {
         self.is_halted.load(Ordering::Relaxed)
     }
 
+    /// Returns how many lanes wait for responses to their handlers' requests.
+    pub(crate) fn awaiting(&self) -> usize {
+        self.awaiting.load(Ordering::Relaxed)
+    }
+
+    /// Waits until one more of them does.
+    pub(crate) async fn awaiting_more(&self) {
+        self.awaiting_more.notified().await;
+    }
+
     /// Lists what the lanes have in hand, and how much they had in hand before, all together.
     pub(crate) fn hands(&self) -> (Vec<InHand>, u64) {
         let hands = self.hands.lock();
@@ -177,6 +199,26 @@ impl Deref for OpenHand {
 
     fn deref(&self) -> &Hand {
         &self.hand
+    }
+}
+
+impl OpenHand {
+    /// Takes note that the handler waits for a response, as long as what is returned lives.
+    pub(crate) fn await_response(&self) -> Awaiting<'_> {
+        self.note(Doing::Response);
+        self.vitals.awaiting.fetch_add(1, Ordering::Relaxed);
+        self.vitals.awaiting_more.notify_one();
+        Awaiting(&self.vitals)
+    }
+}
+
+/// A handler that waits for a response.
+#[derive(Debug)]
+pub(crate) struct Awaiting<'a>(&'a Vitals);
+
+impl Drop for Awaiting<'_> {
+    fn drop(&mut self) {
+        self.0.awaiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

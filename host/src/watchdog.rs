@@ -80,6 +80,7 @@ impl fmt::Display for Why {
             Self::InHand(Doing::Place) => {
                 "it waits for an instance of the host, and none is done (instances-max)"
             }
+            Self::InHand(Doing::Response) => "the handler waits for a response",
             Self::InHand(Doing::Sending) => {
                 "its outputs cannot be handed to the producer, or the transaction is not committed"
             }

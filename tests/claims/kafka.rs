@@ -23,6 +23,7 @@ mod parking;
 mod positions;
 mod protocol;
 mod rebalance;
+mod requests;
 mod retries;
 mod returns;
 mod seek;

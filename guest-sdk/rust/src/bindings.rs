@@ -105,6 +105,7 @@ pub mod message {
         with: {
             "kafka:handler/types@0.1.0": crate::bindings::imports::kafka::handler::types,
             "kafka:handler/producer@0.1.0": crate::bindings::imports::kafka::handler::producer,
+            "kafka:handler/conversation@0.1.0": crate::bindings::imports::kafka::handler::conversation,
             "wasi:logging/logging@0.1.0-draft": crate::bindings::imports::wasi::logging::logging,
             "wasi:config/store@0.2.0-rc.1": crate::bindings::imports::wasi::config::store,
         },

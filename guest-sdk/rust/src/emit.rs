@@ -112,19 +112,25 @@ impl<'a> Emit<'a> {
 
     /// Hands the record to the host.
     pub fn send(self) -> Result<(), EmitError> {
+        self.lend(|outgoing| {
+            #[cfg(target_arch = "wasm32")]
+            return producer::emit(outgoing).map_err(EmitError::from);
+            #[cfg(not(target_arch = "wasm32"))]
+            crate::testing::take_emit(&outgoing)
+        })
+    }
+
+    /// Lends the record as the host takes it.
+    pub(crate) fn lend<T>(&self, take: impl FnOnce(producer::Outgoing<'_>) -> T) -> T {
         let headers: Vec<&Header> = self.headers.iter().map(AsRef::as_ref).collect();
-        let outgoing = producer::Outgoing {
+        take(producer::Outgoing {
             topic: self.topic,
             key: self.key.as_deref(),
             value: self.value.as_deref(),
             headers: &headers,
             partition: self.partition,
             timestamp: self.timestamp_ms,
-        };
-        #[cfg(target_arch = "wasm32")]
-        return producer::emit(outgoing).map_err(EmitError::from);
-        #[cfg(not(target_arch = "wasm32"))]
-        crate::testing::take_emit(&outgoing)
+        })
     }
 }
 

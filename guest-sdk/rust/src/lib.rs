@@ -33,6 +33,7 @@ pub mod log;
 mod batch;
 mod bindings;
 mod config;
+mod conversation;
 mod emit;
 mod error;
 mod handler;
@@ -50,6 +51,7 @@ pub use bindings::imports::kafka::handler::types::{
     Failure, FailureKind, Header, Message, Outcome, Verdict,
 };
 pub use config::{Config, config};
+pub use conversation::{NoRequest, PendingRequest, RequestError, reply};
 pub use emit::{Emit, EmitError, IntoBytes, emit};
 pub use error::{Error, Result, ResultExt, other, reject, retry, retry_after};
 pub use payload::{FromBatch, FromMessage, Json, Record};

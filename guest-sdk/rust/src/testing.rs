@@ -18,6 +18,7 @@
 //! **Invariant:** as with the host, what a failed hook emitted is gone.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -30,7 +31,7 @@ use crate::log::Level;
 use crate::message::find;
 use crate::{
     BulkFailure, EmitError, Error, FromBatch, FromMessage, Header, IntoBulkResult, IntoBytes,
-    Message, MessageView, Result, batch,
+    Message, MessageView, RequestError, Result, batch,
 };
 
 #[derive(Default)]
@@ -39,6 +40,8 @@ struct Host {
     logged: Vec<Logged>,
     config: Vec<(String, String)>,
     refusal: Option<EmitError>,
+    requested: Vec<Emitted>,
+    responses: VecDeque<std::result::Result<Message, RequestError>>,
 }
 
 thread_local! {
@@ -88,6 +91,19 @@ impl Emitted {
     }
 }
 
+impl From<&Outgoing<'_>> for Emitted {
+    fn from(outgoing: &Outgoing<'_>) -> Self {
+        Self {
+            topic: outgoing.topic.to_owned(),
+            key: outgoing.key.map(Vec::from),
+            value: outgoing.value.map(Vec::from),
+            headers: outgoing.headers.iter().copied().cloned().collect(),
+            partition: outgoing.partition,
+            timestamp_ms: outgoing.timestamp,
+        }
+    }
+}
+
 /// A line that the handler logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logged {
@@ -102,6 +118,17 @@ pub struct Logged {
 /// Takes what was emitted on this thread since the last call.
 pub fn emitted() -> Vec<Emitted> {
     with_host(|host| std::mem::take(&mut host.emitted))
+}
+
+/// Takes what was asked on this thread since the last call. A request stays asked when its hook fails.
+pub fn requested() -> Vec<Emitted> {
+    with_host(|host| std::mem::take(&mut host.requested))
+}
+
+/// Gives the response, or its failure, to whoever waits next on this thread. Who waits without
+/// one being left runs out of time.
+pub fn respond(response: std::result::Result<Message, RequestError>) {
+    with_host(|host| host.responses.push_back(response));
 }
 
 /// Takes what was logged on this thread since the last call.
@@ -123,7 +150,7 @@ pub fn refuse_next_emit(error: EmitError) {
     with_host(|host| host.refusal = Some(error));
 }
 
-/// Forgets everything on this thread: emits, log lines, config, a refusal.
+/// Forgets everything on this thread: emits, requests and their responses, log lines, config, a refusal.
 pub fn reset() {
     with_host(|host| *host = Host::default());
 }
@@ -310,16 +337,18 @@ pub(crate) fn take_emit(outgoing: &Outgoing<'_>) -> std::result::Result<(), Emit
         if let Some(refusal) = host.refusal.take() {
             return Err(refusal);
         }
-        host.emitted.push(Emitted {
-            topic: outgoing.topic.to_owned(),
-            key: outgoing.key.map(Vec::from),
-            value: outgoing.value.map(Vec::from),
-            headers: outgoing.headers.iter().copied().cloned().collect(),
-            partition: outgoing.partition,
-            timestamp_ms: outgoing.timestamp,
-        });
+        host.emitted.push(Emitted::from(outgoing));
         Ok(())
     })
+}
+
+pub(crate) fn start_request(outgoing: &Outgoing<'_>) {
+    with_host(|host| host.requested.push(Emitted::from(outgoing)));
+}
+
+pub(crate) fn next_response() -> std::result::Result<Message, RequestError> {
+    let response = with_host(|host| host.responses.pop_front());
+    response.unwrap_or(Err(RequestError::Timeout))
 }
 
 pub(crate) fn take_log(level: Level, context: &str, text: &str) {

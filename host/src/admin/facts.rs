@@ -137,6 +137,7 @@ impl View {
             published: self.board.published.get(),
             refused: self.board.refused.get(),
             compile: self.board.compile.read(),
+            requests: self.exchanges.counts(),
             process: process::usage(),
             instances: self.places.taken(),
         }

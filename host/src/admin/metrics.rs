@@ -17,8 +17,9 @@ use prometheus_client::registry::Registry as Page;
 use super::names::{self, Family};
 use super::process::Usage;
 use crate::catalog::GroupKey;
-use crate::ids::{HandlerId, Revision};
+use crate::ids::{HandlerId, Revision, TenantId};
 use crate::outcome::{Ending, FailureKind};
+use crate::reply::Counts;
 use crate::stats::{BUCKETS_US, HistogramReading, Reading};
 use crate::watcher::Seen;
 
@@ -31,6 +32,8 @@ pub(super) struct Scrape {
     /// Who serves, with which revision, and whether it pauses.
     pub(super) handlers: Vec<(HandlerId, Revision, bool)>,
     pub(super) groups: Vec<(GroupKey, GroupReading)>,
+    /// What was counted of the requests of each tenant.
+    pub(super) requests: Vec<(TenantId, Arc<Counts>)>,
     pub(super) producers: Producers,
     /// What the watchdog knows.
     pub(super) watched: Seen,
@@ -77,6 +80,7 @@ impl Collector for Scrape {
         self.write_counts(&mut writer)?;
         self.write_state(&mut writer)?;
         self.write_groups(&mut writer)?;
+        self.write_requests(&mut writer)?;
         self.write_producers(&mut writer)?;
         self.write_deployments(&mut writer)?;
         self.write_process(&mut writer)
@@ -210,6 +214,33 @@ impl Scrape {
         writer.gauges(&names::POLL_LATE, late)?;
         let age = polls().map(|(labels, poll)| (labels, poll.age.as_secs_f64()));
         writer.gauges(&names::POLL_AGE, age)
+    }
+
+    fn write_requests(&self, writer: &mut Writer<'_, '_>) -> fmt::Result {
+        let tenants = || {
+            let requests = self.requests.iter();
+            requests.map(|(tenant, counts)| (("tenant", tenant.as_str()), counts))
+        };
+        let pending = tenants().map(|(tenant, counts)| ([tenant], counts.pending()));
+        writer.gauges(&names::PENDING_REQUESTS, pending)?;
+        let results = tenants().flat_map(|(tenant, counts)| {
+            let results = [
+                ("answered", &counts.answered),
+                ("timeout", &counts.timed_out),
+                ("failed", &counts.failed),
+            ];
+            results.map(|(result, count)| ([tenant, ("result", result)], count.get()))
+        });
+        writer.counters(&names::REQUESTS, results)?;
+        let dropped = tenants().flat_map(|(tenant, counts)| {
+            let reasons = [
+                ("late", &counts.late),
+                ("repeated", &counts.repeated),
+                ("unknown", &counts.unknown),
+            ];
+            reasons.map(|(reason, count)| ([tenant, ("reason", reason)], count.get()))
+        });
+        writer.counters(&names::DROPPED_RESPONSES, dropped)
     }
 
     fn write_producers(&self, writer: &mut Writer<'_, '_>) -> fmt::Result {

@@ -52,6 +52,7 @@ use self::tally::Tally;
 use crate::catalog::CatalogReader;
 use crate::deploy::Board;
 use crate::guest::Places;
+use crate::reply::Exchanges;
 use crate::sink::Sink;
 use crate::sinks::Sinks;
 use crate::stats::Registry;
@@ -89,6 +90,7 @@ pub(crate) struct View {
     pub(crate) catalog: CatalogReader,
     pub(crate) subscriptions: Arc<Mutex<Subscriptions>>,
     pub(crate) sinks: Arc<Sinks>,
+    pub(crate) exchanges: Arc<Exchanges>,
     pub(crate) board: Arc<Board>,
     pub(crate) places: Arc<Places>,
     /// Set when the host begins to stop.

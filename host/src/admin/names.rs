@@ -102,6 +102,14 @@ families! {
     TRANSACTIONS = Counter Count "kafka_wasm_transactions_total":
         "Transactions of groups whose delivery is exactly once, committed and aborted";
 
+    // By tenant.
+    PENDING_REQUESTS = Gauge Count "kafka_wasm_pending_requests":
+        "Requests of handlers that wait for their responses";
+    REQUESTS = Counter Count "kafka_wasm_requests_total":
+        "Requests of handlers, by what became of them: answered, timeout, failed";
+    DROPPED_RESPONSES = Counter Count "kafka_wasm_dropped_responses_total":
+        "Responses that no request waited for: late, repeated, or unknown, such as those to requests of other hosts";
+
     // Over all producers.
     PRODUCER_QUEUE_RECORDS = Gauge Count "kafka_wasm_producer_queue_records":
         "Records that were handed to producers and wait for Kafka's acknowledgement";

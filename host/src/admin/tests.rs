@@ -34,6 +34,7 @@ fn view() -> View {
             Steps::default(),
         ))),
         sinks: Arc::new(Sinks::new(Layers::default())),
+        exchanges: Arc::new(Exchanges::new(Layers::default(), Layers::default(), 8)),
         board: Arc::default(),
         places: Arc::new(Places::new(8)),
         draining: AtomicBool::new(false),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::conflict::obstacle;
 use super::load::{Loaded, load, try_out};
 use super::scan::{EXPECTED, scan, unreadable};
-use crate::guest::{Runtime, Setup};
+use crate::guest::{Conversation, Runtime, Setup};
 use crate::ids::HandlerId;
 use crate::manifest::Manifest;
 use crate::policy::{Ordering, Subscription};
@@ -45,6 +45,7 @@ pub(crate) async fn check(folder: &Path, runtime: &Runtime) -> Report {
             limits: loaded.manifest.limits,
             config: Arc::new(loaded.manifest.config.clone()),
             message_max_bytes: crate::sink::MESSAGE_MAX_BYTES,
+            conversation: Conversation::Denied("this is only a trial"),
         };
         report
             .problems

@@ -21,9 +21,11 @@ use super::scan::{Candidate, Facts, scan, unreadable};
 use crate::breaker::Breaker;
 use crate::catalog::{Catalog, Deployed};
 use crate::duration::millis;
-use crate::guest::{Runtime, Setup};
+use crate::guest::{Conversation, Runtime, Setup};
 use crate::ids::{HandlerId, TopicName};
 use crate::manifest::Manifest;
+use crate::policy::Delivery;
+use crate::reply::Exchanges;
 use crate::sinks::Sinks;
 use crate::subscriptions::Subscriptions;
 use crate::topic_settings::topic_settings;
@@ -36,6 +38,7 @@ pub(crate) struct Deployer {
     pub(crate) only: Vec<HandlerId>,
     pub(crate) runtime: Runtime,
     pub(crate) sinks: Arc<Sinks>,
+    pub(crate) exchanges: Arc<Exchanges>,
     pub(crate) catalog: watch::Sender<Arc<Catalog>>,
     pub(crate) subscriptions: Arc<Mutex<Subscriptions>>,
     pub(crate) board: Arc<Board>,
@@ -129,6 +132,7 @@ impl Deployer {
             self.publish();
         }
         self.sinks.close_unused();
+        self.exchanges.close_unused();
         for (_, what) in self.board.set_problems(found.problems) {
             tracing::error!("{what}");
         }
@@ -261,6 +265,9 @@ impl Deployer {
             limits: loaded.manifest.limits,
             config: Arc::new(loaded.manifest.config.clone()),
             message_max_bytes: sink.message_max_bytes(),
+            conversation: self
+                .conversation(&candidate.id, &loaded.manifest)
+                .map_err(at)?,
         };
         try_out(candidate, &loaded, &setup).await?;
         let Loaded {
@@ -271,7 +278,9 @@ impl Deployer {
         Ok(Deployed {
             id: candidate.id.clone(),
             revision,
-            permits: manifest.concurrency.map(Semaphore::new),
+            permits: manifest
+                .concurrency
+                .map(|instances| Arc::new(Semaphore::new(instances))),
             breaker: manifest
                 .breaker
                 .map(|policy| Mutex::new(Breaker::new(policy))),
@@ -280,6 +289,23 @@ impl Deployer {
             setup,
             sink,
         })
+    }
+
+    /// Returns whether a handler may ask others.
+    fn conversation(&self, id: &HandlerId, manifest: &Manifest) -> Result<Conversation, String> {
+        if manifest.delivery != Delivery::AtLeastOnce && !manifest.side_effects {
+            return Ok(Conversation::Denied(
+                "no transaction takes a request back (delivery is exactly-once; write side-effects = \"allowed\")",
+            ));
+        }
+        let asker = self.exchanges.asker(&id.tenant, manifest);
+        let asker = asker.map_err(|error| error.to_string())?;
+        Ok(asker.map_or(
+            Conversation::Denied(
+                "the manifest names no topic for responses ([[response]] topic = \"…\")",
+            ),
+            Conversation::Allowed,
+        ))
     }
 
     /// Returns why records may be gone from the topics in which they wait, if they may.

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::scan::Candidate;
-use crate::guest::{GuestLog, Handler as Component, Instance, Runtime, Setup};
+use crate::guest::{GuestLog, Handler as Component, Instance, Lent, Runtime, Setup};
 use crate::ids::Revision;
 use crate::manifest::Manifest;
 use crate::policy::OnExhausted;
@@ -154,7 +154,7 @@ pub(super) async fn try_out(
     let mut setup = setup.clone();
     setup.limits.deadline = setup.limits.deadline.min(TRIAL_MAX);
     let began = Instant::now();
-    Instance::start(&loaded.component, &setup, log, None)
+    Instance::start(&loaded.component, &setup, log, None, Lent::default())
         .await
         .map(drop)
         .map_err(|error| {

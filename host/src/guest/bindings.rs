@@ -8,6 +8,7 @@ use wasmtime::component::{ComponentType, Lift, Lower, WasmList, WasmStr};
 
 use crate::outcome::{Ending, Failure, FailureKind, Verdict};
 use crate::record::{Header, RecordView};
+use crate::reply::Response;
 
 /// `types.header`, lowered.
 #[derive(ComponentType, Lower, Clone, Copy)]
@@ -326,6 +327,64 @@ pub(super) enum EmitError {
     QuotaExceeded(String),
     #[component(name = "not-now")]
     NotNow,
+}
+
+/// `conversation.request-error`.
+#[derive(ComponentType, Lower)]
+#[component(variant)]
+pub(super) enum RequestError {
+    #[component(name = "timeout")]
+    Timeout,
+    #[component(name = "too-many-pending")]
+    TooManyPending(String),
+    #[component(name = "reply-store")]
+    ReplyStore(String),
+    #[component(name = "broker")]
+    Broker(String),
+    #[component(name = "too-large")]
+    TooLarge(u64),
+    #[component(name = "denied")]
+    Denied(String),
+    #[component(name = "not-now")]
+    NotNow,
+}
+
+/// `types.header`, lowered from what the host owns.
+#[derive(ComponentType, Lower)]
+#[component(record)]
+pub(super) struct ResponseHeader {
+    key: String,
+    value: Option<Vec<u8>>,
+}
+
+/// `types.message`, lowered from a response that the host owns.
+#[derive(ComponentType, Lower)]
+#[component(record)]
+pub(super) struct ResponseMessage {
+    topic: String,
+    partition: u32,
+    offset: u64,
+    timestamp: Option<i64>,
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    headers: Vec<ResponseHeader>,
+}
+
+impl From<Response> for ResponseMessage {
+    fn from(response: Response) -> Self {
+        let headers = response.headers.into_iter();
+        Self {
+            topic: response.topic,
+            partition: response.partition.cast_unsigned(),
+            offset: response.offset.cast_unsigned(),
+            timestamp: response.timestamp_ms,
+            key: response.key,
+            value: response.value,
+            headers: headers
+                .map(|(key, value)| ResponseHeader { key, value })
+                .collect(),
+        }
+    }
 }
 
 /// `wasi:logging/logging.level`.

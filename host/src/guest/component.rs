@@ -18,8 +18,9 @@ pub(crate) const PACKAGE: &str = "kafka:handler";
 pub(crate) const VERSION: &str = "0.1.0";
 
 /// The interfaces of its own that the host offers.
-const OFFERED: [&str; 3] = [
+const OFFERED: [&str; 4] = [
     "kafka:handler/producer@0.1.0",
+    "kafka:handler/conversation@0.1.0",
     "wasi:logging/logging@0.1.0-draft",
     "wasi:config/store@0.2.0-rc.1",
 ];

@@ -20,6 +20,11 @@ const TICK: Duration = Duration::from_millis(10);
 /// Instances beyond the bound, for trials of what is deployed: they must not wait for records.
 const TRIALS: u32 = 4;
 
+/// Mappings of memory that one instance takes, as measured: its linear memory, its stack, tables, and what guards them.
+const MAPPINGS_EACH: u64 = 7;
+/// Those of the rest of the host, with room to spare.
+const MAPPINGS_BESIDE: u64 = 2000;
+
 /// The engine, the linker and the cache of compiled components.
 #[derive(Clone)]
 pub(crate) struct Runtime {
@@ -41,6 +46,11 @@ impl std::fmt::Debug for Runtime {
 impl Runtime {
     /// Makes an engine for at most `instances_max` instances at once and starts its ticker.
     pub(crate) fn new(instances_max: u32, cache: Option<AotCache>) -> Result<Self, Error> {
+        if let Some(allowed) = mappings_allowed()
+            && let Some(what) = too_few_mappings(instances_max, allowed)
+        {
+            return Err(Error::Mappings(what));
+        }
         let engine =
             Engine::new(&config(instances_max.saturating_add(TRIALS))).map_err(Error::Engine)?;
         start_ticker(&engine)?;
@@ -59,6 +69,24 @@ impl Runtime {
     pub(crate) fn places(&self) -> &Arc<Places> {
         &self.places
     }
+}
+
+/// Returns how many mappings of memory the system allows a process, where it says so.
+fn mappings_allowed() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok()?;
+    text.trim().parse().ok()
+}
+
+/// Returns what is to be done where so many instances could not live: each that cannot would fail its record.
+fn too_few_mappings(instances_max: u32, allowed: u64) -> Option<String> {
+    let needed = u64::from(instances_max) * MAPPINGS_EACH + MAPPINGS_BESIDE;
+    let possible = allowed.saturating_sub(MAPPINGS_BESIDE) / MAPPINGS_EACH;
+    (needed > allowed).then(|| {
+        format!(
+            "instances-max is {instances_max}, for which the system has to allow {needed} mappings of memory, and it allows \
+             {allowed} (sysctl -w vm.max_map_count={needed}, or at most {possible} instances)"
+        )
+    })
 }
 
 fn config(instances_max: u32) -> Config {
@@ -91,4 +119,17 @@ fn start_ticker(engine: &Engine) -> Result<(), Error> {
         })
         .map(drop)
         .map_err(Error::Ticker)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_instances_are_promised_than_the_system_can_map() {
+        assert_eq!(too_few_mappings(9075, 65_530), None);
+        let what = too_few_mappings(9076, 65_530).unwrap();
+        assert!(what.contains("vm.max_map_count=65532"), "{what}");
+        assert!(what.contains("at most 9075 instances"), "{what}");
+    }
 }

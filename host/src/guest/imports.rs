@@ -1,6 +1,7 @@
 //! What a guest may call: `producer`, wasi:logging, wasi:config, and WASI 0.2 with nothing granted.
 //!
-//! **Invariant:** an import never waits and never fails the host: what it refuses it refuses with a typed error.
+//! **Invariant:** no import fails the host, and none but that for requests waits: what is refused is refused with a typed
+//! error.
 
 use std::borrow::Cow;
 
@@ -9,6 +10,7 @@ use wasmtime::component::{Linker, WasmStr};
 
 use super::bindings::{ConfigError, EmitError, LogLevel, Outgoing};
 use super::clock;
+use super::requests;
 use super::state::GuestState;
 use crate::ids::TopicName;
 use crate::outbox::Outbox;
@@ -25,6 +27,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
             Ok((emit(store, &outgoing)?,))
         },
     )?;
+    requests::add_to_linker(linker)?;
     linker
         .instance("wasi:logging/logging@0.1.0-draft")?
         .func_wrap(
@@ -70,16 +73,21 @@ fn emit(
     }
     // The outbox leaves the store while the record borrows guest memory from it.
     let mut outbox = std::mem::replace(&mut store.data_mut().outbox, Outbox::new(0, 0));
-    let result = push(&mut store, outgoing, &mut outbox);
+    let result = with_record(&mut store, outgoing, |record| {
+        outbox
+            .push(&record)
+            .map_err(|full| EmitError::QuotaExceeded(full.to_string()))
+    });
     store.data_mut().outbox = outbox;
     result
 }
 
-fn push(
+/// Lends a record that lies in guest memory, if it may be written at all.
+pub(super) fn with_record<T>(
     store: &mut StoreContextMut<'_, GuestState>,
     outgoing: &Outgoing,
-    outbox: &mut Outbox,
-) -> wasmtime::Result<Result<(), EmitError>> {
+    take: impl FnOnce(Emit<'_>) -> Result<T, EmitError>,
+) -> wasmtime::Result<Result<T, EmitError>> {
     let found = match outgoing.headers.len() {
         0 => Vec::new(),
         _ => outgoing
@@ -118,9 +126,7 @@ fn push(
     if record.size_bytes() > limit {
         return Ok(Err(EmitError::TooLarge(limit as u64)));
     }
-    Ok(outbox
-        .push(&record)
-        .map_err(|full| EmitError::QuotaExceeded(full.to_string())))
+    Ok(take(record))
 }
 
 /// Returns why nothing may be written to a topic of this name. On the record path: no allocation when it may.

@@ -14,17 +14,21 @@ use tokio::time::{Instant, timeout_at};
 use wasmtime::component::{ComponentNamedList, Lift, Lower, TypedFunc};
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
+use super::allowance::Allowance;
 use super::bindings::{
     BulkFailure, FailureParam, HandlerError, MessageParam, MessageResult, OutcomeParam,
     PackedBatch, VerdictResult,
 };
 use super::component::{Handler, chain};
+use super::lent::Lent;
 use super::log::GuestLog;
 use super::places::Place;
+use super::requests::Conversation;
 use super::state::{GuestState, MemoryExceeded};
 use crate::outbox::Outbox;
 use crate::outcome::{Failure, FailureKind};
 use crate::policy::Limits;
+use crate::reply::WAIT_MAX;
 
 /// What an instance is made with.
 #[derive(Debug, Clone)]
@@ -34,6 +38,8 @@ pub(crate) struct Setup {
     pub(crate) config: Arc<BTreeMap<String, String>>,
     /// The largest record that the guest may emit, in bytes.
     pub(crate) message_max_bytes: usize,
+    /// Whether the guest may ask others, and by what.
+    pub(crate) conversation: Conversation,
 }
 
 /// Why an instance cannot be made.
@@ -98,6 +104,7 @@ pub(super) struct Functions {
 pub(crate) struct Instance {
     pub(super) store: Store<GuestState>,
     pub(super) functions: Functions,
+    allowance: Arc<Allowance>,
     pub(super) deadline: Duration,
     pub(super) spent: bool,
     memory_max_bytes: usize,
@@ -122,28 +129,24 @@ impl Instance {
         setup: &Setup,
         log: GuestLog,
         place: Option<Place>,
+        lent: Lent,
     ) -> Result<Self, StartError> {
-        let state = GuestState::new(
-            &setup.limits,
-            setup.message_max_bytes,
-            Arc::clone(&setup.config),
-            Arc::new(log),
-            Arc::clone(&handler.clock),
-        );
+        let state = GuestState::new(setup, lent, Arc::new(log), Arc::clone(&handler.clock));
+        let allowance = Arc::clone(&state.allowance);
         let mut store = Store::new(handler.pre.engine(), state);
         store.limiter(|state| state);
         // What a guest may hand over in one import call; the outbox has its own, smaller bound.
         store.set_hostcall_fuel(setup.limits.outbox_bytes.saturating_add(1 << 20));
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|store| {
-            Ok(if Instant::now() >= store.data().deadline {
+            Ok(if Instant::now() >= store.data().allowance.deadline() {
                 UpdateDeadline::Interrupt
             } else {
                 UpdateDeadline::Yield(1)
             })
         });
         let deadline = Instant::now() + setup.limits.deadline;
-        store.data_mut().deadline = deadline;
+        allowance.begin(deadline, Duration::ZERO);
         let made = timeout_at(deadline, handler.pre.instantiate_async(&mut store)).await;
         let instance = match made {
             Ok(Ok(instance)) => instance,
@@ -166,6 +169,7 @@ impl Instance {
         let mut instance = Self {
             store,
             functions,
+            allowance,
             deadline: setup.limits.deadline,
             spent: false,
             memory_max_bytes: setup.limits.memory_bytes,
@@ -239,21 +243,25 @@ impl Instance {
         P: ComponentNamedList + Lower + Send + Sync,
         R: ComponentNamedList + Lift + Send + Sync + 'static,
     {
-        self.store.data_mut().deadline = deadline;
+        self.allowance.begin(deadline, WAIT_MAX);
         self.store.set_epoch_deadline(1);
         let result = {
             let mut running = pin!(function.call_async(&mut self.store, params));
             // Most calls return without having waited; a timer for them would be for nothing.
             match poll_fn(|context| Poll::Ready(running.as_mut().poll(context))).await {
                 Poll::Ready(result) => Ok(result),
-                // The epoch stops a guest that computes; the timeout stops one that waits in an import.
-                Poll::Pending => timeout_at(deadline, running).await,
+                // The epoch stops a guest that computes; this stops one that waits in an import.
+                Poll::Pending => tokio::select! {
+                    biased;
+                    result = running => Ok(result),
+                    () = self.allowance.is_used_up() => Err(()),
+                },
             }
         };
         let failure = match result {
             Ok(Ok(result)) => return Ok(result),
             Ok(Err(error)) => self.classify(&error),
-            Err(_) => self.late(),
+            Err(()) => self.late(),
         };
         self.spent = true;
         Err(failure)

@@ -3,6 +3,7 @@
 //! The only place that knows wasmtime. Handed records as views; answers with outcomes, and with an outbox of emits.
 //! **Invariant:** a trap, a deadline or a breach of memory costs the instance and nothing else.
 
+mod allowance;
 mod aot;
 mod bindings;
 mod clock;
@@ -11,17 +12,21 @@ mod engine;
 mod imports;
 mod instance;
 mod invoke;
+mod lent;
 mod log;
 mod packed;
 mod places;
+mod requests;
 mod state;
 
 pub(crate) use aot::AotCache;
 pub(crate) use component::Handler;
 pub(crate) use engine::Runtime;
 pub(crate) use instance::{BulkOutcome, Instance, Setup};
+pub(crate) use lent::{Admitted, Lent};
 pub(crate) use log::GuestLog;
 pub(crate) use places::Places;
+pub(crate) use requests::Conversation;
 
 /// Why the runtime cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +34,9 @@ pub(crate) enum Error {
     /// Wasmtime refuses its configuration.
     #[error("the WebAssembly engine cannot be made: {0}")]
     Engine(#[source] wasmtime::Error),
+    /// The system does not allow what so many instances need.
+    #[error("{0}")]
+    Mappings(String),
     /// The ticker's thread cannot be started.
     #[error("the engine's ticker cannot be started: {0}")]
     Ticker(#[source] std::io::Error),

@@ -16,10 +16,13 @@ use wasmtime_wasi_http::{
     WasiHttpCtxView, WasiHttpHooks, WasiHttpView,
 };
 
+use super::allowance::Allowance;
 use super::clock::Clock;
+use super::instance::Setup;
+use super::lent::Lent;
 use super::log::{GuestLog, GuestStream, StreamKind};
+use super::requests::Conversation;
 use crate::outbox::Outbox;
-use crate::policy::Limits;
 
 /// Table entries that one instance may have; interpreters have tens of thousands of functions.
 const TABLE_ENTRIES_MAX: usize = 100_000;
@@ -63,24 +66,21 @@ pub(super) struct GuestState {
     /// Bytes of linear memory now.
     pub(super) memory_bytes: usize,
     /// When the running hook is stopped.
-    pub(super) deadline: Instant,
+    pub(super) allowance: Arc<Allowance>,
     pub(super) outbox: Outbox,
     /// Whether the running hook may emit.
     pub(super) may_emit: bool,
     pub(super) message_max_bytes: usize,
     pub(super) config: Arc<BTreeMap<String, String>>,
+    pub(super) conversation: Conversation,
+    pub(super) lent: Lent,
     pub(super) log: Arc<GuestLog>,
     pub(super) clock: Arc<Clock>,
 }
 
 impl GuestState {
-    pub(super) fn new(
-        limits: &Limits,
-        message_max_bytes: usize,
-        config: Arc<BTreeMap<String, String>>,
-        log: Arc<GuestLog>,
-        clock: Arc<Clock>,
-    ) -> Self {
+    pub(super) fn new(setup: &Setup, lent: Lent, log: Arc<GuestLog>, clock: Arc<Clock>) -> Self {
+        let limits = &setup.limits;
         // Nothing is granted: no files, no network, no environment, no arguments.
         let wasi = WasiCtxBuilder::new()
             .stdout(GuestStream::new(StreamKind::Stdout, Arc::clone(&log)))
@@ -96,11 +96,13 @@ impl GuestState {
             table: ResourceTable::new(),
             memory_max_bytes: limits.memory_bytes,
             memory_bytes: 0,
-            deadline: Instant::now() + limits.deadline,
+            allowance: Allowance::new(Instant::now() + limits.deadline),
             outbox: Outbox::new(limits.outbox_records, limits.outbox_bytes),
             may_emit: false,
-            message_max_bytes,
-            config,
+            message_max_bytes: setup.message_max_bytes,
+            config: Arc::clone(&setup.config),
+            conversation: setup.conversation.clone(),
+            lent,
             log,
             clock,
         }

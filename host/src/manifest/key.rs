@@ -57,6 +57,8 @@ pub(crate) enum Kind {
     Flag { default: bool },
     /// A table of any keys; with `clients` they are librdkafka's, for these clients.
     Table { clients: Option<Clients> },
+    /// A list of tables, each of which has these keys.
+    Rows { keys: &'static [&'static Key] },
     /// What another key may hold, and that one's value where it is left out.
     Like { key: &'static Key },
 }
@@ -101,6 +103,10 @@ impl Kind {
             Self::Real { min, max, .. } => format!("a number from {min} to {max}"),
             Self::Flag { .. } => "true or false".to_owned(),
             Self::Table { .. } => "a table".to_owned(),
+            Self::Rows { keys } => {
+                let names: Vec<&str> = keys.iter().map(|key| key.path).collect();
+                format!("a list of tables with {}", names.join(", "))
+            }
             Self::Like { key } => key.kind.expected(),
         }
     }
@@ -124,6 +130,7 @@ impl Kind {
             | Self::TextLists { .. }
             | Self::Whole { default: None, .. }
             | Self::Wholes { .. }
+            | Self::Rows { .. }
             | Self::Table { .. } => String::new(),
         }
     }

@@ -53,6 +53,7 @@ pub(crate) static KEYS: &[&Key] = list!(
         CONCURRENCY,
         DELIVERY,
         TRANSACTION_INTERVAL_MS,
+        SIDE_EFFECTS,
         ISOLATION,
         DEAD_LETTER_TOPIC,
         ON_EXHAUSTED,
@@ -62,6 +63,7 @@ pub(crate) static KEYS: &[&Key] = list!(
         IN_FLIGHT_MIB,
         OUTBOX_RECORDS,
         OUTBOX_MIB,
+        PENDING_REQUESTS,
     ]
     [
         retry::RETRY,
@@ -82,6 +84,7 @@ pub(crate) static KEYS: &[&Key] = list!(
         BREAKER_SHARE,
         BREAKER_WINDOW,
         BREAKER_PAUSE_MS,
+        RESPONSE,
         CONFIG,
         KAFKA_CONSUMER,
         KAFKA_PRODUCER,
@@ -157,6 +160,14 @@ pub(crate) const TRANSACTION_INTERVAL_MS: Key = Key {
         default: Some(policy::TRANSACTION_INTERVAL_MS),
     },
     doc: "How often a transaction is committed, with `delivery = \"exactly-once\"`. What is emitted becomes visible then.",
+};
+pub(crate) const SIDE_EFFECTS: Key = Key {
+    path: "side-effects",
+    kind: Kind::Choice {
+        words: &["refused", "allowed"],
+    },
+    doc: "With `delivery = \"exactly-once\"`, whether the component may do what no transaction takes back, such as asking \
+          others with emit-with-response.",
 };
 pub(crate) const ORDERING: Key = Key {
     path: "ordering",
@@ -261,6 +272,45 @@ pub(crate) const OUTBOX_MIB: Key = Key {
         default: Some((Limits::DEFAULT.outbox_bytes / MIB) as u64),
     },
     doc: "Size of what one call may emit.",
+};
+
+pub(crate) const PENDING_REQUESTS: Key = Key {
+    path: "limits.pending-requests",
+    kind: Kind::Whole {
+        unit: "requests",
+        min: 1,
+        max: 100_000,
+        default: Some(Limits::DEFAULT.pending_requests as u64),
+    },
+    doc: "Requests that may wait for their responses at once, on each host.",
+};
+
+/// The keys of one table `[[response]]`.
+pub(crate) static RESPONSE_KEYS: &[&Key] = &[&RESPONSE_TOPIC, &RESPONSE_EVENT];
+
+pub(crate) const RESPONSE: Key = Key {
+    path: "response",
+    kind: Kind::Rows {
+        keys: RESPONSE_KEYS,
+    },
+    doc: "Where responses to the component's requests arrive. The first topic is told to whoever answers.",
+};
+pub(crate) const RESPONSE_TOPIC: Key = Key {
+    path: "topic",
+    kind: Kind::Text {
+        what: "a topic name",
+        default: "",
+    },
+    doc: "Topic of the responses; must be given.",
+};
+pub(crate) const RESPONSE_EVENT: Key = Key {
+    path: "event",
+    kind: Kind::Text {
+        what: "the name of an event",
+        default: "",
+    },
+    doc: "Name that a response has under `event` in its value, a JSON object. Left out, every record that bears the id of a \
+          request is its response.",
 };
 
 pub(crate) const BULK_RECORDS: Key = Key {

@@ -5,6 +5,7 @@
 //! **Invariant:** a value that leaves this file is within the range of its key, or a problem was noted.
 
 mod lists;
+mod rows;
 
 use std::collections::BTreeMap;
 
@@ -23,6 +24,8 @@ pub(crate) struct Reader<'t> {
     keys: &'static [&'static Key],
     check_value: ValueCheck,
     problems: Problems,
+    /// Where the table stands that is being read, such as `response[0].`; empty for the file itself.
+    place: String,
 }
 
 /// A text of the file and where it stands.
@@ -61,6 +64,7 @@ impl<'t> Reader<'t> {
             keys,
             check_value,
             problems,
+            place: String::new(),
         };
         let root = root.into_inner();
         reader.refuse_unknown(&root, "");
@@ -78,8 +82,9 @@ impl<'t> Reader<'t> {
 
     /// Notes a problem of a key: at a byte of the file, or `None` where something is missing.
     pub(crate) fn problem(&mut self, key: &Key, offset: Option<usize>, what: &str) {
+        let path = format!("{}{}", self.place, key.path);
         self.problems
-            .add(self.text, offset, key.path, format!("{}: {what}", key.path));
+            .add(self.text, offset, &path, format!("{path}: {what}"));
     }
 
     /// Returns the byte where the value of a key begins, if the file has the key.
@@ -379,12 +384,9 @@ impl<'t> Reader<'t> {
             Some(near) => format!("did you mean {near:?}?"),
             None => format!("known here: {}", self.siblings(around).join(", ")),
         };
-        self.problems.add(
-            self.text,
-            Some(offset),
-            path,
-            format!("unknown key {path:?} ({hint})"),
-        );
+        let path = format!("{}{path}", self.place);
+        let what = format!("unknown key {path:?} ({hint})");
+        self.problems.add(self.text, Some(offset), &path, what);
     }
 
     /// Returns the path that was probably meant: a near name in the same table, or the name in another one.

@@ -66,6 +66,16 @@ fn table_of(keys: &[&Key]) -> String {
             "| `{}` | {expected} | {default} | {} |",
             key.path, key.doc
         );
+        if let Kind::Rows { keys } = key.kind {
+            for inner in keys {
+                let (expected, default) = (inner.kind.expected(), inner.kind.default_text());
+                let _ = writeln!(
+                    out,
+                    "| `{}[].{}` | {expected} | {default} | {} |",
+                    key.path, inner.path, inner.doc
+                );
+            }
+        }
     }
     out
 }
@@ -159,6 +169,7 @@ fn value_schema(key: &Key) -> Value {
         }
         Kind::Flag { default } => json!({ "type": "boolean", "default": default }),
         Kind::Table { clients } => settings_schema(clients),
+        Kind::Rows { keys } => json!({ "type": "array", "items": table_schema(keys, "") }),
         Kind::Like { key } => value_schema(key),
     };
     if let Value::Object(object) = &mut schema {

@@ -48,6 +48,7 @@ ordering = "partition"
 concurrency = 4
 delivery = "exactly-once"
 transaction-interval-ms = 50
+side-effects = "allowed"
 isolation = "record"
 dead-letter-topic = "orders.failed"
 on-exhausted = "halt"
@@ -58,6 +59,12 @@ in-flight-records = 1
 in-flight-mib = 2
 outbox-records = 1_000
 outbox-mib = 3
+pending-requests = 4
+[[response]]
+topic = "bills"
+event = "billed"
+[[response]]
+topic = "bills.eu"
 [retry]
 max-attempts = 9
 backoff = "fixed"
@@ -96,6 +103,8 @@ fn one_line_is_a_manifest() {
             ordering: Ordering::Partition,
             concurrency: None,
             delivery: Delivery::AtLeastOnce,
+            side_effects: false,
+            responses: Vec::new(),
             isolation: Isolation::Lane,
             limits: Limits::default(),
             retry: RetryPolicy::default(),
@@ -136,8 +145,15 @@ fn a_full_manifest_is_read_as_written() {
         in_flight_bytes: 2 << 20,
         outbox_records: 1000,
         outbox_bytes: 3 << 20,
+        pending_requests: 4,
     };
     assert_eq!(manifest.limits, limits);
+    let responses = manifest.responses.iter();
+    let responses: Vec<_> = responses
+        .map(|it| (it.topic.as_str(), it.event.as_deref()))
+        .collect();
+    assert_eq!(responses, [("bills", Some("billed")), ("bills.eu", None)]);
+    assert!(manifest.side_effects);
     let backoff = Backoff {
         kind: BackoffKind::Fixed,
         initial: Duration::from_millis(5),

@@ -21,7 +21,8 @@ impl PartitionTask {
         }
         let manifest = &handler.manifest;
         let limits = &manifest.limits;
-        let lanes_max = manifest.concurrency.unwrap_or(1);
+        // A lane whose handler waits for a response does not count.
+        let lanes_max = manifest.concurrency.unwrap_or(1) + self.lane.vitals().awaiting();
         let is_key = manifest.ordering == Ordering::Key;
         let room = (limits.in_flight_records, limits.in_flight_bytes);
         let has_room = self.ledger.has_open_room(room.0, room.1);
@@ -63,6 +64,7 @@ impl PartitionTask {
             biased;
             () = self.lane.stop.set() => {}
             () = self.parallel.news() => {}
+            () = self.lane.vitals().awaiting_more() => {}
             () = more => {}
             () = self.ledger.changed() => {}
             () = catalog::changed(catalog) => {}

@@ -77,6 +77,8 @@ impl PartitionSight {
             Doing::Permit => self.handler_turns,
             Doing::Place => self.host_turns,
             Doing::Handling | Doing::Sending => 0,
+            // On purpose, and not for longer than the request says.
+            Doing::Response => return None,
         };
         Some(Stand {
             offset: Some(hand.offset),

@@ -293,7 +293,8 @@ fn a_static_member_with_new_settings_waits_for_the_old_one_to_leave() {
     let host = stage.serve(&["--kafka-setting", "group.instance.id=one"]);
     stage.produce(&["sleep 3000", "ok"]);
     let taken = wait_until("a record in hand", JOIN_TIMEOUT, || {
-        host.metric("kafka_wasm_in_flight_records", &[]).unwrap() > 0.0
+        // Made for the first record, which keeps it for three seconds.
+        host.metric("kafka_wasm_instances", &[]).unwrap() > 0.0
     });
     taken.unwrap();
     let anew = format!("{patient}kafka.consumer.\"fetch.wait.max.ms\" = 50\n");

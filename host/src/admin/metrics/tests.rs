@@ -53,6 +53,7 @@ fn scrape() -> Scrape {
             (group("acme", "acme.bills"), reading(2, true)),
             (group("default", "a\"\\b"), reading(0, false)),
         ],
+        requests: vec![("acme".parse().unwrap(), requests())],
         producers: Producers {
             queued: 3,
             delivered: 8,
@@ -68,6 +69,17 @@ fn scrape() -> Scrape {
         },
         instances: (2, 1_000),
     }
+}
+
+/// Three requests: one has its response, one timed out, one waits.
+fn requests() -> Arc<Counts> {
+    let counts = Arc::new(Counts::default());
+    counts.begun.add(3);
+    counts.ended.add(2);
+    counts.answered.increment();
+    counts.timed_out.increment();
+    counts.late.add(4);
+    counts
 }
 
 /// One partition stalls, and one consumer is late.
@@ -138,6 +150,12 @@ kafka_wasm_kafka_up{tenant="acme",group="acme.bills"} 1
 kafka_wasm_kafka_up{tenant="default",group="a\"\\b"} 0
 kafka_wasm_transactions_total{tenant="acme",group="acme.bills",result="committed"} 40
 kafka_wasm_transactions_total{tenant="acme",group="acme.bills",result="aborted"} 1
+kafka_wasm_pending_requests{tenant="acme"} 1
+kafka_wasm_requests_total{tenant="acme",result="answered"} 1
+kafka_wasm_requests_total{tenant="acme",result="timeout"} 1
+kafka_wasm_requests_total{tenant="acme",result="failed"} 0
+kafka_wasm_dropped_responses_total{tenant="acme",reason="late"} 4
+kafka_wasm_dropped_responses_total{tenant="acme",reason="unknown"} 0
 kafka_wasm_producer_queue_records 3
 kafka_wasm_delivered_records_total 8
 kafka_wasm_refused_records_total 1

@@ -80,8 +80,10 @@ fn scalar(key: &'static Key) -> BoxedStrategy<Line> {
 /// Any subset of the keys with values that are allowed, in any order.
 fn lines() -> impl Strategy<Value = Vec<Line>> {
     let alone = |key: &&Key| {
-        !matches!(key.kind, Kind::Table { .. } | Kind::Texts { .. })
-            && !["pattern", "regex"].contains(&key.path)
+        !matches!(
+            key.kind,
+            Kind::Table { .. } | Kind::Texts { .. } | Kind::Rows { .. }
+        ) && !["pattern", "regex"].contains(&key.path)
     };
     let keys: Vec<&'static Key> = keys::KEYS.iter().copied().filter(alone).collect();
     let count = keys.len();
@@ -285,6 +287,8 @@ impl Naive<'_> {
                     .then_some(16),
             },
             delivery: self.delivery(),
+            side_effects: self.text("side-effects", "") == "allowed",
+            responses: Vec::new(),
             isolation: match self.text("isolation", "").as_str() {
                 "record" => Isolation::Record,
                 _ => Isolation::Lane,
@@ -296,6 +300,7 @@ impl Naive<'_> {
                 in_flight_bytes: self.number("limits.in-flight-mib", 16) * 1_048_576,
                 outbox_records: self.number("limits.outbox-records", 10_000),
                 outbox_bytes: self.number("limits.outbox-mib", 16) * 1_048_576,
+                pending_requests: self.number("limits.pending-requests", 1000),
             },
             retry: TABLES
                 .iter()

@@ -257,3 +257,36 @@ fn a_key_is_parked_only_where_keys_keep_their_order() {
         "{problems:?}"
     );
 }
+
+#[test]
+fn a_list_of_tables_names_the_table_that_is_wrong() {
+    let text = "response = [{ topic = \"a\" }, { event = \"b\" }, 5, { topic = \"__a\", evnt = 1 }, { topic = \"a\" }]";
+    assert_eq!(
+        problems_of(text),
+        [
+            "2: response[1].topic: missing (name the topic of the responses)",
+            "2: response[2]: expected a table, found 5",
+            "2: response[3].topic: __a has the name of one of Kafka's internal topics",
+            "2: unknown key \"response[3].evnt\" (did you mean \"event\"?)",
+            "2: response[4].topic: this response is there twice",
+        ]
+    );
+    assert_eq!(
+        problems_of("[response]\ntopic = \"a\""),
+        [
+            "2: response: expected a list of tables with topic, event, found a table (write [[response]])"
+        ]
+    );
+    let long = "x".repeat(257);
+    assert_eq!(
+        problems_of(&format!("[[response]]\ntopic = \"a\"\nevent = \"{long}\"")),
+        ["4: response[0].event: the name of an event has 1 to 256 bytes"]
+    );
+    assert_eq!(
+        problems_of("delivery = \"exactly-once\"\n[[response]]\ntopic = \"a\""),
+        [
+            "3: response: a request is written at once and no transaction takes it back, which delivery = \"exactly-once\" is \
+             meant to exclude (write side-effects = \"allowed\", or leave [[response]] out)"
+        ]
+    );
+}

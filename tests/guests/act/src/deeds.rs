@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::net::TcpStream;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use kafka_wasm_guest::{Error, Message, Result, emit, other, retry_after};
+use kafka_wasm_guest::{Error, Message, Result, emit, other, reply, retry_after};
 use wasip2::http::outgoing_handler::handle;
 use wasip2::http::types::{Fields, OutgoingRequest, Scheme};
 
@@ -134,4 +134,63 @@ pub fn flaky(message: &Message, failures: &str) -> Result<Told> {
         return Err(other(format!("flaky: call {call} of {failures} that fail")));
     }
     Ok(Some(format!("call {call}")))
+}
+
+/// `TOPIC MS TEXT`
+pub fn ask(message: &Message, rest: &str) -> Result<String> {
+    let mut words = rest.splitn(3, ' ');
+    let mut word = || words.next().unwrap_or_default();
+    let (topic, timeout_ms, text) = (word(), word().parse()?, word());
+    // A key of its own: in key order a request to the handler itself would else wait for its own record.
+    let key = format!("{}?", message.key_text().unwrap_or_default());
+    let request = emit(topic).key(key).text(text);
+    let response = request.with_response(Duration::from_millis(timeout_ms));
+    Ok(match response {
+        Ok(response) => response.text()?.to_owned(),
+        Err(error) => error.to_string(),
+    })
+}
+
+/// `N TOPIC MS`: N requests at once, each with its number. Tells how many responses bear the number of their request.
+pub fn ask_many(rest: &str) -> Result<String> {
+    let mut words = rest.split(' ');
+    let mut word = || words.next().unwrap_or_default();
+    let (count, topic, timeout_ms) = (word().parse::<u32>()?, word(), word().parse()?);
+    let start = |number: u32| {
+        let request = emit(topic)
+            .text(&number.to_string())
+            .start_request(Duration::from_millis(timeout_ms))?;
+        Ok::<_, Error>((number, request))
+    };
+    let started = (0..count).map(start).collect::<Result<Vec<_>>>()?;
+    let mut right = 0;
+    for (number, request) in &started {
+        right += u32::from(request.next_response()?.text()? == number.to_string());
+    }
+    Ok(right.to_string())
+}
+
+/// `N TOPIC MS`: one request, and up to N responses to it; tells their texts.
+pub fn ask_several(rest: &str) -> Result<String> {
+    let mut words = rest.split(' ');
+    let mut word = || words.next().unwrap_or_default();
+    let (count, topic, timeout_ms) = (word().parse::<usize>()?, word(), word().parse()?);
+    let request = emit(topic).start_request(Duration::from_millis(timeout_ms))?;
+    let mut texts = Vec::new();
+    while texts.len() < count {
+        match request.next_response() {
+            Ok(response) => texts.push(response.text()?.to_owned()),
+            Err(error) => {
+                texts.push(error.to_string());
+                break;
+            }
+        }
+    }
+    Ok(texts.join(", "))
+}
+
+/// Answers where the request says.
+pub fn answer(message: &Message, text: &str) -> Result<Told> {
+    reply(message)?.text(text).send()?;
+    Ok(None)
 }

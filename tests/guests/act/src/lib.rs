@@ -10,7 +10,10 @@
 //! `retry [MS] TEXT` · `other TEXT` · `emit-big BYTES` (result: the refusal) · `emit-many N` (N
 //! records to `output`, each with its number as result) · `emit-to TOPIC` ·
 //! `emit-then-fail TOPIC` · `log TEXT` · `stdout TEXT` · `stderr TEXT` · `file` (result: what the
-//! sandbox denied) · `config KEY` (result: the value) · `flaky N` (fails N times for its offset).
+//! sandbox denied) · `config KEY` (result: the value) · `flaky N` (fails N times for its offset) ·
+//! `ask TOPIC MS TEXT` (a request, its key that of the record and `?`; result: the response's text, or why there is
+//! none) · `ask-many N TOPIC MS` (N requests at once; result: how many have their response) · `ask-several N TOPIC MS`
+//! (one request; result: up to N responses) · `answer TEXT` (the response to a request).
 
 mod deeds;
 
@@ -56,6 +59,10 @@ fn on_message(message: Message) -> Result {
         "file" => Some(deeds::escape()),
         "config" => config(rest),
         "flaky" => deeds::flaky(&message, rest)?,
+        "ask" => Some(deeds::ask(&message, rest)?),
+        "ask-many" => Some(deeds::ask_many(rest)?),
+        "ask-several" => Some(deeds::ask_several(rest)?),
+        "answer" => deeds::answer(&message, rest)?,
         _ => None,
     };
     report(&output(), &message, result)

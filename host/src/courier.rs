@@ -1,0 +1,87 @@
+//! Writing to Kafka at once: a record does not wait for others, and whoever sends it learns what became of it.
+//!
+//! Owns a producer with its thread. The order of outputs, their retries and their transactions are the business of
+//! [`Sink`](crate::sink::Sink), which is cheaper by far where many records are sent.
+//! **Invariant:** each record that is sent has exactly one report, or the courier is gone.
+
+use std::collections::BTreeMap;
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
+use tokio::sync::oneshot;
+
+use crate::record::Emit;
+use crate::sink::{client_config, owned_headers};
+
+/// How long Kafka may take for a record before it is given up, in milliseconds.
+const MESSAGE_TIMEOUT_MS: &str = "30000";
+
+/// What became of a record: written, or why not.
+pub(crate) type Report = Result<(), String>;
+
+struct Reports;
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        crate::telemetry::log_kafka(level, facility, message);
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = Box<oneshot::Sender<Report>>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, report: Box<oneshot::Sender<Report>>) {
+        let result = result.as_ref().map(drop).map_err(|(error, _)| words(error));
+        // Whoever waits no more does not want to know.
+        let _ = report.send(result);
+    }
+}
+
+/// See the module.
+pub(crate) struct Courier {
+    producer: ThreadedProducer<Reports>,
+}
+
+impl std::fmt::Debug for Courier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Courier").finish_non_exhaustive()
+    }
+}
+
+impl Courier {
+    /// Makes a producer with librdkafka's keys in `kafka`, below the host's own.
+    pub(crate) fn start(kafka: &BTreeMap<String, String>) -> Result<Self, KafkaError> {
+        let mut config = client_config(kafka);
+        config
+            .set("linger.ms", "0")
+            .set("message.timeout.ms", MESSAGE_TIMEOUT_MS);
+        let producer = config.create_with_context(Reports)?;
+        Ok(Self { producer })
+    }
+
+    /// Sends a record; the report comes when Kafka has it, or will not have it.
+    pub(crate) fn send(&self, emit: &Emit<'_>) -> Result<oneshot::Receiver<Report>, String> {
+        let (report, reported) = oneshot::channel();
+        let mut record: BaseRecord<'_, [u8], [u8], _> =
+            BaseRecord::with_opaque_to(emit.topic, Box::new(report));
+        record.key = emit.key;
+        record.payload = emit.value;
+        record.partition = emit.partition;
+        record.timestamp = emit.timestamp_ms;
+        if !emit.headers.is_empty() {
+            record.headers = Some(owned_headers(&emit.headers));
+        }
+        match self.producer.send(record) {
+            Ok(()) => Ok(reported),
+            Err((error, _)) => Err(words(&error)),
+        }
+    }
+}
+
+fn words(error: &KafkaError) -> String {
+    let code = error.rdkafka_error_code();
+    code.map_or_else(|| error.to_string(), |code| code.to_string())
+}

@@ -1,0 +1,217 @@
+//! The import `conversation`: a guest asks others and waits for their responses.
+//!
+//! **Invariant:** a guest that waits holds its instance and the right to wait, and nothing else that others may need.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource, ResourceType};
+use wasmtime_wasi::WasiView as _;
+
+use super::allowance::Allowance;
+use super::bindings::{EmitError, Outgoing, RequestError, ResponseMessage};
+use super::imports::with_record;
+use super::lent::Lent;
+use super::state::GuestState;
+use crate::reply::{Asker, Error, Response, Ticket, WAIT_MAX, WaitSlot, Wants};
+
+/// Whether a guest may ask others.
+#[derive(Debug, Clone)]
+pub(crate) enum Conversation {
+    /// By this.
+    Allowed(Arc<Asker>),
+    /// Not at all; why.
+    Denied(&'static str),
+}
+
+/// What a call of an import returns: a trap, or a result for the guest.
+type Answer<T> = wasmtime::Result<Result<T, RequestError>>;
+
+/// A request that was written, as guests hold it.
+pub(super) struct PendingRequest {
+    ticket: Ticket,
+    asker: Arc<Asker>,
+}
+
+/// Defines the import.
+pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
+    let mut conversation = linker.instance("kafka:handler/conversation@0.1.0")?;
+    conversation.resource(
+        "pending-request",
+        ResourceType::host::<PendingRequest>(),
+        |mut store, handle| {
+            let request = Resource::<PendingRequest>::new_own(handle);
+            store.data_mut().ctx().table.delete(request)?;
+            Ok(())
+        },
+    )?;
+    conversation.func_wrap_async(
+        "emit-with-response",
+        |mut store: StoreContextMut<'_, GuestState>, (outgoing, timeout_ms): (Outgoing, u64)| {
+            Box::new(async move {
+                let result = emit_with_response(&mut store, &outgoing, timeout_ms).await?;
+                Ok((result.map(ResponseMessage::from),))
+            })
+        },
+    )?;
+    conversation.func_wrap_async(
+        "start-request",
+        |mut store: StoreContextMut<'_, GuestState>, (outgoing, timeout_ms): (Outgoing, u64)| {
+            Box::new(async move { Ok((start_request(&mut store, &outgoing, timeout_ms).await?,)) })
+        },
+    )?;
+    conversation.func_wrap_async(
+        "[method]pending-request.next-response",
+        |mut store: StoreContextMut<'_, GuestState>, (request,): (Resource<PendingRequest>,)| {
+            Box::new(async move {
+                let result = next_response(&mut store, &request).await?;
+                Ok((result.map(ResponseMessage::from),))
+            })
+        },
+    )
+}
+
+async fn emit_with_response(
+    store: &mut StoreContextMut<'_, GuestState>,
+    outgoing: &Outgoing,
+    timeout_ms: u64,
+) -> Answer<Response> {
+    let (asker, _slot) = match asker(store.data()) {
+        Ok(asker) => asker,
+        Err(error) => return Ok(Err(error)),
+    };
+    let until = deadline(timeout_ms);
+    let mut ticket = match ask(store, outgoing, &asker, Wants::One, until).await? {
+        Ok(ticket) => ticket,
+        Err(error) => return Ok(Err(error)),
+    };
+    let clock = OffTheClock::of(store.data());
+    Ok(clock.response(&mut ticket).await)
+}
+
+async fn start_request(
+    store: &mut StoreContextMut<'_, GuestState>,
+    outgoing: &Outgoing,
+    timeout_ms: u64,
+) -> Answer<Resource<PendingRequest>> {
+    let (asker, _slot) = match asker(store.data()) {
+        Ok(asker) => asker,
+        Err(error) => return Ok(Err(error)),
+    };
+    let until = deadline(timeout_ms);
+    let ticket = match ask(store, outgoing, &asker, Wants::Several, until).await? {
+        Ok(ticket) => ticket,
+        Err(error) => return Ok(Err(error)),
+    };
+    let request = PendingRequest { ticket, asker };
+    Ok(Ok(store.data_mut().ctx().table.push(request)?))
+}
+
+async fn next_response(
+    store: &mut StoreContextMut<'_, GuestState>,
+    handle: &Resource<PendingRequest>,
+) -> Answer<Response> {
+    let clock = OffTheClock::of(store.data());
+    let request = store.data_mut().ctx().table.get_mut(handle)?;
+    let _slot = match request.asker.wait_slot() {
+        Ok(slot) => slot,
+        Err(error) => return Ok(Err(error.into())),
+    };
+    Ok(clock.response(&mut request.ticket).await)
+}
+
+fn deadline(timeout_ms: u64) -> Instant {
+    Instant::now() + Duration::from_millis(timeout_ms).min(WAIT_MAX)
+}
+
+/// Returns what the guest asks by, with the right to wait; that is held until the guest is let in again.
+fn asker(state: &GuestState) -> Result<(Arc<Asker>, WaitSlot), RequestError> {
+    match &state.conversation {
+        _ if !state.may_emit => Err(RequestError::NotNow),
+        Conversation::Allowed(asker) => Ok((Arc::clone(asker), asker.wait_slot()?)),
+        Conversation::Denied(why) => Err(RequestError::Denied((*why).to_owned())),
+    }
+}
+
+/// Writes a request, once the topics of its responses are read.
+async fn ask(
+    store: &mut StoreContextMut<'_, GuestState>,
+    outgoing: &Outgoing,
+    asker: &Asker,
+    wants: Wants,
+    until: Instant,
+) -> Answer<Ticket> {
+    let clock = OffTheClock::of(store.data());
+    let ready = clock.wait(until, |until| asker.ready(until)).await;
+    if let Err(error) = ready {
+        return Ok(Err(error.into()));
+    }
+    let ticket = with_record(
+        store,
+        outgoing,
+        |record| Ok(asker.ask(record, wants, until)),
+    )?;
+    Ok(match ticket {
+        Ok(Ok(ticket)) => Ok(ticket),
+        Ok(Err(error)) => Err(error.into()),
+        Err(error) => Err(error.into()),
+    })
+}
+
+/// How a guest waits: without its permit, in time that is not the hook's.
+struct OffTheClock {
+    allowance: Arc<Allowance>,
+    lent: Lent,
+}
+
+impl OffTheClock {
+    fn of(state: &GuestState) -> Self {
+        Self {
+            allowance: Arc::clone(&state.allowance),
+            lent: state.lent.clone(),
+        }
+    }
+
+    /// Waits for what `begin` makes, which is told how long it may take.
+    async fn wait<T, F: Future<Output = T>>(
+        &self,
+        until: Instant,
+        begin: impl FnOnce(Instant) -> F,
+    ) -> T {
+        let timeout = until.saturating_duration_since(Instant::now());
+        let pause = self.allowance.pause(timeout);
+        let result = self.lent.wait(begin(pause.until)).await;
+        self.allowance.go_on(&pause);
+        result
+    }
+
+    /// Waits for a response to a request.
+    async fn response(&self, ticket: &mut Ticket) -> Result<Response, RequestError> {
+        let response = self.wait(ticket.deadline(), |until| ticket.response(until));
+        Ok(response.await?)
+    }
+}
+
+impl From<Error> for RequestError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Timeout => Self::Timeout,
+            Error::TooManyPending(limit) => Self::TooManyPending(limit),
+            Error::ReplyStore(why) => Self::ReplyStore(why),
+            Error::Broker(why) => Self::Broker(why),
+            Error::Denied(why) => Self::Denied(why),
+        }
+    }
+}
+
+impl From<EmitError> for RequestError {
+    fn from(error: EmitError) -> Self {
+        match error {
+            EmitError::TooLarge(limit) => Self::TooLarge(limit),
+            EmitError::Denied(why) | EmitError::QuotaExceeded(why) => Self::Denied(why),
+            EmitError::NotNow => Self::NotNow,
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Reads the topics of responses, and hands each record that bears the id of a request to the table of those that wait.
+//!
+//! Owns a consumer and its thread. It joins no group and commits nothing: every host reads every response.
+//! **Invariant:** a topic counts as read only when its partitions are read from where they ended, so that the response to
+//! a request that is written afterwards is seen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::{Offset, TopicPartitionList};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::{Counts, ID_HEADER, OpenError, Response, Waiter, arrive};
+use crate::groupless::{Troubles, partitions, reader};
+use crate::ids::TopicName;
+use crate::pending::{CorrelationId, Pending};
+use crate::policy::ResponseRoute;
+use crate::topic_settings::client_config;
+
+/// How long one poll lasts.
+const POLL: Duration = Duration::from_millis(100);
+/// How long a broker may take to answer; no response is read meanwhile.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// How often partitions are looked for that were added.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// How often a topic is looked for that is not there, or of which nothing is known.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// What stands where librdkafka wants the name of a group; it is never joined.
+const NAME: &str = "kafka-wasm-host.responses";
+
+/// What is known of the topics: whether each is there, and then read.
+#[derive(Debug, Default)]
+pub(super) struct Reading(BTreeMap<TopicName, bool>);
+
+impl Reading {
+    /// Returns whether all topics of these routes were looked for.
+    pub(super) fn knows(&self, routes: &[ResponseRoute]) -> bool {
+        routes.iter().all(|route| self.0.contains_key(&route.topic))
+    }
+
+    /// Returns why no response can come by these routes, if none can.
+    pub(super) fn can_read(&self, routes: &[ResponseRoute]) -> Result<(), String> {
+        let is_read = |route: &ResponseRoute| self.0.get(&route.topic) == Some(&true);
+        if routes.iter().any(is_read) {
+            return Ok(());
+        }
+        let missing: BTreeSet<&str> = routes.iter().map(|route| route.topic.as_str()).collect();
+        let missing: Vec<&str> = missing.into_iter().collect();
+        Err(format!(
+            "no topic for responses exists: create {}",
+            missing.join(" or ")
+        ))
+    }
+}
+
+/// What the thread shares with others.
+#[derive(Debug)]
+struct Shared {
+    wanted: Mutex<BTreeSet<TopicName>>,
+    is_news: AtomicBool,
+    reading: watch::Sender<Reading>,
+    trouble: Mutex<Option<String>>,
+    is_stopping: AtomicBool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Reader {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Reader {
+    /// Starts the thread, with librdkafka's keys of a consumer in `kafka`.
+    pub(super) fn start(
+        kafka: &BTreeMap<String, String>,
+        exchange: u64,
+        pending: Arc<Mutex<Pending<Waiter>>>,
+        counts: Arc<Counts>,
+    ) -> Result<Self, OpenError> {
+        let mut config = reader(client_config(kafka, |_| true), NAME);
+        // Should what is to be read next be gone, responses to requests that wait may only be behind it.
+        config.set("auto.offset.reset", "earliest");
+        let consumer = config
+            .create_with_context(Troubles::default())
+            .map_err(OpenError::Settings)?;
+        let shared = Arc::new(Shared {
+            wanted: Mutex::default(),
+            is_news: AtomicBool::new(false),
+            reading: watch::Sender::new(Reading::default()),
+            trouble: Mutex::default(),
+            is_stopping: AtomicBool::new(false),
+        });
+        let task = Task {
+            consumer,
+            shared: Arc::clone(&shared),
+            partitions: BTreeMap::new(),
+            look_at: Instant::now(),
+            exchange,
+            pending,
+            counts,
+        };
+        let thread = std::thread::Builder::new()
+            .name("responses".to_owned())
+            .spawn(move || task.run())
+            .map_err(OpenError::Thread)?;
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// Has these topics read as well.
+    pub(super) fn read(&self, topics: BTreeSet<TopicName>) {
+        self.shared.wanted.lock().extend(topics);
+        self.shared.is_news.store(true, Ordering::Release);
+    }
+
+    /// Returns what is known of the topics, as it changes.
+    pub(super) fn reading(&self) -> watch::Receiver<Reading> {
+        self.shared.reading.subscribe()
+    }
+
+    /// Returns what stands in the way of reading, as of the last look.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.shared.trouble.lock().clone()
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.shared.is_stopping.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // It ends within one poll or one answer; a panic in it was reported already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The thread.
+struct Task {
+    consumer: BaseConsumer<Troubles>,
+    shared: Arc<Shared>,
+    /// How many partitions of each topic are read; 0 where it was not there.
+    partitions: BTreeMap<TopicName, i32>,
+    look_at: Instant,
+    exchange: u64,
+    pending: Arc<Mutex<Pending<Waiter>>>,
+    counts: Arc<Counts>,
+}
+
+impl Task {
+    fn run(mut self) {
+        while !self.shared.is_stopping.load(Ordering::Relaxed) {
+            let is_news = self.shared.is_news.swap(false, Ordering::Acquire);
+            if is_news || Instant::now() >= self.look_at {
+                self.look();
+            }
+            match self.consumer.poll(POLL) {
+                Some(Ok(message)) => self.hand_over(&message),
+                Some(Err(error)) => self.consumer.context().note(error.to_string()),
+                None => {}
+            }
+        }
+    }
+
+    /// Looks for the topics and their partitions, and reads those that are new.
+    fn look(&mut self) {
+        let wanted: Vec<TopicName> = self.shared.wanted.lock().iter().cloned().collect();
+        let mut is_complete = true;
+        for topic in wanted {
+            match self.look_for(&topic) {
+                Ok(partitions) => {
+                    is_complete &= partitions > 0;
+                    self.tell(&topic, partitions > 0);
+                    self.partitions.insert(topic, partitions);
+                }
+                Err(why) => {
+                    is_complete = false;
+                    let why = self.consumer.context().take().unwrap_or(why);
+                    *self.shared.trouble.lock() = Some(why);
+                }
+            }
+        }
+        if is_complete {
+            *self.shared.trouble.lock() = None;
+        }
+        let wait = if is_complete { LOOK_EVERY } else { LOOK_AGAIN };
+        self.look_at = Instant::now() + wait;
+    }
+
+    /// Reads the partitions of a topic that are new; returns how many it has.
+    fn look_for(&self, topic: &TopicName) -> Result<i32, String> {
+        let known = self.partitions.get(topic).copied();
+        let found = partitions(&self.consumer, topic, TIMEOUT)?;
+        if found <= known.unwrap_or(0) {
+            return Ok(found);
+        }
+        let mut list = TopicPartitionList::new();
+        for partition in known.unwrap_or(0)..found {
+            let offset = match known {
+                // What was written to a partition that was not there before may be for those who wait.
+                Some(_) => Offset::Beginning,
+                None => Offset::Offset(self.end(topic, partition)?),
+            };
+            list.add_partition_offset(topic.as_str(), partition, offset)
+                .map_err(|error| error.to_string())?;
+        }
+        let assigned = self.consumer.incremental_assign(&list);
+        assigned.map(|()| found).map_err(|error| error.to_string())
+    }
+
+    fn end(&self, topic: &TopicName, partition: i32) -> Result<i64, String> {
+        let ends = self
+            .consumer
+            .fetch_watermarks(topic.as_str(), partition, TIMEOUT);
+        ends.map(|(_, end)| end).map_err(|error| error.to_string())
+    }
+
+    fn tell(&self, topic: &TopicName, is_there: bool) {
+        self.shared.reading.send_if_modified(|reading| {
+            let before = reading.0.insert(topic.clone(), is_there);
+            if !is_there && before != Some(false) {
+                tracing::warn!(
+                    topic = topic.as_str(),
+                    "a topic for responses does not exist: create it"
+                );
+            }
+            before != Some(is_there)
+        });
+    }
+
+    fn hand_over(&self, message: &BorrowedMessage<'_>) {
+        let Some(id) = id_of(message) else {
+            return;
+        };
+        let place = (message.topic(), message.payload());
+        arrive(
+            &self.pending,
+            self.exchange,
+            &self.counts,
+            id,
+            place,
+            || owned(message),
+        );
+    }
+}
+
+/// Returns the id that a record bears.
+fn id_of(message: &BorrowedMessage<'_>) -> Option<CorrelationId> {
+    let headers = message.headers()?;
+    let header = headers.iter().find(|header| header.key == ID_HEADER)?;
+    std::str::from_utf8(header.value?).ok()?.parse().ok()
+}
+
+fn owned(message: &BorrowedMessage<'_>) -> Response {
+    let headers = message
+        .headers()
+        .into_iter()
+        .flat_map(|headers| headers.iter());
+    Response {
+        topic: message.topic().to_owned(),
+        partition: message.partition(),
+        offset: message.offset(),
+        timestamp_ms: message.timestamp().to_millis(),
+        key: message.key().map(<[u8]>::to_vec),
+        value: message.payload().map(<[u8]>::to_vec),
+        headers: headers
+            .map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec)))
+            .collect(),
+    }
+}
