@@ -201,12 +201,16 @@ pub(crate) async fn attempt_bulk(
 ) -> Result<BulkOutcome, Stopped> {
     let topic = Arc::clone(lane.topic());
     let records: Vec<_> = cargo.iter().map(|started| started.view(&topic)).collect();
+    let patience = lane.patience(handler);
     let instance = match lane.lease(handler).await? {
         Ok(instance) => instance,
         Err(failure) => return Ok(BulkOutcome::Failed(failure)),
     };
     let begun = Instant::now();
-    let outcome = instance.handle_bulk(&records, begun).await;
+    let Ok(outcome) = patience.with(instance.handle_bulk(&records, begun)).await else {
+        lane.rest();
+        return Err(Stopped);
+    };
     if let Some(stats) = lane.stats() {
         stats.invoke.observe(begun.elapsed());
     }

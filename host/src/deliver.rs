@@ -213,13 +213,17 @@ async fn attempt_one(
 ) -> Result<(Outcome, Instant), Stopped> {
     let topic = Arc::clone(lane.topic());
     let view = started.view(&topic);
+    let patience = lane.patience(handler);
     let leased = lane.lease(handler).await?;
     let begun = Instant::now();
     let instance = match leased {
         Ok(instance) => instance,
         Err(failure) => return Ok((Outcome::Failed(failure), begun)),
     };
-    let outcome = instance.handle(&view, begun).await;
+    let Ok(outcome) = patience.with(instance.handle(&view, begun)).await else {
+        lane.rest();
+        return Err(Stopped);
+    };
     let took = begun.elapsed();
     lane.clock = begun + took;
     if let Some(stats) = lane.stats() {

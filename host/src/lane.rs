@@ -6,6 +6,7 @@
 mod decide;
 mod finish;
 mod park;
+mod patience;
 mod pause;
 
 use std::convert::Infallible;

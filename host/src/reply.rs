@@ -35,6 +35,8 @@ pub(crate) const REPLY_TO_HEADER: &str = "reply-to";
 
 /// How many responses to one request wait to be taken.
 const RESPONSES_MAX: usize = 64;
+/// With so many bytes of them no more are kept.
+const RESPONSES_BYTES_MAX: usize = 1 << 20;
 
 /// What can go wrong when an exchange is opened.
 #[derive(Debug, thiserror::Error)]
@@ -98,11 +100,22 @@ struct Inbox {
     came: Notify,
 }
 
+impl Response {
+    fn size_bytes(&self) -> usize {
+        let headers = self.headers.iter();
+        let headers = headers.map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len));
+        let payload = [&self.key, &self.value].map(|bytes| bytes.as_ref().map_or(0, Vec::len));
+        payload.iter().sum::<usize>() + headers.sum::<usize>()
+    }
+}
+
 impl Inbox {
     /// Takes a response in, if there is room; returns whether there was.
     fn put(&self, response: impl FnOnce() -> Response) -> bool {
         let mut responses = self.responses.lock();
-        let has_room = responses.len() < RESPONSES_MAX;
+        // A single one of any size has room.
+        let bytes: usize = responses.iter().map(Response::size_bytes).sum();
+        let has_room = responses.len() < RESPONSES_MAX && bytes < RESPONSES_BYTES_MAX;
         if has_room {
             responses.push_back(response());
             self.came.notify_one();

@@ -76,6 +76,11 @@ impl Hand {
         self.doing.store(doing as u8, Ordering::Relaxed);
     }
 
+    /// Returns whether the handler waits for a response.
+    pub(crate) fn awaits_response(&self) -> bool {
+        self.doing.load(Ordering::Relaxed) == Doing::Response as u8
+    }
+
     /// Puts down what was in hand: it is settled, or waits elsewhere.
     pub(crate) fn put_down(&self) {
         // The lane is the only one that writes.

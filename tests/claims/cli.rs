@@ -383,7 +383,8 @@ fn a_good_folder_passes_and_says_what_is_in_it() {
             "pattern = \"quakes.*\"\n[limits]\nmemory-mib = 8\n",
         )
         .unwrap();
-    folder.handler("orders", guest("act"), GOOD).unwrap();
+    let asks = format!("{GOOD}response = [{{ topic = \"prices\", event = \"priced\" }}]\n");
+    folder.handler("orders", guest("act"), &asks).unwrap();
     let answer = check(folder.path());
     println!("{}", answer.stdout);
     assert_eq!((answer.code, answer.stderr.as_str()), (0, ""));
@@ -396,6 +397,7 @@ fn a_good_folder_passes_and_says_what_is_in_it() {
         "acme.quakes.dead-letter",
         "8 MiB",
         "default/orders",
+        "prices (event priced)",
         "2 handlers, all good",
     ] {
         assert!(answer.stdout.contains(text), "no {text:?}");

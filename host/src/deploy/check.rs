@@ -78,10 +78,11 @@ fn describe(id: &HandlerId, loaded: &Loaded) -> String {
             .join(", "),
         Subscription::Pattern(pattern) => format!("pattern {}", pattern.source()),
     };
+    let responses = responses(manifest);
     let limits = &manifest.limits;
     format!(
         "{id}  revision {}\n  hooks        {}\n  imports      {}\n  topics       {topics}\n  group        {}\n  \
-         ordering     {}\n  dead letters {}\n  limits       {} MiB, {} ms a call, {} attempts, {} records under way a partition\n",
+         ordering     {}\n{responses}  dead letters {}\n  limits       {} MiB, {} ms a call, {} attempts, {} records under way a partition\n",
         loaded.revision,
         loaded.component.hooks().join(", "),
         loaded.component.imports().join(", "),
@@ -93,6 +94,19 @@ fn describe(id: &HandlerId, loaded: &Loaded) -> String {
         manifest.retry.base().max_attempts,
         limits.in_flight_records,
     )
+}
+
+/// The line that says where responses arrive; empty where the handler asks nobody.
+fn responses(manifest: &Manifest) -> String {
+    let routes = manifest.responses.iter().map(|route| match &route.event {
+        Some(event) => format!("{} (event {event})", route.topic),
+        None => route.topic.to_string(),
+    });
+    let routes: Vec<String> = routes.collect();
+    if routes.is_empty() {
+        return String::new();
+    }
+    format!("  responses    {}\n", routes.join(", "))
 }
 
 fn ordering(manifest: &Manifest) -> String {

@@ -26,6 +26,13 @@ pub(crate) enum Conversation {
     Denied(&'static str),
 }
 
+impl Conversation {
+    /// Returns whether the guest may ask.
+    pub(crate) fn is_allowed(&self) -> bool {
+        matches!(self, Self::Allowed(_))
+    }
+}
+
 /// What a call of an import returns: a trap, or a result for the guest.
 type Answer<T> = wasmtime::Result<Result<T, RequestError>>;
 

@@ -32,6 +32,9 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How often a topic is looked for that is not there, or of which nothing is known.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// How much the client fetches ahead, in KiB; responses are handed over at once, so little is enough.
+const QUEUE: &str = "queued.max.messages.kbytes";
+const QUEUE_KIB: &str = "4096";
 /// What stands where librdkafka wants the name of a group; it is never joined.
 const NAME: &str = "kafka-wasm-host.responses";
 
@@ -88,6 +91,9 @@ impl Reader {
         let mut config = reader(client_config(kafka, |_| true), NAME);
         // Should what is to be read next be gone, responses to requests that wait may only be behind it.
         config.set("auto.offset.reset", "earliest");
+        if config.get(QUEUE).is_none() {
+            config.set(QUEUE, QUEUE_KIB);
+        }
         let consumer = config
             .create_with_context(Troubles::default())
             .map_err(OpenError::Settings)?;

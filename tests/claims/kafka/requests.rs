@@ -272,14 +272,13 @@ fn a_swap_while_a_request_waits_finishes_on_the_old_revision() {
 fn a_rebalance_while_a_request_waits_is_fenced() {
     let asking = Asking::new("fenced", 1);
     asking.stage.deploy("act", &asking.keys(""));
-    let args = ["--drain-timeout", "500ms"];
-    let mut first = asking.stage.serve(&args);
+    let mut first = asking.stage.serve(&[]);
     asking
         .stage
         .produce_records([asking.ask("k", MINUTE, "ok")]);
     let question = asking.question(&first);
     // It leaves while it waits, and the other host asks again.
-    let second = asking.stage.serve(&args);
+    let second = asking.stage.serve(&[]);
     first.term().unwrap();
     let asked =
         clients::consume_until(&asking.stage.bootstrap, &asking.questions, 2, PATIENCE).unwrap();
@@ -290,6 +289,27 @@ fn a_rebalance_while_a_request_waits_is_fenced() {
     asking.answer(&asked[1], "to the second");
     assert_eq!(asking.results(&second, 1), ["to the second"]);
     first.wait(PATIENCE).unwrap();
+}
+
+#[test]
+fn a_wait_for_a_response_holds_up_no_stop() {
+    for ordering in ["partition", "key"] {
+        let asking = Asking::new("holds-up", 1);
+        let keys = asking.keys(&format!("ordering = \"{ordering}\""));
+        let mut host = asking.stage.run("act", &keys);
+        asking
+            .stage
+            .produce_records([asking.ask("k", MINUTE, "ok")]);
+        asking.question(&host);
+        let began = Instant::now();
+        host.term().unwrap();
+        host.wait(PATIENCE).unwrap();
+        // The drain deadline is 25 s.
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(10), "{ordering}: {took:?}");
+        assert!(asking.stage.read(&asking.stage.output).is_empty());
+        asking.stage.committed(&host, &[(0, 0)]);
+    }
 }
 
 #[test]
