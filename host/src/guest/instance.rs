@@ -23,24 +23,11 @@ use super::component::{Handler, chain};
 use super::lent::Lent;
 use super::log::GuestLog;
 use super::places::Place;
-use super::requests::Conversation;
+use super::setup::Setup;
 use super::state::{GuestState, MemoryExceeded};
 use crate::outbox::Outbox;
 use crate::outcome::{Failure, FailureKind};
-use crate::policy::Limits;
 use crate::reply::WAIT_MAX;
-
-/// What an instance is made with.
-#[derive(Debug, Clone)]
-pub(crate) struct Setup {
-    pub(crate) limits: Limits,
-    /// The manifest's `[config]`.
-    pub(crate) config: Arc<BTreeMap<String, String>>,
-    /// The largest record that the guest may emit, in bytes.
-    pub(crate) message_max_bytes: usize,
-    /// Whether the guest may ask others, and by what.
-    pub(crate) conversation: Conversation,
-}
 
 /// Why an instance cannot be made.
 #[derive(Debug, thiserror::Error)]

@@ -14,19 +14,21 @@ mod instance;
 mod invoke;
 mod lent;
 mod log;
+mod outgoing;
 mod packed;
 mod places;
 mod requests;
+mod setup;
 mod state;
 
 pub(crate) use aot::AotCache;
 pub(crate) use component::Handler;
 pub(crate) use engine::Runtime;
-pub(crate) use instance::{BulkOutcome, Instance, Setup};
+pub(crate) use instance::{BulkOutcome, Instance};
 pub(crate) use lent::{Admitted, Lent};
 pub(crate) use log::GuestLog;
 pub(crate) use places::Places;
-pub(crate) use requests::Conversation;
+pub(crate) use setup::{Conversation, Setup};
 
 /// Why the runtime cannot be made.
 #[derive(Debug, thiserror::Error)]

@@ -12,26 +12,11 @@ use wasmtime_wasi::WasiView as _;
 
 use super::allowance::Allowance;
 use super::bindings::{EmitError, Outgoing, RequestError, ResponseMessage};
-use super::imports::with_record;
 use super::lent::Lent;
+use super::outgoing::with_record;
+use super::setup::Conversation;
 use super::state::GuestState;
 use crate::reply::{Asker, Error, Response, Ticket, WAIT_MAX, WaitSlot, Wants};
-
-/// Whether a guest may ask others.
-#[derive(Debug, Clone)]
-pub(crate) enum Conversation {
-    /// By this.
-    Allowed(Arc<Asker>),
-    /// Not at all; why.
-    Denied(&'static str),
-}
-
-impl Conversation {
-    /// Returns whether the guest may ask.
-    pub(crate) fn is_allowed(&self) -> bool {
-        matches!(self, Self::Allowed(_))
-    }
-}
 
 /// What a call of an import returns: a trap, or a result for the guest.
 type Answer<T> = wasmtime::Result<Result<T, RequestError>>;

@@ -18,10 +18,9 @@ use wasmtime_wasi_http::{
 
 use super::allowance::Allowance;
 use super::clock::Clock;
-use super::instance::Setup;
 use super::lent::Lent;
 use super::log::{GuestLog, GuestStream, StreamKind};
-use super::requests::Conversation;
+use super::setup::{Conversation, Setup};
 use crate::outbox::Outbox;
 
 /// Table entries that one instance may have; interpreters have tens of thousands of functions.

@@ -1,0 +1,35 @@
+//! What an instance is made with, as its manifest and the host have it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::policy::Limits;
+use crate::reply::Asker;
+
+/// What an instance is made with.
+#[derive(Debug, Clone)]
+pub(crate) struct Setup {
+    pub(crate) limits: Limits,
+    /// The manifest's `[config]`.
+    pub(crate) config: Arc<BTreeMap<String, String>>,
+    /// The largest record that the guest may emit, in bytes.
+    pub(crate) message_max_bytes: usize,
+    /// Whether the guest may ask others, and by what.
+    pub(crate) conversation: Conversation,
+}
+
+/// Whether a guest may ask others.
+#[derive(Debug, Clone)]
+pub(crate) enum Conversation {
+    /// By this.
+    Allowed(Arc<Asker>),
+    /// Not at all; why.
+    Denied(&'static str),
+}
+
+impl Conversation {
+    /// Returns whether the guest may ask.
+    pub(crate) fn is_allowed(&self) -> bool {
+        matches!(self, Self::Allowed(_))
+    }
+}
