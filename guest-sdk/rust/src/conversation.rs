@@ -102,13 +102,6 @@ pub struct PendingRequest {
 impl PendingRequest {
     /// Waits for a response, or for the next one where several answer, until the request's time is over. After the last
     /// one it is [`RequestError::Timeout`].
-    #[cfg_attr(
-        not(target_arch = "wasm32"),
-        expect(
-            clippy::unused_self,
-            reason = "the stand-in for the host knows only one queue"
-        )
-    )]
     pub fn next_response(&self) -> Result<Message, RequestError> {
         #[cfg(target_arch = "wasm32")]
         return self.inner.next_response().map_err(RequestError::from);
