@@ -10,11 +10,11 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{ProducerContext, ThreadedProducer};
 use tokio::sync::oneshot;
 
 use crate::record::Emit;
-use crate::sink::{client_config, owned_headers};
+use crate::sink::{client_config, record_of};
 
 /// How long Kafka may take for a record before it is given up, in milliseconds.
 const MESSAGE_TIMEOUT_MS: &str = "30000";
@@ -65,16 +65,7 @@ impl Courier {
     /// Sends a record; the report comes when Kafka has it, or will not have it.
     pub(crate) fn send(&self, emit: &Emit<'_>) -> Result<oneshot::Receiver<Report>, String> {
         let (report, reported) = oneshot::channel();
-        let mut record: BaseRecord<'_, [u8], [u8], _> =
-            BaseRecord::with_opaque_to(emit.topic, Box::new(report));
-        record.key = emit.key;
-        record.payload = emit.value;
-        record.partition = emit.partition;
-        record.timestamp = emit.timestamp_ms;
-        if !emit.headers.is_empty() {
-            record.headers = Some(owned_headers(&emit.headers));
-        }
-        match self.producer.send(record) {
+        match self.producer.send(record_of(emit, Box::new(report))) {
             Ok(()) => Ok(reported),
             Err((error, _)) => Err(words(&error)),
         }

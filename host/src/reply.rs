@@ -229,11 +229,7 @@ impl Asker {
                 self.request_slots_max
             ))
         })?;
-        let own = self.routes.iter().find(|route| {
-            let is_any = route.event.is_none() || route.event == event_of(emit.value);
-            route.topic.as_str() == emit.topic && is_any
-        });
-        if let Some(route) = own {
+        if let Some(route) = expected(&self.routes, emit.topic, emit.value) {
             return Err(Error::Denied(format!(
                 "a request to {} would be taken for its own response, which the manifest expects there (give [[response]] \
                  another topic, or another event)",
@@ -366,12 +362,8 @@ fn arrive(
     response: impl FnOnce() -> Response,
 ) {
     let take = |waiter: &Waiter| {
-        let mut routes = waiter.routes.iter();
-        let is_expected = waiter.exchange == exchange
-            && routes.any(|route| {
-                let is_any = route.event.is_none() || route.event == event_of(value);
-                route.topic.as_str() == topic && is_any
-            });
+        let is_expected =
+            waiter.exchange == exchange && expected(&waiter.routes, topic, value).is_some();
         match waiter.wants {
             _ if !is_expected => Taken::Not,
             _ if !waiter.inbox.put(response) => Taken::Not,
@@ -386,6 +378,17 @@ fn arrive(
         Arrival::Repeated => counts.repeated.increment(),
         Arrival::Unknown => counts.unknown.increment(),
     }
+}
+
+/// Returns the route by which a record is a response, if it may be one.
+fn expected<'a>(
+    routes: &'a [ResponseRoute],
+    topic: &str,
+    value: Option<&[u8]>,
+) -> Option<&'a ResponseRoute> {
+    routes.iter().find(|route| {
+        route.topic.as_str() == topic && (route.event.is_none() || route.event == event_of(value))
+    })
 }
 
 /// Returns the name that a value, a JSON object, has under `event`.

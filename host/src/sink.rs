@@ -18,6 +18,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Header as KafkaHeader, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::util::IntoOpaque;
 
 use crate::api_versions::{ApiVersions, Needed, Told};
 use crate::flight::Flight;
@@ -268,16 +269,7 @@ impl Sink {
     /// Hands an output to the producer, without waiting.
     pub(crate) fn send(&self, emit: &Emit<'_>, flight: &Arc<Flight>) -> Sent {
         flight.add_output();
-        let mut record: BaseRecord<'_, [u8], [u8], Arc<Flight>> =
-            BaseRecord::with_opaque_to(emit.topic, Arc::clone(flight));
-        record.key = emit.key;
-        record.payload = emit.value;
-        record.partition = emit.partition;
-        record.timestamp = emit.timestamp_ms;
-        if !emit.headers.is_empty() {
-            record.headers = Some(owned_headers(&emit.headers));
-        }
-        match self.producer.send(record) {
+        match self.producer.send(record_of(emit, Arc::clone(flight))) {
             Ok(()) => Sent::Taken,
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), record)) => {
                 // The sender holds the flight open, so this never lands it.
@@ -339,8 +331,23 @@ impl Sink {
     }
 }
 
-/// Copies headers as librdkafka takes them.
-pub(crate) fn owned_headers(headers: &[Header<'_>]) -> OwnedHeaders {
+/// Makes the record of an emit as rdkafka takes it, with what its delivery report shall bring back.
+pub(crate) fn record_of<'a, O: IntoOpaque>(
+    emit: &Emit<'a>,
+    opaque: O,
+) -> BaseRecord<'a, [u8], [u8], O> {
+    let mut record = BaseRecord::with_opaque_to(emit.topic, opaque);
+    record.key = emit.key;
+    record.payload = emit.value;
+    record.partition = emit.partition;
+    record.timestamp = emit.timestamp_ms;
+    if !emit.headers.is_empty() {
+        record.headers = Some(owned_headers(&emit.headers));
+    }
+    record
+}
+
+fn owned_headers(headers: &[Header<'_>]) -> OwnedHeaders {
     headers.iter().fold(
         OwnedHeaders::new_with_capacity(headers.len()),
         |owned, header| {

@@ -44,14 +44,11 @@ impl Sinks {
 
     /// Closes the producers that nobody needs any more. Takes a moment for each: not for the record path.
     pub(crate) fn close_unused(&self) {
-        let unused: Vec<Arc<Sink>> = {
-            let mut open = self.open.lock();
-            let (kept, unused): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut *open)
-                .into_iter()
-                .partition(|(_, sink)| Arc::strong_count(sink) > 1 || sink.under_way() > 0);
-            *open = kept;
-            unused.into_values().collect()
+        let is_unused = |_: &BTreeMap<String, String>, sink: &mut Arc<Sink>| {
+            Arc::strong_count(sink) == 1 && sink.under_way() == 0
         };
+        let unused: Vec<_> = self.open.lock().extract_if(.., is_unused).collect();
+        // Not while others wait for the lock.
         drop(unused);
     }
 

@@ -22,11 +22,13 @@ pub(crate) struct Lent {
 
 /// A permit that is lent for an attempt; taken back when dropped.
 #[derive(Debug)]
-pub(crate) struct Admitted(Permit);
+pub(crate) struct Admitted(Option<Permit>);
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        *self.0.lock() = None;
+        if let Some(permit) = &self.0 {
+            *permit.lock() = None;
+        }
     }
 }
 
@@ -39,10 +41,12 @@ impl Lent {
         }
     }
 
-    /// Lends a permit for an attempt.
+    /// Lends a permit for an attempt; none where the handler needs none, which costs nothing.
     pub(crate) fn admit(&self, permit: Option<OwnedSemaphorePermit>) -> Admitted {
-        *self.permit.lock() = permit;
-        Admitted(Arc::clone(&self.permit))
+        Admitted(permit.map(|permit| {
+            *self.permit.lock() = Some(permit);
+            Arc::clone(&self.permit)
+        }))
     }
 
     /// Waits without the permit, then for the permit.

@@ -12,11 +12,11 @@ use crate::ids::TopicName;
 use crate::record::{Emit, Header};
 
 /// Lends a record that lies in guest memory, if it may be written at all.
-pub(super) fn with_record<T>(
+pub(super) fn with_record<T, E: From<EmitError>>(
     store: &mut StoreContextMut<'_, GuestState>,
     outgoing: &Outgoing,
-    take: impl FnOnce(Emit<'_>) -> Result<T, EmitError>,
-) -> wasmtime::Result<Result<T, EmitError>> {
+    take: impl FnOnce(Emit<'_>) -> Result<T, E>,
+) -> wasmtime::Result<Result<T, E>> {
     let found = match outgoing.headers.len() {
         0 => Vec::new(),
         _ => outgoing
@@ -27,7 +27,7 @@ pub(super) fn with_record<T>(
     let store = &*store;
     let topic = outgoing.topic.to_str(store)?;
     if let Some(reason) = refusal(&topic) {
-        return Ok(Err(EmitError::Denied(reason)));
+        return Ok(Err(EmitError::Denied(reason).into()));
     }
     let mut headers = Vec::with_capacity(found.len());
     for header in &found {
@@ -53,7 +53,7 @@ pub(super) fn with_record<T>(
     };
     let limit = store.data().message_max_bytes;
     if record.size_bytes() > limit {
-        return Ok(Err(EmitError::TooLarge(limit as u64)));
+        return Ok(Err(EmitError::TooLarge(limit as u64).into()));
     }
     Ok(take(record))
 }

@@ -140,15 +140,8 @@ async fn ask(
     if let Err(error) = ready {
         return Ok(Err(error.into()));
     }
-    let ticket = with_record(
-        store,
-        outgoing,
-        |record| Ok(asker.ask(record, wants, until)),
-    )?;
-    Ok(match ticket {
-        Ok(Ok(ticket)) => Ok(ticket),
-        Ok(Err(error)) => Err(error.into()),
-        Err(error) => Err(error.into()),
+    with_record(store, outgoing, |record| {
+        Ok(asker.ask(record, wants, until)?)
     })
 }
 

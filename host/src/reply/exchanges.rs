@@ -111,14 +111,9 @@ impl Exchanges {
 
     /// Closes the exchanges that nobody needs any more. Takes a moment for each: not for the record path.
     pub(crate) fn close_unused(&self) {
-        let unused: Vec<Arc<Exchange>> = {
-            let mut open = self.open.lock();
-            let (kept, unused): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut *open)
-                .into_iter()
-                .partition(|(_, exchange)| Arc::strong_count(exchange) > 1);
-            *open = kept;
-            unused.into_values().collect()
-        };
+        let is_unused = |_: &Key, exchange: &mut Arc<Exchange>| Arc::strong_count(exchange) == 1;
+        let unused: Vec<_> = self.open.lock().extract_if(.., is_unused).collect();
+        // Not while others wait for the lock.
         drop(unused);
     }
 
