@@ -135,7 +135,7 @@ async fn carry_parts(lane: &mut Lane, handler: &Deployed, Batch { mut parts }: B
         if let [only] = cargo.as_slice()
             && let Some(refusal) = lane.refusal_of(only)
         {
-            match deliver_refused(lane, cargo, &refusal).await {
+            match deliver_refused(lane, cargo, &[refusal]).await {
                 Delivered::Settled => continue,
                 delivered => return Carried::Done(with_rest(delivered, parts)),
             }

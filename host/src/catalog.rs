@@ -1,7 +1,7 @@
 //! What is deployed: an immutable snapshot that lanes read and only the deployer replaces.
 //!
-//! **Invariant:** within one (tenant, group) a topic has at most one handler; the deployer sees to it before it
-//! publishes.
+//! **Invariant:** within one (tenant, group) the handlers of a topic can be told apart by their routes; the deployer sees
+//! to it before it publishes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use crate::ids::{GroupId, HandlerId, Revision, TenantId};
 use crate::manifest::Manifest;
 use crate::marker::parked_topic;
 use crate::policy::{LagBounds, OnExhausted};
+use crate::route::{OwnRule, is_choosy};
 use crate::sink::Sink;
 
 /// How the records of a partition are handed over.
@@ -36,6 +37,8 @@ pub(crate) struct Deployed {
     pub(crate) revision: Revision,
     pub(crate) manifest: Manifest,
     pub(crate) component: Component,
+    /// The rules by which records are its own.
+    pub(crate) rules: Vec<OwnRule>,
     pub(crate) setup: Setup,
     pub(crate) sink: Arc<Sink>,
     /// One for each instance that may run at once; none where partitions are the only bound.
@@ -52,12 +55,17 @@ impl Deployed {
     pub(crate) fn handing(&self) -> Handing {
         let takes = self.component.takes();
         match self.manifest.bulk {
-            _ if !takes.batches => Handing::Singles,
+            _ if !takes.batches || self.is_choosy() => Handing::Singles,
             None if takes.singles => Handing::Singles,
             bulk => bulk
                 .and_then(|bulk| bulk.by_lag)
                 .map_or(Handing::Batches, Handing::ByLag),
         }
+    }
+
+    /// Returns whether the handler takes only some of the records that it reads, or is called by their event.
+    pub(crate) fn is_choosy(&self) -> bool {
+        is_choosy(&self.rules)
     }
 
     /// Returns whether the handler pauses because too many of its records fail.
@@ -103,18 +111,18 @@ impl Catalog {
         Self { groups }
     }
 
-    /// Returns the handler that a group has for `topic`.
-    pub(crate) fn route(&self, group: &GroupKey, topic: &str) -> Option<Arc<Deployed>> {
-        let handlers = self.groups.get(group)?;
+    /// Returns the handlers that a group has for `topic`, in the order of their names.
+    pub(crate) fn readers(&self, group: &GroupKey, topic: &str) -> Vec<Arc<Deployed>> {
+        let Some(handlers) = self.groups.get(group) else {
+            return Vec::new();
+        };
         if let Some(only) = returns_to(handlers)
             && only.manifest.return_topics.contains(topic)
         {
-            return Some(Arc::clone(only));
+            return vec![Arc::clone(only)];
         }
-        handlers
-            .iter()
-            .find(|handler| handler.reads(topic))
-            .cloned()
+        let readers = handlers.iter().filter(|handler| handler.reads(topic));
+        readers.cloned().collect()
     }
 
     /// Lists the groups with their handlers.

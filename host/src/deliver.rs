@@ -13,10 +13,12 @@ use crate::catalog::Deployed;
 use crate::dead_letter::Reason;
 use crate::flight::{Cargo, Started};
 use crate::lane::{
-    Attempt, Lane, Stopped, follow_parked, note_failed, note_handled, note_refused, paused_until,
+    Attempt, Lane, Next, Stopped, follow_parked, note_failed, note_handled, note_refused,
+    paused_until,
 };
 use crate::outcome::{Ending, Failure, FailureKind, Outcome, Settlement};
 use crate::parked::KEYS_MAX;
+use crate::route::{EventCall, OnUnmatched, Unmatched};
 use crate::settle::exhausted;
 use crate::suspects::Refusal;
 
@@ -54,7 +56,12 @@ pub(crate) enum Delivered {
 pub(crate) async fn deliver(lane: &mut Lane, job: Job) -> Delivered {
     let offset = job.started.record.offset();
     lane.hand.take(offset);
-    let delivered = carry(lane, job).await;
+    let mut delivered = carry(lane, job).await;
+    // Each handler that takes the record has it once.
+    while let Some(started) = lane.handed_on() {
+        delivered = carry(lane, Job::from(started)).await;
+    }
+    lane.turn_back();
     if let Delivered::Later(_, at) = &delivered {
         lane.vitals().wait(offset, *at);
     }
@@ -63,8 +70,18 @@ pub(crate) async fn deliver(lane: &mut Lane, job: Job) -> Delivered {
 }
 
 async fn carry(lane: &mut Lane, job: Job) -> Delivered {
-    let Some(handler) = lane.route() else {
+    if lane.route().is_none() {
         return Delivered::Unrouted(Cargo::from_iter([job.started]));
+    }
+    let (handler, event) = match lane.next_for(&job.started) {
+        Next::Handler(handler, event) => (handler, event),
+        Next::Nobody(why, unmatched) => {
+            return leave_unmatched(lane, job.started, why, unmatched).await;
+        }
+        Next::Done => {
+            lane.settle_parts(job.started).await;
+            return Delivered::Settled;
+        }
     };
     let job = match follow_parked(lane, &handler, job).await {
         Ok(job) => job,
@@ -74,14 +91,16 @@ async fn carry(lane: &mut Lane, job: Job) -> Delivered {
         return Delivered::Later(job, until);
     }
     let Job { started, failed } = job;
-    if let Some(refusal) = lane.refusal_of(&started) {
-        return deliver_refused(lane, Cargo::from_iter([started]), &refusal).await;
+    if let Some(refusal) = lane.refusal_of(&started)
+        && refusal.is_of(&handler.id)
+    {
+        return give_up(lane, &handler, Cargo::from_iter([started]), &refusal).await;
     }
     let Ok(_permit) = lane.admit(&handler).await else {
         return Delivered::Stopped;
     };
     lane.attempts = failed.map_or(0, |failed| failed.number) + 1;
-    let (failure, begun) = match attempt_one(lane, &handler, &started).await {
+    let (failure, begun) = match attempt_one(lane, &handler, &started, event.as_ref()).await {
         Err(Stopped) => return Delivered::Stopped,
         Ok((Outcome::Handled, _)) => {
             note_handled(&handler);
@@ -164,18 +183,74 @@ async fn settle(
     }
 }
 
-/// Settles records of which Kafka refused an output for good. The hook has long returned and later records were handled,
-/// so there is no attempt after this one.
-pub(crate) async fn deliver_refused(lane: &mut Lane, cargo: Cargo, refusal: &Refusal) -> Delivered {
-    let Some(handler) = lane.route() else {
+/// Settles a record that no handler takes.
+async fn leave_unmatched(
+    lane: &mut Lane,
+    started: Started,
+    why: Unmatched,
+    unmatched: OnUnmatched,
+) -> Delivered {
+    let cargo = Cargo::from_iter([started]);
+    let Some(first) = lane.route() else {
         return Delivered::Unrouted(cargo);
     };
+    let failure = Failure::new(FailureKind::Unmatched, why.to_string());
+    lane.attempts = 0;
+    match unmatched {
+        OnUnmatched::Skip => {
+            lane.send_off(&first, cargo, Ending::Unmatched, None).await;
+            Delivered::Settled
+        }
+        OnUnmatched::DeadLetter => {
+            lane.note_unmatched(&first, &failure, &cargo);
+            let reason = Reason::last(&failure, 0);
+            lane.send_off(&first, cargo, Ending::DeadLettered, Some(reason))
+                .await;
+            Delivered::Settled
+        }
+        OnUnmatched::Halt => {
+            lane.note_unmatched(&first, &failure, &cargo);
+            halt(lane, &first, cargo, &failure)
+        }
+    }
+}
+
+/// Settles records of which Kafka refused an output for good, for each handler whose output it was.
+pub(crate) async fn deliver_refused(
+    lane: &mut Lane,
+    mut cargo: Cargo,
+    refusals: &[Refusal],
+) -> Delivered {
+    let mut delivered = Delivered::Settled;
+    for (at, refusal) in refusals.iter().enumerate() {
+        let is_followed = at + 1 < refusals.len();
+        let Some(handler) = lane.turn_to_blamed(refusal, is_followed) else {
+            return Delivered::Unrouted(cargo);
+        };
+        delivered = give_up(lane, &handler, cargo, refusal).await;
+        match lane.handed_on() {
+            Some(started) => cargo = Cargo::from_iter([started]),
+            None => break,
+        }
+    }
+    lane.turn_back();
+    delivered
+}
+
+/// Settles records of which Kafka refused an output for good. The hook has long returned and later records were handled,
+/// so there is no attempt after this one.
+async fn give_up(
+    lane: &mut Lane,
+    handler: &Deployed,
+    cargo: Cargo,
+    refusal: &Refusal,
+) -> Delivered {
     let failure = Failure::new(FailureKind::Emit, refusal.reason.as_str());
     lane.attempts = refusal.attempts;
     let topic = Arc::clone(lane.topic());
     let first = cargo.first().map(|first| first.view(&topic));
-    lane.note_failure(&handler, &failure, refusal.attempts, first.as_ref());
-    note_refused(&handler);
+    lane.note_failure(handler, &failure, refusal.attempts, first.as_ref());
+    note_refused(handler);
     let settlement = if refusal.is_letter {
         Settlement::Halt
     } else {
@@ -190,18 +265,18 @@ pub(crate) async fn deliver_refused(lane: &mut Lane, cargo: Cargo, refusal: &Ref
         Settlement::Park if !lane.parked().is_full() => {
             let reason = Reason::last(&failure, refusal.attempts);
             for started in cargo {
-                lane.mark(&handler, &started, failure.kind);
+                lane.mark(handler, &started, failure.kind);
                 let cargo = Cargo::from_iter([started]);
-                lane.send_off(&handler, cargo, Ending::DeadLettered, Some(reason))
+                lane.send_off(handler, cargo, Ending::DeadLettered, Some(reason))
                     .await;
             }
             return Delivered::Settled;
         }
         Settlement::Halt | Settlement::Park | Settlement::Retry { .. } => {
-            return halt(lane, &handler, cargo, &failure);
+            return halt(lane, handler, cargo, &failure);
         }
     };
-    lane.send_off(&handler, cargo, ending, reason).await;
+    lane.send_off(handler, cargo, ending, reason).await;
     Delivered::Settled
 }
 
@@ -210,6 +285,7 @@ async fn attempt_one(
     lane: &mut Lane,
     handler: &Deployed,
     started: &Started,
+    event: Option<&EventCall>,
 ) -> Result<(Outcome, Instant), Stopped> {
     let topic = Arc::clone(lane.topic());
     let view = started.view(&topic);
@@ -220,7 +296,7 @@ async fn attempt_one(
         Ok(instance) => instance,
         Err(failure) => return Ok((Outcome::Failed(failure), begun)),
     };
-    let Ok(outcome) = patience.with(instance.handle(&view, begun)).await else {
+    let Ok(outcome) = patience.with(instance.handle(&view, event, begun)).await else {
         lane.rest();
         return Err(Stopped);
     };

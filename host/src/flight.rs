@@ -7,6 +7,8 @@
 //! each of their outputs is acknowledged or part of the transaction; one refused output keeps it open until the flow has
 //! dealt with the refusal, or keeps the transaction from being committed.
 
+mod part;
+
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -14,6 +16,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
+pub(crate) use self::part::Part;
 use crate::map_room;
 use crate::offset_map::{CommitPoint, OffsetMap};
 use crate::outcome::Ending;
@@ -31,6 +34,8 @@ pub(crate) struct Started {
     pub(crate) record: Record,
     /// Of a record that came back by a topic of its own: what it was before.
     pub(crate) returned: Option<Box<Returned>>,
+    /// What handlers have made of it that take it beside others.
+    pub(crate) parts: Vec<Part>,
 }
 
 impl Started {
@@ -90,6 +95,8 @@ pub(crate) struct Flight {
     refused: Mutex<Vec<(Fingerprint, String)>>,
     /// Whether an output was taken back, neither delivered nor refused.
     is_withdrawn: AtomicBool,
+    /// What its record's handlers made of it, where there are several.
+    parts: Vec<Part>,
 }
 
 impl Flight {
@@ -106,7 +113,7 @@ impl Flight {
         if is_first && let Some(suspects) = &self.ledger.suspects {
             // Not only when the flight lands: what the producer refuses at once is no error of the transaction, which would
             // be committed while other outputs of the flight are under way.
-            suspects.note(&self.offsets(), &self.as_refusal());
+            suspects.note(&self.offsets(), &self.refusal_of(output));
         }
         self.acknowledge();
     }
@@ -141,13 +148,53 @@ impl Flight {
         cargo.iter().map(|it| it.record.offset()).collect()
     }
 
-    /// Returns what was refused and of whom.
+    /// Returns what was refused of the records.
     pub(crate) fn as_refusal(&self) -> Refusal {
         Refusal {
             reason: self.refusal.get().cloned().unwrap_or_default(),
             is_letter: self.kind.purpose == Purpose::DeadLetter,
             attempts: self.kind.attempts,
+            handler: None,
         }
+    }
+
+    /// Returns what was refused, with the handler that emitted it where there are several.
+    fn refusal_of(&self, output: Fingerprint) -> Refusal {
+        let parts = self.parts.iter();
+        let blamed = parts.filter_map(|part| Some((part, part.has(output)?)));
+        // A handler that lost its dead letter halts; that is not to be overlooked for another one's output.
+        match blamed.max_by_key(|(_, is_letter)| *is_letter) {
+            None => self.as_refusal(),
+            Some((part, is_letter)) => Refusal {
+                is_letter,
+                attempts: part.attempts,
+                handler: Some(part.handler.clone()),
+                ..self.as_refusal()
+            },
+        }
+    }
+
+    /// Returns what was refused of each handler of which something was; all of it once where there are no several.
+    pub(crate) fn refusals(&self) -> Vec<Refusal> {
+        if self.parts.is_empty() {
+            return vec![self.as_refusal()];
+        }
+        let mut refusals: Vec<Refusal> = Vec::new();
+        for (output, reason) in self.refused.lock().iter() {
+            let refusal = Refusal {
+                reason: reason.clone(),
+                ..self.refusal_of(*output)
+            };
+            if !refusals.iter().any(|it| it.handler == refusal.handler) {
+                refusals.push(refusal);
+            }
+        }
+        refusals
+    }
+
+    /// Returns what its record's handlers made of it, where there are several.
+    pub(crate) fn parts(&self) -> &[Part] {
+        &self.parts
     }
 
     /// Takes which outputs were refused, and why.
@@ -229,6 +276,7 @@ impl Ledger {
                 ticket,
                 record,
                 returned: None,
+                parts: Vec::new(),
             }
         })
     }
@@ -260,13 +308,17 @@ impl Ledger {
     /// The records count under the ending of `kind` when the flight lands well.
     pub(crate) fn take_off(
         self: &Arc<Self>,
-        cargo: Cargo,
+        mut cargo: Cargo,
         bytes: usize,
         kind: FlightKind,
         stats: &Arc<LaneStats>,
     ) -> Arc<Flight> {
         self.flights.fetch_add(1, Ordering::Relaxed);
         self.flight_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let parts = cargo
+            .iter_mut()
+            .flat_map(|it| std::mem::take(&mut it.parts));
+        let parts = parts.collect();
         Arc::new(Flight {
             ledger: Arc::clone(self),
             cargo: Mutex::new(cargo),
@@ -277,6 +329,7 @@ impl Ledger {
             refusal: OnceLock::new(),
             refused: Mutex::default(),
             is_withdrawn: AtomicBool::new(false),
+            parts,
         })
     }
 
@@ -288,7 +341,10 @@ impl Ledger {
             _ if flight.is_withdrawn.load(Ordering::Acquire) => {}
             booked => {
                 let cargo = flight.unload();
-                flight.stats.ended(flight.kind.ending, cargo.len());
+                if flight.parts.is_empty() {
+                    flight.stats.ended(flight.kind.ending, cargo.len());
+                }
+                flight.parts.iter().for_each(Part::count);
                 if booked.is_none() {
                     self.complete(&cargo);
                 }

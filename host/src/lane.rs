@@ -8,6 +8,7 @@ mod finish;
 mod park;
 mod patience;
 mod pause;
+mod turn;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use tokio::time::Instant;
 pub(crate) use self::decide::Attempt;
 pub(crate) use self::park::follow_parked;
 pub(crate) use self::pause::{note_failed, note_handled, note_refused, paused_until};
+pub(crate) use self::turn::{Next, Serving};
+use self::turn::{Seat, Turn};
 use crate::catalog::{CatalogReader, Deployed, GroupKey};
 use crate::flight::Ledger;
 use crate::gate::Door;
@@ -27,6 +30,7 @@ use crate::ids::Revision;
 use crate::outbox::Outbox;
 use crate::outcome::{Failure, FailureKind};
 use crate::parking::ParkedKeys;
+use crate::routes::Routes;
 use crate::sink::Sink;
 use crate::stats::{OpenLane, Registry};
 use crate::stop::StopSignal;
@@ -69,8 +73,14 @@ pub(crate) struct Lane {
     place: LanePlace,
     catalog: CatalogReader,
     registry: Arc<Registry>,
+    routes: Option<Routes>,
+    serving: Option<Serving>,
+    /// The handler whose turn it is.
     route: Option<Route>,
     instance: Option<(Revision, Instance)>,
+    /// Handlers whose turn it is not.
+    aside: Vec<Seat>,
+    turn: Turn,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) stop: StopSignal,
     /// Swapped with the instance's, so that its memory is used again.
@@ -106,8 +116,12 @@ impl Lane {
             place,
             catalog,
             registry,
+            routes: None,
+            serving: None,
             route: None,
             instance: None,
+            aside: Vec::new(),
+            turn: Turn::default(),
             ledger,
             stop,
             outbox: Outbox::new(usize::MAX, usize::MAX),
@@ -148,37 +162,31 @@ impl Lane {
         &self.place.vitals
     }
 
-    /// Returns the handler that serves the lane as of now.
+    /// Returns the handler that speaks for the partition as of now.
     pub(crate) fn route(&mut self) -> Option<Arc<Deployed>> {
         if self.catalog.has_changed().unwrap_or(false) {
             self.reroute();
         }
-        self.route.as_ref().map(|route| Arc::clone(&route.handler))
+        let routes = self.routes.as_ref();
+        routes.map(|routes| Arc::clone(routes.first()))
     }
 
     fn reroute(&mut self) {
-        let handler = self
+        let readers = self
             .catalog
             .borrow_and_update()
-            .route(&self.place.group, &self.place.topic);
-        let Some(handler) = handler else {
-            self.route = None;
-            return;
-        };
-        let stats = match self.route.take() {
-            Some(route) if route.handler.id == handler.id => route.stats,
-            _ => {
-                let partition = self.is_first.then_some(self.place.partition);
-                self.registry
-                    .open(&handler.id, &self.place.topic, partition)
-            }
-        };
-        let is_return = handler.manifest.return_topics.contains(&self.place.topic);
-        self.route = Some(Route {
-            handler,
-            stats,
-            is_return,
-        });
+            .readers(&self.place.group, &self.place.topic);
+        self.routes = Routes::of(&readers);
+        self.serving = self.routes.as_ref().map(Routes::revisions);
+        match self
+            .routes
+            .as_ref()
+            .map(|routes| Arc::clone(routes.first()))
+        {
+            Some(first) => self.turn_to(&first),
+            None => self.route = None,
+        }
+        self.clear_seats();
     }
 
     /// Returns what is told when something was deployed or removed since [`Self::route`].
@@ -196,9 +204,9 @@ impl Lane {
         self.route.as_ref().is_some_and(|route| route.is_return)
     }
 
-    /// Returns the revision that served the lane last.
-    pub(crate) fn revision(&self) -> Option<&Revision> {
-        self.route.as_ref().map(|route| &route.handler.revision)
+    /// Returns what served the lane last.
+    pub(crate) fn serving(&self) -> Option<&Serving> {
+        self.serving.as_ref()
     }
 
     /// Waits until the handler may run one more instance on this host.
@@ -248,6 +256,7 @@ impl Lane {
 
     /// Lets the instance go, so that its memory is free while the lane has nothing to do.
     pub(crate) fn rest(&mut self) {
+        self.rest_seats();
         self.instance = None;
         if let Some(stats) = self.stats() {
             stats.memory_bytes.set(0);
@@ -280,10 +289,17 @@ impl Lane {
         handler: &Deployed,
     ) -> Result<Result<Instance, Failure>, Stopped> {
         self.hand.note(Doing::Place);
-        let place = tokio::select! {
-            biased;
-            () = self.stop.set() => return Err(Stopped),
-            place = handler.component.places().take() => place,
+        let places = handler.component.places();
+        let place = if let Some(place) = places.try_take() {
+            Some(place)
+        } else {
+            // Who waits for a place must not hold one that others may wait for.
+            self.rest_seats();
+            tokio::select! {
+                biased;
+                () = self.stop.set() => return Err(Stopped),
+                place = places.take() => place,
+            }
         };
         self.hand.note(Doing::Handling);
         let log = GuestLog::new(
@@ -308,11 +324,14 @@ impl Lane {
 
     /// Tells the guest that its partition goes, and lets the instance go.
     pub(crate) async fn close(&mut self) {
-        let handler = self.route.as_ref().map(|route| Arc::clone(&route.handler));
-        if let Some((_, mut instance)) = self.instance.take()
-            && !instance.is_spent()
-            && let Some(handler) = handler
-        {
+        let (route, instance) = (self.route.as_ref(), self.instance.take());
+        let own = route
+            .zip(instance)
+            .map(|(route, instance)| (Arc::clone(&route.handler), instance));
+        for (handler, (_, mut instance)) in own.into_iter().chain(self.seats()) {
+            if instance.is_spent() {
+                continue;
+            }
             let told = instance
                 .revoked(&self.place.topic, self.place.partition)
                 .await;

@@ -77,6 +77,7 @@ mod deliver;
 mod lane;
 mod parking;
 mod partition;
+mod routes;
 mod stop;
 mod subscriptions;
 

@@ -17,6 +17,7 @@ mod reader;
 mod refusals;
 mod responses;
 mod retry;
+mod routes;
 pub mod schema;
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ use crate::policy::{
     PatternError, ResponseRoute, RetryPolicy, ReturnTopics, Start, StartError, Subscription,
     TopicPattern,
 };
+use crate::route::Routing;
 
 /// What the name of the default dead-letter topic ends with.
 const DEAD_LETTER_SUFFIX: &str = ".dead-letter";
@@ -67,6 +69,8 @@ pub struct Manifest {
     pub side_effects: bool,
     /// Where responses to the component's requests arrive.
     pub responses: Vec<ResponseRoute>,
+    /// Which of the records it takes.
+    pub routing: Routing,
     /// How long an instance of the component lives.
     pub isolation: Isolation,
     /// Bounds of memory, time and flow.
@@ -112,6 +116,7 @@ impl Manifest {
             .unwrap_or_else(|| id.default_group());
         let dead_letter_topic = dead_letter_topic(&mut reader, &group);
         let subscription = subscription(&mut reader, dead_letter_topic.as_ref());
+        let routing = routes::routing(&mut reader, subscription.as_ref());
         let start = start(&mut reader);
         let ordering = match reader.choice(&keys::ORDERING) {
             Some("key") => Ordering::Key,
@@ -130,6 +135,7 @@ impl Manifest {
         let limits = limits(&mut reader);
         let retry = retry::retry(&mut reader);
         let return_topics = retry::return_topics(&mut reader, &group, ordering);
+        routes::fan_out_fits(&mut reader, &routing, on_exhausted, &return_topics);
         let bulk = bulk::bulk(&mut reader, on_exhausted);
         let breaker = breaker(&mut reader);
         let config = reader.table(&keys::CONFIG);
@@ -152,6 +158,7 @@ impl Manifest {
                     delivery,
                     side_effects,
                     responses,
+                    routing,
                     isolation,
                     limits,
                     retry,
@@ -181,6 +188,7 @@ impl fmt::Debug for Manifest {
             .field("delivery", &self.delivery)
             .field("side_effects", &self.side_effects)
             .field("responses", &self.responses)
+            .field("routing", &self.routing)
             .field("isolation", &self.isolation)
             .field("limits", &self.limits)
             .field("retry", &self.retry)

@@ -73,6 +73,13 @@ impl Outbox {
         }
     }
 
+    /// Takes what is in it; its bounds stay.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let empty = Self::new(self.records_max, self.bytes_max);
+        std::mem::replace(self, empty)
+    }
+
     /// Returns how many records wait.
     pub fn len(&self) -> usize {
         self.stored.len()

@@ -36,11 +36,13 @@ pub enum FailureKind {
     Emit,
     /// None of its own: a record before it with the same key failed. No attempt ends so, only a dead letter says it.
     Parked,
+    /// No handler of the group takes the record. No attempt ends so.
+    Unmatched,
 }
 
 impl FailureKind {
     /// All kinds, in the order of their declaration.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Retry,
         Self::Reject,
         Self::Other,
@@ -49,6 +51,7 @@ impl FailureKind {
         Self::Memory,
         Self::Emit,
         Self::Parked,
+        Self::Unmatched,
     ];
 
     /// Returns the kind's name in headers, metrics and logs.
@@ -62,6 +65,7 @@ impl FailureKind {
             Self::Memory => "memory",
             Self::Emit => "emit",
             Self::Parked => "parked",
+            Self::Unmatched => "unmatched",
         }
     }
 }
@@ -154,11 +158,13 @@ pub enum Ending {
     Compacted,
     /// It followed a record of its key to the dead-letter topic, unhandled.
     Parked,
+    /// No handler takes it, and it was left behind.
+    Unmatched,
 }
 
 impl Ending {
     /// All endings, in the order of their declaration.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Handled,
         Self::Filtered,
         Self::Skipped,
@@ -167,6 +173,7 @@ impl Ending {
         Self::Deferred,
         Self::Compacted,
         Self::Parked,
+        Self::Unmatched,
     ];
 
     /// Returns the ending's name in metrics and logs.
@@ -180,6 +187,7 @@ impl Ending {
             Self::Deferred => "deferred",
             Self::Compacted => "compacted",
             Self::Parked => "parked",
+            Self::Unmatched => "unmatched",
         }
     }
 }

@@ -26,9 +26,8 @@ pub(crate) use self::standing::Told;
 use crate::catalog;
 use crate::deliver::{Delivered, Job, deliver};
 use crate::flight::{Cargo, Ledger, Started};
-use crate::ids::Revision;
 use crate::lag_switch::LagSwitch;
-use crate::lane::Lane;
+use crate::lane::{Lane, Serving};
 use crate::offset_map::CommitPoint;
 use crate::policy::{Limits, Ordering};
 use crate::source::{PartitionQueue, Record};
@@ -62,9 +61,9 @@ pub(crate) struct PartitionTask {
     /// The next offset to be taken, once one was.
     taken_until: Option<i64>,
     lag_switch: LagSwitch,
-    /// Records at which the lane halted, and the revision that did, if any: another one gets them again.
+    /// Records at which the lane halted, and the revisions that served then, if any: others get them again.
     halted: Vec<Cargo>,
-    halted_by: Option<Revision>,
+    halted_by: Option<Serving>,
     stored: Option<CommitPoint>,
     /// What may be committed, as of the last look.
     latest: Option<CommitPoint>,

@@ -7,6 +7,7 @@
 mod glob;
 mod loops;
 mod matcher;
+mod routing;
 mod shelf;
 mod sieve;
 mod specificity;
@@ -14,11 +15,16 @@ mod specificity;
 mod tests;
 
 use std::collections::HashMap;
+use std::fmt;
 
 use smallvec::SmallVec;
 
 pub use self::loops::{HOPS_HEADER, TooManyHops, feeds_itself, next_hop};
 pub use self::matcher::{HeaderMatcher, Matcher, MatcherError};
+pub use self::routing::{
+    EventCall, EventSource, EventSourceError, Named, NamedEvent, OnUnmatched, OwnRule, Routing,
+    is_choosy,
+};
 use self::shelf::{Asked, Found, Shelf};
 pub use self::specificity::{Class, Specificity};
 use crate::record::Header;
@@ -44,6 +50,11 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// Returns whether it asks for nothing.
+    pub fn is_any(&self) -> bool {
+        self.topic.is_none() && self.event.is_none() && self.headers.is_empty()
+    }
+
     /// Returns the different conditions on headers. They are few, so that each is compared with those before.
     fn conditions(&self) -> Vec<&(String, HeaderMatcher)> {
         let mut conditions = Vec::with_capacity(self.headers.len());
@@ -53,6 +64,25 @@ impl Rule {
             }
         }
         conditions
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_any() {
+            return f.write_str("every record");
+        }
+        let topic = self.topic.iter().map(|it| format!("topic {it}"));
+        let event = self.event.iter().map(|it| format!("event {it}"));
+        let headers = self
+            .headers
+            .iter()
+            .map(|(name, condition)| match condition {
+                HeaderMatcher::Present => format!("header {name}"),
+                HeaderMatcher::Text(it) => format!("header {name}={it}"),
+            });
+        let asked: Vec<String> = topic.chain(event).chain(headers).collect();
+        f.write_str(&asked.join(", "))
     }
 }
 

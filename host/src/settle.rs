@@ -100,7 +100,8 @@ fn default_verdict(kind: FailureKind) -> Verdict {
         | FailureKind::Deadline
         | FailureKind::Memory
         | FailureKind::Emit
-        | FailureKind::Parked => Verdict::Retry,
+        | FailureKind::Parked
+        | FailureKind::Unmatched => Verdict::Retry,
     }
 }
 

@@ -337,7 +337,7 @@ mod tests {
         assert_eq!(before[0].2.lag_records, Some(7));
         drop(lane);
         let after = &registry.read()[0].2;
-        assert_eq!(after.endings, [3, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(after.endings, [3, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(after.failures[3], 1);
         assert_eq!((after.invoke.buckets[1], after.invoke.sum_us), (1, 60));
         assert_eq!((after.lanes, after.lag_records), (0, None));

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::ids::HandlerId;
+
 /// What is known of a record that was delivered before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Suspicion {
@@ -27,6 +29,15 @@ pub struct Refusal {
     pub is_letter: bool,
     /// Attempts that the record had had.
     pub attempts: u32,
+    /// The handler that emitted it, where several take the record.
+    pub handler: Option<HandlerId>,
+}
+
+impl Refusal {
+    /// Returns whether a handler emitted what was refused, as far as is known.
+    pub fn is_of(&self, handler: &HandlerId) -> bool {
+        self.handler.as_ref().is_none_or(|it| it == handler)
+    }
 }
 
 /// The suspects of one partition, by offset.
@@ -95,6 +106,7 @@ mod tests {
             reason: reason.to_owned(),
             is_letter: false,
             attempts: 1,
+            handler: None,
         }
     }
 

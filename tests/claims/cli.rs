@@ -148,7 +148,8 @@ fn a_component_without_a_handler_hook_is_told() {
     let none = fs::read(guest("no-hooks")).unwrap();
     is_refused(
         &none,
-        "exports none of kafka:handler/message-handler@0.1.0, kafka:handler/bulk-handler@0.1.0 and \
+        "exports none of kafka:handler/message-handler@0.1.0, kafka:handler/event-handler@0.1.0, \
+         kafka:handler/bulk-handler@0.1.0 and \
          kafka:handler/packed-bulk-handler@0.1.0",
     );
 }

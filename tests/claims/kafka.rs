@@ -26,6 +26,7 @@ mod rebalance;
 mod requests;
 mod retries;
 mod returns;
+mod routes;
 mod seek;
 mod stage;
 mod steps;

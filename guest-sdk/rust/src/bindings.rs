@@ -56,6 +56,12 @@ world!(
     "kafka:handler/types@0.1.0"
 );
 world!(
+    events,
+    "events",
+    "export_events",
+    "kafka:handler/types@0.1.0"
+);
+world!(
     error,
     "on-error",
     "export_error",

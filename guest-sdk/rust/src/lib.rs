@@ -36,6 +36,7 @@ mod config;
 mod conversation;
 mod emit;
 mod error;
+mod events;
 mod handler;
 mod hook;
 mod message;
@@ -54,6 +55,7 @@ pub use config::{Config, config};
 pub use conversation::{NoRequest, PendingRequest, RequestError, reply};
 pub use emit::{Emit, EmitError, IntoBytes, emit};
 pub use error::{Error, Result, ResultExt, other, reject, retry, retry_after};
+pub use events::event;
 pub use payload::{FromBatch, FromMessage, Json, Record};
 pub use serde_json;
 pub use view::MessageView;
@@ -66,9 +68,10 @@ pub mod __private {
     };
     pub use crate::bindings::packed_bulk::exports::kafka::handler::packed_bulk_handler::PackedBatch;
     pub use crate::bindings::{
-        bulk, bulk_error, bulk_received, context, error, finished, message, packed_bulk, partition,
-        received, tombstone,
+        bulk, bulk_error, bulk_received, context, error, events, finished, message, packed_bulk,
+        partition, received, tombstone,
     };
+    pub use crate::events::{unknown, with_event};
     pub use crate::hook::*;
 }
 

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::conflict::obstacle;
+use super::conflict::{Party, obstacle};
 use super::load::{Loaded, load, try_out};
 use super::scan::{EXPECTED, scan, unreadable};
 use crate::guest::{Conversation, Runtime, Setup};
 use crate::ids::HandlerId;
 use crate::manifest::Manifest;
 use crate::policy::{Ordering, Subscription};
+use crate::route::{OwnRule, is_choosy};
 
 /// What was found in a handlers folder.
 #[derive(Debug, Default)]
@@ -32,7 +33,7 @@ pub(crate) async fn check(folder: &Path, runtime: &Runtime) -> Report {
         }
     };
     report.problems.extend(scan.problems.into_values());
-    let mut good: BTreeMap<HandlerId, Loaded> = BTreeMap::new();
+    let mut good: BTreeMap<HandlerId, (Loaded, Vec<OwnRule>)> = BTreeMap::new();
     for (id, candidate) in &scan.candidates {
         let loaded = match load(candidate, runtime) {
             Ok(loaded) => loaded,
@@ -47,17 +48,22 @@ pub(crate) async fn check(folder: &Path, runtime: &Runtime) -> Report {
             message_max_bytes: crate::sink::MESSAGE_MAX_BYTES,
             conversation: Conversation::Denied("this is only a trial"),
         };
-        report
-            .problems
-            .extend(try_out(candidate, &loaded, &setup).await.err());
-        for (other_id, other) in &good {
-            if let Some(what) = obstacle((id, &loaded.manifest), (other_id, &other.manifest)) {
+        let rules = match try_out(candidate, &loaded, &setup).await {
+            Ok(rules) => rules,
+            Err(problem) => {
+                report.problems.push(problem);
+                Vec::new()
+            }
+        };
+        let new = party(id, &loaded, &rules);
+        for (other_id, (other, other_rules)) in &good {
+            if let Some(what) = obstacle(new, party(other_id, other, other_rules)) {
                 let manifest = candidate.manifest.display();
                 report.problems.push(format!("{manifest}: {what}"));
             }
         }
-        report.handlers.push(describe(id, &loaded));
-        good.insert(id.clone(), loaded);
+        report.handlers.push(describe(id, &loaded, &rules));
+        good.insert(id.clone(), (loaded, rules));
     }
     if scan.candidates.is_empty() && report.problems.is_empty() {
         report.problems.push(format!(
@@ -68,7 +74,16 @@ pub(crate) async fn check(folder: &Path, runtime: &Runtime) -> Report {
     report
 }
 
-fn describe(id: &HandlerId, loaded: &Loaded) -> String {
+fn party<'a>(id: &'a HandlerId, loaded: &'a Loaded, rules: &'a [OwnRule]) -> Party<'a> {
+    Party {
+        id,
+        manifest: &loaded.manifest,
+        rules,
+        takes_singles: loaded.component.takes().singles,
+    }
+}
+
+fn describe(id: &HandlerId, loaded: &Loaded, rules: &[OwnRule]) -> String {
     let manifest = &loaded.manifest;
     let topics = match &manifest.subscription {
         Subscription::Topics(topics) => topics
@@ -78,11 +93,11 @@ fn describe(id: &HandlerId, loaded: &Loaded) -> String {
             .join(", "),
         Subscription::Pattern(pattern) => format!("pattern {}", pattern.source()),
     };
-    let responses = responses(manifest);
+    let (routes, responses) = (routes(rules), responses(manifest));
     let limits = &manifest.limits;
     format!(
         "{id}  revision {}\n  hooks        {}\n  imports      {}\n  topics       {topics}\n  group        {}\n  \
-         ordering     {}\n{responses}  dead letters {}\n  limits       {} MiB, {} ms a call, {} attempts, {} records under way a partition\n",
+         ordering     {}\n{routes}{responses}  dead letters {}\n  limits       {} MiB, {} ms a call, {} attempts, {} records under way a partition\n",
         loaded.revision,
         loaded.component.hooks().join(", "),
         loaded.component.imports().join(", "),
@@ -94,6 +109,15 @@ fn describe(id: &HandlerId, loaded: &Loaded) -> String {
         manifest.retry.base().max_attempts,
         limits.in_flight_records,
     )
+}
+
+/// The lines that say which records the handler takes; empty where it takes all.
+fn routes(rules: &[OwnRule]) -> String {
+    if rules.is_empty() || !is_choosy(rules) {
+        return String::new();
+    }
+    let lines: Vec<String> = rules.iter().map(|(rule, _)| rule.to_string()).collect();
+    format!("  routes       {}\n", lines.join("\n               "))
 }
 
 /// The line that says where responses arrive; empty where the handler asks nobody.

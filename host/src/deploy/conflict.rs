@@ -1,29 +1,91 @@
 //! Whether handlers of one group go together.
 //!
-//! **Invariant:** among the handlers of a group each topic has one handler, and all agree on how the group is read.
+//! **Invariant:** among the handlers of a group those of a topic can be told apart by their routes, and all agree on how
+//! the group is read.
 
 use std::collections::BTreeMap;
 
 use crate::ids::HandlerId;
 use crate::manifest::Manifest;
 use crate::policy::{Delivery, OnExhausted, Subscription};
+use crate::route::{OwnRule, RouteError, RouteTable, Rule};
 
-/// A handler by its name and what its manifest says.
-pub(super) type Named<'a> = (&'a HandlerId, &'a Manifest);
+/// A handler by its name, what its manifest says and what it takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Party<'a> {
+    pub(super) id: &'a HandlerId,
+    pub(super) manifest: &'a Manifest,
+    pub(super) rules: &'a [OwnRule],
+    pub(super) takes_singles: bool,
+}
 
 /// Returns why a handler cannot serve beside another one, if it cannot.
-pub(super) fn obstacle((id, new): Named<'_>, (other, old): Named<'_>) -> Option<String> {
-    if id.tenant != other.tenant || new.group != old.group {
+pub(super) fn obstacle(new: Party<'_>, old: Party<'_>) -> Option<String> {
+    if new.id.tenant != old.id.tenant || new.manifest.group != old.manifest.group {
         return None;
     }
-    conflict(new, old).map(|why| format!("does not go together with {other}: {why}"))
+    let shared = shared_topic(&new.manifest.subscription, &old.manifest.subscription);
+    let mixed_up = shared.and_then(|topic| {
+        let why = not_told_apart(new, old)?;
+        Some(format!(
+            "both read {topic} in group {}, {why}",
+            new.manifest.group
+        ))
+    });
+    let why = mixed_up.or_else(|| conflict(new.manifest, old.manifest))?;
+    Some(format!("does not go together with {}: {why}", old.id))
+}
+
+/// Returns why the records of a topic that both read cannot be handed to the one or the other, or to both, if they cannot.
+fn not_told_apart(new: Party<'_>, old: Party<'_>) -> Option<String> {
+    let (here, there) = (new.manifest, old.manifest);
+    let (routing, other) = (&here.routing, &there.routing);
+    let differing = [
+        ("multi", routing.multi != other.multi),
+        ("event.source", routing.source != other.source),
+        ("unmatched", routing.unmatched != other.unmatched),
+        ("ordering", here.ordering != there.ordering),
+        ("concurrency", here.concurrency != there.concurrency),
+        (
+            "limits.in-flight-records",
+            here.limits.in_flight_records != there.limits.in_flight_records,
+        ),
+        (
+            "limits.in-flight-mib",
+            here.limits.in_flight_bytes != there.limits.in_flight_bytes,
+        ),
+    ];
+    let rules = [new.rules, old.rules].into_iter().enumerate();
+    let rules = rules.flat_map(|(target, rules)| {
+        let rule = move |(rule, _): &OwnRule| Rule {
+            target,
+            ..rule.clone()
+        };
+        rules.iter().map(rule)
+    });
+    let rules: Vec<Rule> = rules.collect();
+    if let Err(RouteError::Conflict { first, .. }) = RouteTable::new(&rules, routing.multi) {
+        let what = rules
+            .get(first)
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        return Some(format!(
+            "and each takes {what} (give one of them another group, tell them apart by [[route]], or let both have each \
+             record: multi = \"all\")"
+        ));
+    }
+    if let Some((key, _)) = differing.iter().find(|(_, differs)| *differs) {
+        return Some(format!(
+            "and {key} differs, which handlers of one topic have in common"
+        ));
+    }
+    let is_batched = |it: Party<'_>| it.manifest.bulk.is_some() || !it.takes_singles;
+    (is_batched(new) || is_batched(old))
+        .then(|| "and one of them takes batches, which cannot be shared".to_owned())
 }
 
 /// Returns why `new` cannot join `old` in one group, if it cannot.
 fn conflict(new: &Manifest, old: &Manifest) -> Option<String> {
-    if let Some(topic) = shared_topic(&new.subscription, &old.subscription) {
-        return Some(format!("both read {topic} in group {}", new.group));
-    }
     if new.return_topics.has_retries() || old.return_topics.has_retries() {
         return Some(format!(
             "retry.topic-delays-ms needs a group that no other handler reads, and this one shares {}",
@@ -100,13 +162,67 @@ mod tests {
         Manifest::parse(&format!("group = \"g\"\n{text}"), &"a/b".parse().unwrap()).unwrap()
     }
 
+    /// As [`obstacle`], of handlers that take any record where their manifests say nothing, without the name.
+    fn conflict(new: &Manifest, old: &Manifest) -> Option<String> {
+        let [here, there]: [HandlerId; 2] = ["a/b", "a/c"].map(|id| id.parse().unwrap());
+        let rules = [new, old].map(|it| it.routing.own_rules(&[], true));
+        let party = |id, manifest, rules| Party {
+            id,
+            manifest,
+            rules,
+            takes_singles: true,
+        };
+        let [new_rules, old_rules] = &rules;
+        let why = obstacle(party(&here, new, new_rules), party(&there, old, old_rules))?;
+        Some(
+            why.strip_prefix("does not go together with a/c: ")
+                .unwrap()
+                .to_owned(),
+        )
+    }
+
+    #[test]
+    fn handlers_of_one_topic_are_told_apart_by_their_routes() {
+        let one = |keys: &str| manifest(&format!("topics = [\"orders\"]\n{keys}"));
+        let a = one("route = [{ event = \"a\" }]");
+        assert_eq!(conflict(&one("route = [{ event = \"b\" }]"), &a), None);
+        // One of them may have what the other leaves.
+        assert_eq!(conflict(&one(""), &a), None);
+        let why = conflict(&one("route = [{ event = \"b\" }, { event = \"a\" }]"), &a).unwrap();
+        assert!(
+            why.starts_with("both read orders in group g, and each takes event a"),
+            "{why}"
+        );
+        let all = "multi = \"all\"\n";
+        assert_eq!(conflict(&one(all), &one(all)), None);
+        for (keys, named) in [
+            (all, "multi"),
+            ("event.source = \"key\"", "event.source"),
+            ("unmatched = \"halt\"", "unmatched"),
+            ("ordering = \"key\"", "ordering"),
+            ("concurrency = 2", "concurrency"),
+            ("limits.in-flight-records = 2", "limits.in-flight-records"),
+            ("limits.in-flight-mib = 2", "limits.in-flight-mib"),
+            ("[bulk]", "takes batches"),
+        ] {
+            let why = conflict(&one(keys), &a).unwrap();
+            assert!(why.contains(named), "{keys}: {why}");
+        }
+        // Of topics that differ none of this is asked.
+        assert_eq!(
+            conflict(&manifest("topics = [\"x\"]\nordering = \"key\""), &a),
+            None
+        );
+    }
+
     #[test]
     fn handlers_of_one_group_must_agree() {
         let orders = manifest("topics = [\"orders\"]");
         assert_eq!(conflict(&manifest("topics = [\"bills\"]"), &orders), None);
         assert_eq!(
             conflict(&manifest("topics = [\"x\", \"orders\"]"), &orders).unwrap(),
-            "both read orders in group g"
+            "both read orders in group g, and each takes every record (give one of them another group, tell them apart by \
+             [[route]], or let both have each record: multi = \"all\")"
         );
         assert!(
             conflict(&manifest("pattern = \"ord*\""), &orders)
@@ -115,7 +231,7 @@ mod tests {
         );
         assert!(conflict(&manifest("pattern = \"a*\""), &manifest("pattern = \"b*\"")).is_some());
         assert_eq!(
-            conflict(&manifest("topics = [\"x\"]\nstart = \"latest\""), &orders).unwrap(),
+            conflict(&manifest("topics = [\"y\"]\nstart = \"latest\""), &orders).unwrap(),
             "start is \"latest\" here and \"earliest\" there, and group g can only begin at one place"
         );
         let waits = "ordering = \"none\"\nretry.topic-delays-ms = [1000]";

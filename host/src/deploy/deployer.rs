@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use super::board::Board;
-use super::conflict::obstacle;
+use super::conflict::{Party, obstacle};
 use super::load::{Loaded, load, try_out};
 use super::retention;
 use super::scan::{Candidate, Facts, scan, unreadable};
@@ -244,16 +244,6 @@ impl Deployer {
 
     async fn deployable(&self, candidate: &Candidate, loaded: Loaded) -> Result<Deployed, String> {
         let at = |what: String| format!("{}: {what}", candidate.manifest.display());
-        for other in self
-            .known
-            .values()
-            .filter_map(|known| known.serving.as_ref())
-        {
-            let new = (&candidate.id, &loaded.manifest);
-            if let Some(what) = obstacle(new, (&other.id, &other.manifest)) {
-                return Err(at(what));
-            }
-        }
         if let Some(what) = self.forgetful_topics(&loaded.manifest).await {
             return Err(at(what));
         }
@@ -269,7 +259,25 @@ impl Deployer {
                 .conversation(&candidate.id, &loaded.manifest)
                 .map_err(at)?,
         };
-        try_out(candidate, &loaded, &setup).await?;
+        let rules = try_out(candidate, &loaded, &setup).await?;
+        let new = Party {
+            id: &candidate.id,
+            manifest: &loaded.manifest,
+            rules: &rules,
+            takes_singles: loaded.component.takes().singles,
+        };
+        let others = self.known.values().filter_map(|it| it.serving.as_ref());
+        for other in others {
+            let other = Party {
+                id: &other.id,
+                manifest: &other.manifest,
+                rules: &other.rules,
+                takes_singles: other.component.takes().singles,
+            };
+            if let Some(what) = obstacle(new, other) {
+                return Err(at(what));
+            }
+        }
         let Loaded {
             manifest,
             component,
@@ -286,6 +294,7 @@ impl Deployer {
                 .map(|policy| Mutex::new(Breaker::new(policy))),
             manifest,
             component,
+            rules,
             setup,
             sink,
         })

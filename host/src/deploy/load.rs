@@ -16,6 +16,7 @@ use crate::guest::{GuestLog, Handler as Component, Instance, Lent, Runtime, Setu
 use crate::ids::Revision;
 use crate::manifest::Manifest;
 use crate::policy::OnExhausted;
+use crate::route::{Matcher, NamedEvent, OwnRule};
 use crate::setting::check_value;
 
 /// How long a trial may take.
@@ -95,7 +96,18 @@ fn misfit(manifest: &Manifest, component: &Component) -> Option<&'static str> {
             "retry.topic-delays-ms is for records that are handed over one by one, and the component takes batches only",
         );
     }
+    if !manifest.routing.rules.is_empty() && !takes.any_record {
+        return Some(
+            "[[route]] chooses among records whatever their event, and the component has hooks for the events that it names \
+             only (leave [[route]] out, or add on-message)",
+        );
+    }
     let bulk = manifest.bulk?;
+    if !manifest.routing.rules.is_empty() {
+        return Some(
+            "records that are chosen one by one are handed over one by one, so [[route]] and [bulk] exclude each other",
+        );
+    }
     if !takes.batches {
         return Some(
             "[bulk] is for components that take batches, and this one has no on-bulk (add the hook, or leave [bulk] out)",
@@ -143,22 +155,21 @@ fn component_path(candidate: &Candidate, named: Option<&str>) -> Result<PathBuf,
     }
 }
 
-/// Lets one instance begin and go, as a lane would. All deployments wait for it, so a handler's own deadline does not
+/// Lets one instance begin, name its events and go, as a lane would; returns the rules that come of it. All deployments wait for it, so a handler's own deadline does not
 /// hold in full.
 pub(super) async fn try_out(
     candidate: &Candidate,
     loaded: &Loaded,
     setup: &Setup,
-) -> Result<(), String> {
+) -> Result<Vec<OwnRule>, String> {
     let log = GuestLog::new(candidate.id.clone(), Arc::from("(trial)"), 0);
     let mut setup = setup.clone();
     setup.limits.deadline = setup.limits.deadline.min(TRIAL_MAX);
     let began = Instant::now();
-    Instance::start(&loaded.component, &setup, log, None, Lent::default())
+    let manifest = candidate.manifest.display();
+    let mut instance = Instance::start(&loaded.component, &setup, log, None, Lent::default())
         .await
-        .map(drop)
         .map_err(|error| {
-            let manifest = candidate.manifest.display();
             if began.elapsed() < TRIAL_MAX {
                 return format!("{manifest}: {error}");
             }
@@ -166,5 +177,32 @@ pub(super) async fn try_out(
                 "{manifest}: {error} (the trial before a deployment has {} s, or limits.deadline-ms where that is less)",
                 TRIAL_MAX.as_secs()
             )
-        })
+        })?;
+    let events = instance.events().await;
+    let events =
+        events.map_err(|failure| format!("{manifest}: events failed: {}", failure.message))?;
+    let events = matchers(&events).map_err(|what| format!("{manifest}: {what}"))?;
+    if !events.is_empty() && loaded.manifest.bulk.is_some() {
+        return Err(format!(
+            "{manifest}: the component has hooks for events, which are handed over one by one, so [bulk] has no meaning (leave \
+             it out)"
+        ));
+    }
+    let takes_any = loaded.component.takes().any_record;
+    Ok(loaded.manifest.routing.own_rules(&events, takes_any))
+}
+
+/// Returns what the component matches events by.
+fn matchers(events: &[String]) -> Result<Vec<NamedEvent>, String> {
+    let mut matchers: Vec<NamedEvent> = Vec::new();
+    for event in events {
+        let matcher = Matcher::pattern(event);
+        let matcher =
+            matcher.map_err(|error| format!("the component names the event {event:?}: {error}"))?;
+        if matchers.iter().any(|(other, _)| *other == matcher) {
+            return Err(format!("the component names the event {event:?} twice"));
+        }
+        matchers.push((matcher, Arc::from(event.as_str())));
+    }
+    Ok(matchers)
 }

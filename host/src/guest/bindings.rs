@@ -173,8 +173,11 @@ impl<'a> FailureParam<'a> {
         let kind = match failure.kind {
             FailureKind::Retry => FailureKindParam::Retry,
             FailureKind::Reject => FailureKindParam::Reject,
-            // Refused emits and what follows a parked key are settled without the guest.
-            FailureKind::Other | FailureKind::Emit | FailureKind::Parked => FailureKindParam::Other,
+            // These are settled without the guest.
+            FailureKind::Other
+            | FailureKind::Emit
+            | FailureKind::Parked
+            | FailureKind::Unmatched => FailureKindParam::Other,
             FailureKind::Trap => FailureKindParam::Trap,
             FailureKind::Deadline => FailureKindParam::Deadline,
             FailureKind::Memory => FailureKindParam::Memory,
@@ -240,7 +243,9 @@ impl From<Ending> for OutcomeParam {
             Ending::Skipped => Self::Skipped,
             Ending::DeadLettered | Ending::Parked => Self::DeadLettered,
             // No hook is told of a record that is not at its end, or was not handed over.
-            Ending::Halted | Ending::Deferred | Ending::Compacted => Self::Halted,
+            Ending::Halted | Ending::Deferred | Ending::Compacted | Ending::Unmatched => {
+                Self::Halted
+            }
         }
     }
 }

@@ -70,9 +70,10 @@ pub(crate) enum Error {
     OtherVersion { found: String },
     /// There is nothing to call.
     #[error(
-        "the component exports none of {PACKAGE}/message-handler@{VERSION}, {PACKAGE}/bulk-handler@{VERSION} and \
-         {PACKAGE}/packed-bulk-handler@{VERSION} (it has to handle records or batches: include world handler, bulk-only \
-         or packed-bulk, or name on_message or on_bulk in the SDK's handler!)"
+        "the component exports none of {PACKAGE}/message-handler@{VERSION}, {PACKAGE}/event-handler@{VERSION}, \
+         {PACKAGE}/bulk-handler@{VERSION} and {PACKAGE}/packed-bulk-handler@{VERSION} (it has to handle records or batches: \
+         include world handler, events, bulk-only or packed-bulk, or name on_message, on_event or on_bulk in the SDK's \
+         handler!)"
     )]
     NoHandler,
 }
@@ -113,6 +114,10 @@ hooks! {
     did_receive: "received-hook" "did-receive",
     /// Handles a record.
     on_message: "message-handler" "on-message",
+    /// Names the events that it handles.
+    events: "event-handler" "events",
+    /// Handles a record of one of these events.
+    on_event: "event-handler" "on-event",
     /// Handles a tombstone.
     on_tombstone: "tombstone-handler" "on-tombstone",
     /// Decides about a failure.
@@ -209,7 +214,14 @@ impl Handler {
     pub(crate) fn takes(&self) -> Takes {
         Takes {
             batches: self.hooks.on_bulk.is_some() || self.hooks.on_packed_bulk.is_some(),
-            singles: self.hooks.on_message.is_some(),
+            singles: self.hooks.on_message.is_some() || self.hooks.on_event.is_some(),
+            any_record: [
+                &self.hooks.on_message,
+                &self.hooks.on_bulk,
+                &self.hooks.on_packed_bulk,
+            ]
+            .into_iter()
+            .any(Option::is_some),
         }
     }
 
@@ -234,6 +246,8 @@ impl Handler {
 pub(crate) struct Takes {
     pub(crate) batches: bool,
     pub(crate) singles: bool,
+    /// Whether there is a hook for records whatever their event.
+    pub(crate) any_record: bool,
 }
 
 fn not_linked(imports: &[String], cause: String) -> Error {
@@ -263,7 +277,12 @@ fn check_preamble(wasm: &[u8]) -> Result<(), Error> {
 }
 
 fn check_exports(runtime: &Runtime, component: &Component, hooks: &Hooks) -> Result<(), Error> {
-    let handlers = [&hooks.on_message, &hooks.on_bulk, &hooks.on_packed_bulk];
+    let handlers = [
+        &hooks.on_message,
+        &hooks.on_event,
+        &hooks.on_bulk,
+        &hooks.on_packed_bulk,
+    ];
     if handlers.into_iter().any(Option::is_some) {
         return Ok(());
     }

@@ -58,6 +58,9 @@ pub(crate) enum BulkOutcome {
 }
 
 type OnRecord = TypedFunc<(MessageParam<'static>,), (Result<(), HandlerError>,)>;
+type Events = TypedFunc<(), (Vec<String>,)>;
+type OnEvent =
+    TypedFunc<(&'static str, &'static str, MessageParam<'static>), (Result<(), HandlerError>,)>;
 type DidReceive =
     TypedFunc<(MessageParam<'static>,), (Result<Option<MessageResult>, HandlerError>,)>;
 type OnError = TypedFunc<(FailureParam<'static>, MessageParam<'static>), (VerdictResult,)>;
@@ -76,6 +79,8 @@ pub(super) struct Functions {
     define_context: Option<DefineContext>,
     pub(super) did_receive: Option<DidReceive>,
     pub(super) on_message: Option<OnRecord>,
+    events: Option<Events>,
+    pub(super) on_event: Option<OnEvent>,
     pub(super) on_tombstone: Option<OnRecord>,
     pub(super) on_error: Option<OnError>,
     pub(super) did_receive_bulk: Option<DidReceiveBulk>,
@@ -185,6 +190,16 @@ impl Instance {
             Ok((Err(reason),)) => Err(StartError::Context(reason)),
             Err(failure) => Err(StartError::Context(failure.message)),
         }
+    }
+
+    /// Asks for the patterns of the events that the component handles; none where it has no hook for them.
+    pub(crate) async fn events(&mut self) -> Result<Vec<String>, Failure> {
+        let Some(function) = self.functions.events else {
+            return Ok(Vec::new());
+        };
+        let deadline = Instant::now() + self.deadline;
+        let (events,) = self.call(&function, (), deadline).await?;
+        Ok(events)
     }
 
     /// Returns whether the instance must not be called again.
@@ -298,6 +313,8 @@ fn functions(
         define_context: typed!(define_context),
         did_receive: typed!(did_receive),
         on_message: typed!(on_message),
+        events: typed!(events),
+        on_event: typed!(on_event),
         on_tombstone: typed!(on_tombstone),
         on_error: typed!(on_error),
         did_receive_bulk: typed!(did_receive_bulk),

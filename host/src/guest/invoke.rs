@@ -14,12 +14,19 @@ use super::instance::{BulkOutcome, Instance};
 use super::packed::Packed;
 use crate::outcome::{Ending, Failure, FailureKind, Outcome, Verdict};
 use crate::record::RecordView;
+use crate::route::EventCall;
 
 impl Instance {
-    /// Handles one record. `started` is the reading of the clock that the deadline counts from.
-    pub(crate) async fn handle(&mut self, record: &RecordView<'_>, started: Instant) -> Outcome {
+    /// Handles one record, as an event where the component has a hook for it. `started` is the reading of the clock that
+    /// the deadline counts from.
+    pub(crate) async fn handle(
+        &mut self,
+        record: &RecordView<'_>,
+        event: Option<&EventCall>,
+        started: Instant,
+    ) -> Outcome {
         self.begin(record.offset, true);
-        let outcome = match self.try_handle(record, started).await {
+        let outcome = match self.try_handle(record, event, started).await {
             Ok(outcome) => outcome,
             Err(failure) => Outcome::Failed(failure),
         };
@@ -32,14 +39,18 @@ impl Instance {
     async fn try_handle(
         &mut self,
         record: &RecordView<'_>,
+        event: Option<&EventCall>,
         started: Instant,
     ) -> Result<Outcome, Failure> {
         if self.functions.did_receive.is_none() {
-            return self.on_record(record, started).await;
+            return self.on_record(record, event, started).await;
         }
         match self.did_receive(record, started).await? {
             None => Ok(Outcome::Filtered),
-            Some(changed) => self.on_record(&changed.view(record), Instant::now()).await,
+            Some(changed) => {
+                let changed = changed.view(record);
+                self.on_record(&changed, event, Instant::now()).await
+            }
         }
     }
 
@@ -62,8 +73,12 @@ impl Instance {
     async fn on_record(
         &mut self,
         record: &RecordView<'_>,
+        event: Option<&EventCall>,
         started: Instant,
     ) -> Result<Outcome, Failure> {
+        if let Some(event) = event {
+            return self.on_event(record, event, started).await;
+        }
         let functions = &self.functions;
         let tombstone = if record.value.is_none() {
             functions.on_tombstone
@@ -77,6 +92,26 @@ impl Instance {
         let message = MessageParam::new(record, &headers);
         let (result,) = self
             .call(&function, (message,), started + self.deadline)
+            .await?;
+        result?;
+        Ok(Outcome::Handled)
+    }
+
+    async fn on_event(
+        &mut self,
+        record: &RecordView<'_>,
+        event: &EventCall,
+        started: Instant,
+    ) -> Result<Outcome, Failure> {
+        let Some(function) = self.functions.on_event else {
+            let what = "the component has no hook for events";
+            return Err(Failure::new(FailureKind::Other, what));
+        };
+        let headers = header_params(&record.headers);
+        let message = MessageParam::new(record, &headers);
+        let params = (&*event.pattern, event.event.as_str(), message);
+        let (result,) = self
+            .call(&function, params, started + self.deadline)
             .await?;
         result?;
         Ok(Outcome::Handled)

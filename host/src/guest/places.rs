@@ -52,7 +52,7 @@ impl Places {
 
     /// Takes a place, waiting for one in turn; none is there only when the host ends.
     pub(crate) async fn take(&self) -> Option<Place> {
-        if let Ok(place) = Arc::clone(&self.free).try_acquire_owned() {
+        if let Some(place) = self.try_take() {
             return Some(place);
         }
         self.waiting.fetch_add(1, Ordering::Relaxed);
@@ -60,6 +60,11 @@ impl Places {
         self.tell();
         self.asked.notify_one();
         Arc::clone(&self.free).acquire_owned().await.ok()
+    }
+
+    /// Takes a place if one is free.
+    pub(crate) fn try_take(&self) -> Option<Place> {
+        Arc::clone(&self.free).try_acquire_owned().ok()
     }
 
     fn tell(&self) {

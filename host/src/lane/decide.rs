@@ -157,6 +157,12 @@ impl Lane {
         settlement
     }
 
+    /// Counts and logs that nobody takes a record.
+    pub(crate) fn note_unmatched(&self, first: &Deployed, failure: &Failure, cargo: &[Started]) {
+        let view = cargo.first().map(|started| started.view(self.topic()));
+        self.note_failure(first, failure, 0, view.as_ref());
+    }
+
     /// Counts and logs a failed attempt. `first` is the record, or the first one of a batch.
     pub(crate) fn note_failure(
         &self,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{FULL_WAIT, Lane, Stopped, log_hook_failure};
 use crate::catalog::Deployed;
 use crate::dead_letter::{self, Reason};
-use crate::flight::{Cargo, Flight, FlightKind, Purpose, Started};
+use crate::flight::{Cargo, Flight, FlightKind, Part, Purpose, Started};
 use crate::gate::Pass;
 use crate::outbox::Outbox;
 use crate::outcome::Ending;
@@ -28,6 +28,18 @@ impl Lane {
         let mut cargo = Cargo::new();
         cargo.push(started);
         self.send_off(handler, cargo, ending, reason).await;
+    }
+
+    /// Settles a record that all handlers are done with.
+    pub(crate) async fn settle_parts(&mut self, started: Started) {
+        let first = self
+            .routes
+            .as_ref()
+            .map(|routes| Arc::clone(routes.first()));
+        let Some(first) = first else { return };
+        self.turn_back();
+        let cargo = Cargo::from_iter([started]);
+        self.settle_cargo(&first, cargo, Ending::Handled).await;
     }
 
     /// Lets a record wait for its next attempt in a topic. It is not at its end, so no hook is told.
@@ -87,9 +99,21 @@ impl Lane {
                 let _ = dead_letter::write(&mut self.letters, handler, &view, reason);
             }
         }
-        if self.outbox.is_empty() && self.letters.is_empty() {
+        if let Some(cargo) = self.in_parts(handler, cargo, ending) {
+            self.settle_cargo(handler, cargo, ending).await;
+        }
+        self.recycle(handler);
+    }
+
+    /// Sends what is in the outboxes and beside the records, and sees that these are completed.
+    async fn settle_cargo(&mut self, handler: &Deployed, cargo: Cargo, ending: Ending) {
+        let parts = || cargo.iter().flat_map(|started| &started.parts);
+        if self.outbox.is_empty() && self.letters.is_empty() && parts().all(Part::is_empty) {
             self.ledger.complete(&cargo);
-            if let Some(stats) = self.stats() {
+            parts().for_each(Part::count);
+            if parts().next().is_none()
+                && let Some(stats) = self.stats()
+            {
                 stats.ended(ending, cargo.len());
             }
         } else {
@@ -99,7 +123,6 @@ impl Lane {
         }
         self.outbox.clear();
         self.letters.clear();
-        self.recycle(handler);
     }
 
     /// Sends what is in the outboxes. Within a transaction the records are complete then; where none can be begun and the
@@ -108,7 +131,7 @@ impl Lane {
         let Ok(pass) = self.enter().await else {
             return;
         };
-        let sink = pass.as_ref().map_or(&handler.sink, Pass::behind);
+        let (own, shared) = (&handler.sink, pass.as_ref().map(Pass::behind));
         if pass.is_some() {
             // The transaction is not committed before the lane has left, and not at all if it never does.
             self.ledger.complete(&cargo);
@@ -116,8 +139,15 @@ impl Lane {
         let Some(flight) = self.take_off(cargo, ending) else {
             return;
         };
+        let sink = shared.unwrap_or(own);
         send_all(sink, &self.outbox, &flight).await;
         send_all(sink, &self.letters, &flight).await;
+        for part in flight.parts() {
+            let its_own = || self.handler(&part.handler).map_or(own, |it| &it.sink);
+            let sink = shared.unwrap_or_else(its_own);
+            send_all(sink, &part.outputs, &flight).await;
+            send_all(sink, &part.letters, &flight).await;
+        }
         if let Some(pass) = pass {
             pass.leave();
         }
@@ -163,7 +193,9 @@ impl Lane {
             .iter()
             .map(|started| started.record.size_bytes())
             .sum();
-        let bytes = records + self.outbox.size_bytes() + self.letters.size_bytes();
+        let parts = cargo.iter().flat_map(|started| &started.parts);
+        let parts: usize = parts.map(Part::size_bytes).sum();
+        let bytes = records + parts + self.outbox.size_bytes() + self.letters.size_bytes();
         let purpose = if self.letters.is_empty() {
             Purpose::Outputs
         } else {

@@ -5,6 +5,7 @@
 //! **Invariant:** every key that the manifest reads is in [`KEYS`], once.
 
 pub(crate) mod retry;
+pub(crate) mod route;
 
 use std::time::Duration;
 
@@ -84,6 +85,10 @@ pub(crate) static KEYS: &[&Key] = list!(
         BREAKER_SHARE,
         BREAKER_WINDOW,
         BREAKER_PAUSE_MS,
+        ROUTE,
+        EVENT_SOURCE,
+        MULTI,
+        UNMATCHED,
         RESPONSE,
         CONFIG,
         KAFKA_CONSUMER,
@@ -92,6 +97,7 @@ pub(crate) static KEYS: &[&Key] = list!(
 );
 
 use retry::TOPIC_DELAYS_MS as RETRY_TOPIC_DELAYS_MS;
+use route::{EVENT_SOURCE, MULTI, ROUTE, UNMATCHED};
 
 pub(crate) const COMPONENT: Key = Key {
     path: "component",

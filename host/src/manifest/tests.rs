@@ -1,14 +1,16 @@
 //! Tests of the manifest: what is read, and the exact words of every problem.
 
+mod bulk;
 mod properties;
 mod refusals;
 mod retry;
+mod routes;
 
 use std::path::Path;
 
 use super::*;
 use crate::outcome::FailureKind;
-use crate::policy::{Backoff, BackoffKind, KindPolicy, LagBounds};
+use crate::policy::{Backoff, BackoffKind, KindPolicy};
 
 fn id() -> HandlerId {
     "acme/orders".parse().unwrap()
@@ -52,6 +54,11 @@ side-effects = "allowed"
 isolation = "record"
 dead-letter-topic = "orders.failed"
 on-exhausted = "halt"
+multi = "all"
+unmatched = "halt"
+event.source = "key"
+[[route]]
+event = "a*"
 [limits]
 memory-mib = 128
 deadline-ms = 0x10
@@ -105,6 +112,7 @@ fn one_line_is_a_manifest() {
             delivery: Delivery::AtLeastOnce,
             side_effects: false,
             responses: Vec::new(),
+            routing: routes::unsaid(),
             isolation: Isolation::Lane,
             limits: Limits::default(),
             retry: RetryPolicy::default(),
@@ -190,30 +198,6 @@ fn a_full_manifest_is_read_as_written() {
     assert_eq!(
         manifest.kafka_producer,
         texts([("compression.type", "lz4")])
-    );
-}
-
-#[test]
-fn a_table_of_batches_is_read_as_written() {
-    let manifest = parse(FULL);
-    assert_eq!(
-        manifest.bulk,
-        Some(Bulk {
-            max_records: 7,
-            by_lag: Some(LagBounds {
-                enter_records: 1000,
-                exit_records: 100
-            }),
-            ..Bulk::default()
-        })
-    );
-}
-
-#[test]
-fn an_empty_table_asks_for_bulks_of_the_default_size() {
-    assert_eq!(
-        parse("topics = [\"a\"]\n[bulk]").bulk,
-        Some(Bulk::default())
     );
 }
 

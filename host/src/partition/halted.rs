@@ -8,7 +8,7 @@ use crate::flight::{Cargo, Started};
 impl PartitionTask {
     /// Notes that the lane goes no further than these records under the handler that served it last.
     pub(super) fn hold(&mut self, cargo: Cargo) {
-        self.halted_by = self.lane.revision().cloned();
+        self.halted_by = self.lane.serving().cloned();
         self.halted.push(cargo);
         // A refused output is told late, so records that came first may be held last.
         self.halted.sort_by_key(first_offset);
@@ -42,8 +42,9 @@ impl PartitionTask {
 
     /// Lets the halted records be delivered again once another revision serves; waits until then.
     pub(super) async fn serve_halted(&mut self) {
-        let handler = self.lane.route();
-        if handler.is_none_or(|handler| self.halted_by.as_ref() == Some(&handler.revision)) {
+        self.lane.route();
+        let serving = self.lane.serving();
+        if serving.is_none() || serving == self.halted_by.as_ref() {
             return self.wait_for_change().await;
         }
         self.show_halt(None);

@@ -17,8 +17,7 @@ use tokio::time::Instant;
 use crate::bulk::{Batch, Carried, carry};
 use crate::deliver::{Delivered, Job, deliver};
 use crate::flight::Cargo;
-use crate::ids::Revision;
-use crate::lane::Lane;
+use crate::lane::{Lane, Serving};
 use crate::policy::Bulk;
 use crate::schedule::{Enough, KeyHash, Schedule, Turn};
 
@@ -69,7 +68,7 @@ struct State {
     /// Where lanes stopped.
     halts: Vec<Turn<Work>>,
     /// The revision at which a lane stopped; none where no handler served the topic.
-    halted_by: Option<Revision>,
+    halted_by: Option<Serving>,
 }
 
 #[derive(Debug, Default)]
@@ -155,7 +154,7 @@ impl Shared {
     }
 
     /// Notes how the delivery of a record or a batch ended.
-    fn accept(&self, key: Option<KeyHash>, ended: Ended, revision: Option<&Revision>) {
+    fn accept(&self, key: Option<KeyHash>, ended: Ended, serving: Option<&Serving>) {
         let mut state = self.state.lock();
         match ended {
             Ended::Settled => state.schedule.end(key),
@@ -167,7 +166,7 @@ impl Shared {
                 }
             }
             Ended::Halted(item) => {
-                state.halted_by = revision.cloned();
+                state.halted_by = serving.cloned();
                 state.halts.push(Turn { key, item });
                 self.news.notify_one();
             }
@@ -313,8 +312,8 @@ impl Parallel {
         held.into_iter().flat_map(Work::into_jobs).collect()
     }
 
-    /// Returns at which revision a lane halted last; none where no handler served the topic.
-    pub(super) fn halted_by(&self) -> Option<Revision> {
+    /// Returns what served when a lane halted last; none where no handler served the topic.
+    pub(super) fn halted_by(&self) -> Option<Serving> {
         self.shared.state.lock().halted_by.clone()
     }
 
@@ -348,7 +347,7 @@ async fn work(mut lane: Lane, shared: Arc<Shared>) {
             Work::One(job) => Ended::one(deliver(&mut lane, job).await),
             Work::Several(batch) => deliver_batch(&mut lane, &shared, (key, batch)).await,
         };
-        shared.accept(key, ended, lane.revision());
+        shared.accept(key, ended, lane.serving());
         turns += 1;
         if turns % TURNS_MAX == 0 {
             tokio::task::yield_now().await;

@@ -25,15 +25,15 @@ impl PartitionTask {
         for flight in self.ledger.take_refused() {
             let (cargo, refusal) = (flight.unload(), flight.as_refusal());
             if cargo.len() <= 1 || refusal.is_letter {
-                self.give_up(cargo, &refusal).await;
+                self.give_up(cargo, &flight.refusals()).await;
             } else {
                 self.settle_refused_batch(&flight, cargo, refusal).await;
             }
         }
     }
 
-    async fn give_up(&mut self, cargo: Cargo, refusal: &Refusal) {
-        let delivered = deliver_refused(&mut self.lane, cargo, refusal).await;
+    async fn give_up(&mut self, cargo: Cargo, refusals: &[Refusal]) {
+        let delivered = deliver_refused(&mut self.lane, cargo, refusals).await;
         self.accept(delivered);
     }
 
@@ -53,7 +53,7 @@ impl PartitionTask {
         let reasons = match blame {
             // Who reads the partition next meets the batch again.
             Err(Stopped) => return,
-            Ok(None) => return self.give_up(cargo, &refusal).await,
+            Ok(None) => return self.give_up(cargo, &[refusal]).await,
             Ok(Some(reasons)) => reasons,
         };
         let (mut innocent, mut guilty) = (Cargo::new(), Vec::new());
@@ -72,7 +72,7 @@ impl PartitionTask {
                 reason,
                 ..refusal.clone()
             };
-            self.give_up(Cargo::from_iter([started]), &refusal).await;
+            self.give_up(Cargo::from_iter([started]), &[refusal]).await;
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Handed the text of a manifest, gives a matcher for topics, events and values of headers.
 //! **Invariant:** two matchers are equal exactly where they match the same texts, however they were written.
 
+use std::fmt;
+
 use super::TEXT_BYTES_MAX;
 use super::glob::{Glob, canonical};
 
@@ -98,6 +100,16 @@ impl Matcher {
             Kind::Glob(glob) => (glob.source(), &['*', '?']),
         };
         text.split(wildcards)
+    }
+}
+
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Exact(text) => f.write_str(text),
+            Kind::Prefix(text) => write!(f, "{text}*"),
+            Kind::Glob(glob) => f.write_str(glob.source()),
+        }
     }
 }
 

@@ -125,7 +125,7 @@ mod tests {
             "0 records settled: 0 handled; 0 retries, 0 records emitted"
         );
         let done = Done {
-            endings: [4, 0, 2, 3, 1, 2, 0, 0],
+            endings: [4, 0, 2, 3, 1, 2, 0, 0, 0],
             emitted: 9,
             retries: 5,
         };

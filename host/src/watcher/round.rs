@@ -120,7 +120,10 @@ fn looked<'a>(
 ) -> impl Iterator<Item = Looked<'a>> + 'a {
     let (is_cut_off, fetched) = (group.status.trouble().is_some(), group.status.fetched());
     group.partitions.iter().filter_map(move |partition| {
-        let handler = catalog.route(&group.key, &partition.topic)?;
+        let handler = catalog
+            .readers(&group.key, &partition.topic)
+            .into_iter()
+            .next()?;
         let (in_hand, turns) = partition.vitals.hands();
         Some(Looked {
             group: &group.key,

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use proptest::prelude::*;
 
 use super::*;
+use crate::policy::LagBounds;
+use crate::route::{Multi, OnUnmatched};
 
 /// One line of a manifest: path, TOML value.
 type Line = (&'static str, String);
@@ -83,7 +85,7 @@ fn lines() -> impl Strategy<Value = Vec<Line>> {
         !matches!(
             key.kind,
             Kind::Table { .. } | Kind::Texts { .. } | Kind::Rows { .. }
-        ) && !["pattern", "regex"].contains(&key.path)
+        ) && !["pattern", "regex", "event.source"].contains(&key.path)
     };
     let keys: Vec<&'static Key> = keys::KEYS.iter().copied().filter(alone).collect();
     let count = keys.len();
@@ -94,13 +96,17 @@ fn lines() -> impl Strategy<Value = Vec<Line>> {
         .prop_map(without_lone_topics)
         .prop_map(with_bounds_of_lag)
         .prop_filter(
-            "batches have no breaker, no waits in topics and no parked keys; keys are parked in the order of keys",
+            "batches have no breaker, no waits in topics and no parked keys; keys are parked in the order of keys; what several \
+             take is neither parked nor waits in topics",
             |lines| {
                 let has = |table: &str| lines.iter().any(|(path, _)| path.starts_with(table));
                 let is_parking = lines.iter().any(|(_, word)| word == "\"park\"");
                 let is_by_key = Naive(lines).text("ordering", "") == "key";
                 let is_excluded = has("breaker.") || has(TOPIC_DELAYS) || is_parking;
-                (!has("bulk.") || !is_excluded) && (!is_parking || is_by_key)
+                let is_shared = Naive(lines).text("multi", "") == "all";
+                (!has("bulk.") || !is_excluded)
+                    && (!is_parking || is_by_key)
+                    && (!is_shared || !(has(TOPIC_DELAYS) || is_parking))
             },
         )
 }
@@ -264,6 +270,31 @@ impl Naive<'_> {
         })
     }
 
+    fn on_exhausted(&self) -> OnExhausted {
+        match self.text("on-exhausted", "").as_str() {
+            "skip" => OnExhausted::Skip,
+            "halt" => OnExhausted::Halt,
+            "park" => OnExhausted::Park,
+            _ => OnExhausted::DeadLetter,
+        }
+    }
+
+    fn routing(&self) -> Routing {
+        Routing {
+            source: "value:/event".parse().unwrap(),
+            multi: match self.text("multi", "").as_str() {
+                "all" => Multi::All,
+                _ => Multi::First,
+            },
+            unmatched: match self.text("unmatched", "").as_str() {
+                "dead-letter" => OnUnmatched::DeadLetter,
+                "halt" => OnUnmatched::Halt,
+                _ => OnUnmatched::Skip,
+            },
+            rules: Vec::new(),
+        }
+    }
+
     fn manifest(&self) -> Manifest {
         let group = self.text("group", "acme.orders");
         Manifest {
@@ -289,6 +320,7 @@ impl Naive<'_> {
             delivery: self.delivery(),
             side_effects: self.text("side-effects", "") == "allowed",
             responses: Vec::new(),
+            routing: self.routing(),
             isolation: match self.text("isolation", "").as_str() {
                 "record" => Isolation::Record,
                 _ => Isolation::Lane,
@@ -308,12 +340,7 @@ impl Naive<'_> {
                 .fold(RetryPolicy::new(self.kind_policy(None)), |policy, kind| {
                     policy.with(kind, self.kind_policy(Some(kind)))
                 }),
-            on_exhausted: match self.text("on-exhausted", "").as_str() {
-                "skip" => OnExhausted::Skip,
-                "halt" => OnExhausted::Halt,
-                "park" => OnExhausted::Park,
-                _ => OnExhausted::DeadLetter,
-            },
+            on_exhausted: self.on_exhausted(),
             dead_letter_topic: self
                 .text("dead-letter-topic", &format!("{group}.dead-letter"))
                 .parse()

@@ -1,0 +1,215 @@
+//! Whose turn a record is: of the handlers that take it, each has it once, the most specific first.
+//!
+//! The instance and the counters of the lane are those of the handler whose turn it is; those of others wait aside.
+//! **Invariant:** outside of a delivery it is the turn of the handler that speaks for the partition, and a record is
+//! settled once, when the last handler is done with it.
+
+use std::sync::Arc;
+
+use super::{Lane, Route};
+use crate::catalog::Deployed;
+use crate::flight::{Cargo, Part, Started};
+use crate::guest::Instance;
+use crate::ids::{HandlerId, Revision};
+use crate::outcome::Ending;
+use crate::route::{EventCall, OnUnmatched, Unmatched};
+use crate::suspects::Refusal;
+
+/// What serves a lane: the revisions of all handlers of its topic.
+pub(crate) type Serving = Arc<[Revision]>;
+
+/// Where a record goes next.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// To this handler, as this event where its component has hooks for events.
+    Handler(Arc<Deployed>, Option<EventCall>),
+    /// To nobody: no rule takes it.
+    Nobody(Unmatched, OnUnmatched),
+    /// Nowhere: all who take it have had it.
+    Done,
+}
+
+/// The turn of a handler.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    /// The pattern of the component's own that matches.
+    pattern: Option<Arc<str>>,
+    /// Whether it is the turn of another one afterwards.
+    is_followed: bool,
+    /// The record, once the handler is done with it and it is the turn of another one.
+    handed_on: Option<Started>,
+}
+
+/// What waits of a handler while it is another one's turn.
+#[derive(Debug)]
+pub(super) struct Seat {
+    route: Route,
+    instance: Option<(Revision, Instance)>,
+}
+
+impl Lane {
+    /// Turns to the handler that has the record next.
+    pub(crate) fn next_for(&mut self, started: &Started) -> Next {
+        let Some(routes) = self.routes.as_ref() else {
+            return Next::Done;
+        };
+        if routes.are_plain() && started.parts.is_empty() {
+            return Next::Handler(Arc::clone(routes.first()), None);
+        }
+        let taken = match routes.take(&started.view(&self.place.topic)) {
+            Ok(taken) => taken,
+            Err(_) if !started.parts.is_empty() => return Next::Done,
+            Err((why, what)) => return Next::Nobody(why, what),
+        };
+        let had = |part: &Part, (handler, pattern): (&Deployed, Option<&str>)| {
+            part.handler == handler.id && part.pattern.as_deref() == pattern
+        };
+        let mut open = taken.into_iter().filter(|(target, _)| {
+            let asked = (&*target.handler, target.pattern.as_deref());
+            !started.parts.iter().any(|part| had(part, asked))
+        });
+        let Some((target, call)) = open.next() else {
+            return Next::Done;
+        };
+        self.turn = Turn {
+            is_followed: open.next().is_some(),
+            pattern: target.pattern,
+            handed_on: None,
+        };
+        self.turn_to(&target.handler);
+        Next::Handler(target.handler, call)
+    }
+
+    /// Turns to a handler of which Kafka refused an output; to the one that speaks for the partition where nothing says
+    /// whose it was.
+    pub(crate) fn turn_to_blamed(
+        &mut self,
+        refusal: &Refusal,
+        is_followed: bool,
+    ) -> Option<Arc<Deployed>> {
+        self.route()?;
+        let routes = self.routes.as_ref()?;
+        let blamed = refusal.handler.as_ref().and_then(|id| routes.handler(id));
+        let handler = Arc::clone(blamed.unwrap_or(routes.first()));
+        self.turn = Turn {
+            is_followed,
+            ..Turn::default()
+        };
+        self.turn_to(&handler);
+        Some(handler)
+    }
+
+    /// Ends a delivery: it is the turn of the handler that speaks for the partition.
+    pub(crate) fn turn_back(&mut self) {
+        self.turn = Turn::default();
+        if let Some(first) = self
+            .routes
+            .as_ref()
+            .map(|routes| Arc::clone(routes.first()))
+        {
+            self.turn_to(&first);
+        }
+    }
+
+    /// Takes the record that the handler is done with and another one has next.
+    pub(crate) fn handed_on(&mut self) -> Option<Started> {
+        self.turn.handed_on.take()
+    }
+
+    pub(super) fn turn_to(&mut self, handler: &Arc<Deployed>) {
+        if let Some(route) = &mut self.route
+            && route.handler.id == handler.id
+        {
+            if !Arc::ptr_eq(&route.handler, handler) {
+                route.handler = Arc::clone(handler);
+            }
+            return;
+        }
+        if let Some(route) = self.route.take() {
+            let instance = self.instance.take();
+            self.aside.push(Seat { route, instance });
+        }
+        let seat = |seat: &Seat| seat.route.handler.id == handler.id;
+        if let Some(at) = self.aside.iter().position(seat) {
+            let seat = self.aside.swap_remove(at);
+            self.instance = seat.instance;
+            self.route = Some(Route {
+                handler: Arc::clone(handler),
+                ..seat.route
+            });
+            return;
+        }
+        let partition = self.is_first.then_some(self.place.partition);
+        let topic = &self.place.topic;
+        self.route = Some(Route {
+            handler: Arc::clone(handler),
+            stats: self.registry.open(&handler.id, topic, partition),
+            is_return: handler.manifest.return_topics.contains(topic),
+        });
+    }
+
+    /// Lets go what waits of handlers that have the topic no more.
+    pub(super) fn clear_seats(&mut self) {
+        let routes = self.routes.as_ref();
+        let stays =
+            |seat: &Seat| routes.is_some_and(|it| it.handler(&seat.route.handler.id).is_some());
+        self.aside.retain(stays);
+    }
+
+    /// Takes the instances of the handlers whose turn it is not.
+    pub(super) fn seats(&mut self) -> Vec<(Arc<Deployed>, (Revision, Instance))> {
+        let seats = std::mem::take(&mut self.aside).into_iter();
+        seats
+            .filter_map(|seat| Some((seat.route.handler, seat.instance?)))
+            .collect()
+    }
+
+    /// Lets the instances of handlers go whose turn it is not.
+    pub(super) fn rest_seats(&mut self) {
+        for seat in &mut self.aside {
+            seat.instance = None;
+            seat.route.stats.memory_bytes.set(0);
+        }
+    }
+
+    /// Returns the handler of this name, if it has the topic.
+    pub(super) fn handler(&self, id: &HandlerId) -> Option<&Arc<Deployed>> {
+        self.routes.as_ref()?.handler(id)
+    }
+
+    /// Where several handlers have the record, puts what is in the outboxes beside it. Returns the records that are to be
+    /// settled: not one of which it is the turn of another handler.
+    pub(super) fn in_parts(
+        &mut self,
+        handler: &Deployed,
+        mut cargo: Cargo,
+        ending: Ending,
+    ) -> Option<Cargo> {
+        let has_parts = |started: &Started| !started.parts.is_empty();
+        if !self.turn.is_followed && !cargo.first().is_some_and(has_parts) {
+            return Some(cargo);
+        }
+        // Without a record it is what the hooks emitted about one that stays.
+        let Some(mut started) = cargo.pop() else {
+            return Some(cargo);
+        };
+        if let Some(stats) = self.stats().map(|stats| Arc::clone(stats.stats())) {
+            stats.emitted.add(self.outbox.len() as u64);
+            started.parts.push(Part {
+                handler: handler.id.clone(),
+                pattern: self.turn.pattern.take(),
+                ending,
+                attempts: self.attempts,
+                stats,
+                outputs: self.outbox.take(),
+                letters: self.letters.take(),
+            });
+        }
+        if self.turn.is_followed {
+            self.turn.handed_on = Some(started);
+            return None;
+        }
+        cargo.push(started);
+        Some(cargo)
+    }
+}

@@ -1,0 +1,154 @@
+//! Whom the records of a topic go to, among the handlers of a group.
+//!
+//! Made from what is deployed, whenever a lane takes that up; asked for each record.
+//! **Invariant:** the handlers agree on all that is said of a partition and not of a record, so the first one speaks for
+//! all of them there.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::catalog::Deployed;
+use crate::ids::{HandlerId, Revision};
+use crate::record::RecordView;
+use crate::route::{EventCall, EventSource, Multi, OnUnmatched, RouteTable, Rule, Unmatched};
+
+/// A handler that takes a record, and as what.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) handler: Arc<Deployed>,
+    /// The pattern of the component's own that matches; none where a rule of the manifest does.
+    pub(crate) pattern: Option<Arc<str>>,
+}
+
+impl Target {
+    /// Returns whether it is this one, perhaps of another revision.
+    pub(crate) fn is(&self, handler: &HandlerId, pattern: Option<&str>) -> bool {
+        self.handler.id == *handler && self.pattern.as_deref() == pattern
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    first: Arc<Deployed>,
+    /// None where the first handler is the only one and takes every record.
+    switch: Option<Switch>,
+}
+
+#[derive(Debug)]
+struct Switch {
+    table: RouteTable,
+    source: EventSource,
+    unmatched: OnUnmatched,
+    targets: Vec<Target>,
+}
+
+/// The targets of a record, the most specific first, with what each is called with.
+pub(crate) type Taken = SmallVec<[(Target, Option<EventCall>); 1]>;
+
+impl Routes {
+    /// Makes the routes of these handlers, which all read the same topic; nothing where there are none.
+    pub(crate) fn of(handlers: &[Arc<Deployed>]) -> Option<Self> {
+        let first = Arc::clone(handlers.first()?);
+        let is_plain = handlers.len() == 1 && !first.is_choosy();
+        if is_plain {
+            return Some(Self {
+                first,
+                switch: None,
+            });
+        }
+        let (rules, targets) = rules(handlers);
+        let routing = &first.manifest.routing;
+        // What conflicts is not deployed.
+        let table = RouteTable::new(&rules, routing.multi)
+            .or_else(|_| RouteTable::new(&rules, Multi::All))
+            .ok()?;
+        let switch = Some(Switch {
+            table,
+            source: routing.source.clone(),
+            unmatched: routing.unmatched,
+            targets,
+        });
+        Some(Self { first, switch })
+    }
+
+    /// Returns the handler that speaks for the partition.
+    pub(crate) fn first(&self) -> &Arc<Deployed> {
+        &self.first
+    }
+
+    /// Returns the revisions of all handlers.
+    pub(crate) fn revisions(&self) -> Arc<[Revision]> {
+        let switch = self.switch.as_ref();
+        let targets = switch.into_iter().flat_map(|switch| &switch.targets);
+        let others = targets.map(|target| target.handler.revision.clone());
+        [self.first.revision.clone()]
+            .into_iter()
+            .chain(others)
+            .collect()
+    }
+
+    /// Returns whether every record goes to the only handler.
+    pub(crate) fn are_plain(&self) -> bool {
+        self.switch.is_none()
+    }
+
+    /// Returns the handler of this name, if it is one of them.
+    pub(crate) fn handler(&self, id: &HandlerId) -> Option<&Arc<Deployed>> {
+        let switch = self.switch.as_ref();
+        let targets = switch.into_iter().flat_map(|switch| &switch.targets);
+        let mut handlers = targets.map(|target| &target.handler).chain([&self.first]);
+        handlers.find(|handler| handler.id == *id)
+    }
+
+    /// Returns who takes a record.
+    pub(crate) fn take(&self, record: &RecordView<'_>) -> Result<Taken, (Unmatched, OnUnmatched)> {
+        let Some(switch) = &self.switch else {
+            let target = Target {
+                handler: Arc::clone(&self.first),
+                pattern: None,
+            };
+            return Ok(Taken::from_iter([(target, None)]));
+        };
+        let named = switch.source.read(record);
+        let found = switch
+            .table
+            .route(record.topic, named.event(), &record.headers)
+            .map_err(|why| (why, switch.unmatched))?;
+        let event = named.text().unwrap_or_default();
+        let targets = found.iter().filter_map(|at| switch.targets.get(*at));
+        let taken = targets.map(|target| {
+            let call = target.pattern.as_ref().map(|pattern| EventCall {
+                pattern: Arc::clone(pattern),
+                event: event.to_owned(),
+            });
+            (target.clone(), call)
+        });
+        Ok(taken.collect())
+    }
+}
+
+/// Returns the rules of handlers that share a topic, and what each rule's target stands for.
+fn rules(handlers: &[Arc<Deployed>]) -> (Vec<Rule>, Vec<Target>) {
+    let (mut rules, mut targets) = (Vec::new(), Vec::<Target>::new());
+    for handler in handlers {
+        for (rule, pattern) in &handler.rules {
+            let known = targets
+                .iter()
+                .position(|target| target.is(&handler.id, pattern.as_deref()));
+            let target = known.unwrap_or_else(|| {
+                targets.push(Target {
+                    handler: Arc::clone(handler),
+                    pattern: pattern.clone(),
+                });
+                targets.len() - 1
+            });
+            rules.push(Rule {
+                target,
+                ..rule.clone()
+            });
+        }
+    }
+    (rules, targets)
+}
