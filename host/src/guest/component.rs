@@ -18,9 +18,11 @@ pub(crate) const PACKAGE: &str = "kafka:handler";
 pub(crate) const VERSION: &str = "0.1.0";
 
 /// The interfaces of its own that the host offers.
-const OFFERED: [&str; 4] = [
+const OFFERED: [&str; 6] = [
     "kafka:handler/producer@0.1.0",
     "kafka:handler/conversation@0.1.0",
+    "kafka:handler/current@0.1.0",
+    "kafka:handler/json@0.1.0",
     "wasi:logging/logging@0.1.0-draft",
     "wasi:config/store@0.2.0-rc.1",
 ];
@@ -70,9 +72,10 @@ pub(crate) enum Error {
     OtherVersion { found: String },
     /// There is nothing to call.
     #[error(
-        "the component exports none of {PACKAGE}/message-handler@{VERSION}, {PACKAGE}/bulk-handler@{VERSION} and \
-         {PACKAGE}/packed-bulk-handler@{VERSION} (it has to handle records or batches: include world handler, bulk-only \
-         or packed-bulk, or name on_message or on_bulk in the SDK's handler!)"
+        "the component exports none of {PACKAGE}/message-handler@{VERSION}, {PACKAGE}/view-handler@{VERSION}, \
+         {PACKAGE}/bulk-handler@{VERSION} and {PACKAGE}/packed-bulk-handler@{VERSION} (it has to handle records or \
+         batches: include world handler, view, bulk-only or packed-bulk, or name on_message, on_view or on_bulk in the \
+         SDK's handler!)"
     )]
     NoHandler,
 }
@@ -113,6 +116,8 @@ hooks! {
     did_receive: "received-hook" "did-receive",
     /// Handles a record.
     on_message: "message-handler" "on-message",
+    /// Handles a record that stays with the host.
+    on_view: "view-handler" "on-view",
     /// Handles a tombstone.
     on_tombstone: "tombstone-handler" "on-tombstone",
     /// Decides about a failure.
@@ -209,7 +214,7 @@ impl Handler {
     pub(crate) fn takes(&self) -> Takes {
         Takes {
             batches: self.hooks.on_bulk.is_some() || self.hooks.on_packed_bulk.is_some(),
-            singles: self.hooks.on_message.is_some(),
+            singles: self.hooks.on_message.is_some() || self.hooks.on_view.is_some(),
         }
     }
 
@@ -263,7 +268,12 @@ fn check_preamble(wasm: &[u8]) -> Result<(), Error> {
 }
 
 fn check_exports(runtime: &Runtime, component: &Component, hooks: &Hooks) -> Result<(), Error> {
-    let handlers = [&hooks.on_message, &hooks.on_bulk, &hooks.on_packed_bulk];
+    let handlers = [
+        &hooks.on_message,
+        &hooks.on_view,
+        &hooks.on_bulk,
+        &hooks.on_packed_bulk,
+    ];
     if handlers.into_iter().any(Option::is_some) {
         return Ok(());
     }

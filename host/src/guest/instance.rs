@@ -15,6 +15,7 @@ use wasmtime::component::{ComponentNamedList, Lift, Lower, TypedFunc};
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
 use super::allowance::Allowance;
+use super::bindings::json::HeadParam;
 use super::bindings::{
     BulkFailure, FailureParam, HandlerError, MessageParam, MessageResult, OutcomeParam,
     PackedBatch, VerdictResult,
@@ -58,6 +59,7 @@ pub(crate) enum BulkOutcome {
 }
 
 type OnRecord = TypedFunc<(MessageParam<'static>,), (Result<(), HandlerError>,)>;
+pub(super) type OnView = TypedFunc<(HeadParam<'static>,), (Result<(), HandlerError>,)>;
 type DidReceive =
     TypedFunc<(MessageParam<'static>,), (Result<Option<MessageResult>, HandlerError>,)>;
 type OnError = TypedFunc<(FailureParam<'static>, MessageParam<'static>), (VerdictResult,)>;
@@ -76,6 +78,7 @@ pub(super) struct Functions {
     define_context: Option<DefineContext>,
     pub(super) did_receive: Option<DidReceive>,
     pub(super) on_message: Option<OnRecord>,
+    pub(super) on_view: Option<OnView>,
     pub(super) on_tombstone: Option<OnRecord>,
     pub(super) on_error: Option<OnError>,
     pub(super) did_receive_bulk: Option<DidReceiveBulk>,
@@ -118,7 +121,7 @@ impl Instance {
         place: Option<Place>,
         lent: Lent,
     ) -> Result<Self, StartError> {
-        let state = GuestState::new(setup, lent, Arc::new(log), Arc::clone(&handler.clock));
+        let state = GuestState::new(setup, lent, Arc::new(log), handler);
         let allowance = Arc::clone(&state.allowance);
         let mut store = Store::new(handler.pre.engine(), state);
         store.limiter(|state| state);
@@ -298,6 +301,7 @@ fn functions(
         define_context: typed!(define_context),
         did_receive: typed!(did_receive),
         on_message: typed!(on_message),
+        on_view: typed!(on_view),
         on_tombstone: typed!(on_tombstone),
         on_error: typed!(on_error),
         did_receive_bulk: typed!(did_receive_bulk),
