@@ -88,7 +88,7 @@ fn a_value_that_stays_with_the_host_takes_no_memory_of_the_handler() {
     let small = "limits.memory-mib = 2\nretry.max-attempts = 1\n";
     let note = "x".repeat(990_000);
     let order = format!(r#"{{"id":1,"name":"n","total":2,"note":"{note}"}}"#);
-    for (fixture, fits) in [("fields", true), ("pass", false)] {
+    for (fixture, fits) in [("fields", true), ("json", false)] {
         let stage = Stage::new("json-memory", 1);
         stage.produce(&[&order]);
         let host = stage.run(fixture, small);
