@@ -135,18 +135,20 @@ fn a_view_asks_for_each_part_of_its_record() {
 
 #[test]
 fn a_forwarded_record_keeps_everything_and_gains_headers() {
-    let stage = Stage::new("json-forward", 1);
-    let records = kinds("forward");
-    stage.produce_records(records.clone());
-    let host = stage.run("view", "");
-    let outputs = stage.outputs(&host, records.len());
-    let inputs = stage.read(&stage.input);
-    for (output, input) in outputs.iter().zip(&inputs) {
-        let more = input.clone().header("more", Some(b"1"));
-        assert_eq!(output.payload(), more.header("more", None).payload());
-        assert_eq!(output.timestamp_ms, input.timestamp_ms);
+    for delivery in ["at-least-once", "exactly-once"] {
+        let stage = Stage::new("json-forward", 1);
+        let records = kinds("forward");
+        stage.produce_records(records.clone());
+        let host = stage.run("view", &format!("delivery = \"{delivery}\"\n"));
+        let outputs = stage.outputs(&host, records.len());
+        let inputs = stage.read(&stage.input);
+        for (output, input) in outputs.iter().zip(&inputs) {
+            let more = input.clone().header("more", Some(b"1"));
+            assert_eq!(output.payload(), more.header("more", None).payload());
+            assert_eq!(output.timestamp_ms, input.timestamp_ms);
+        }
+        stage.committed(&host, &[(0, 3)]);
     }
-    stage.committed(&host, &[(0, 3)]);
 }
 
 #[test]
