@@ -3,13 +3,11 @@
 //! The fixture `view` is told by a header what to do with its record, and tells what came of it.
 //! **Invariant:** what is wrong with a value is seen by its own handler only, and each record is accounted for.
 
-use std::time::Instant;
-
 use harness::TestRecord;
 use serde_json::{Value, json};
 
 use super::batches::BATCHES;
-use super::stage::{PATIENCE, Stage, is, json as parsed, said, texts, value_on, verdict};
+use super::stage::{Stage, is, json as parsed, said, texts, value_on, verdict};
 
 /// A record for the fixture: what it shall do, and with which value.
 fn told(deed: &str, value: impl Into<Vec<u8>>) -> TestRecord {
@@ -25,7 +23,8 @@ fn answers(name: &str, records: Vec<TestRecord>) -> Vec<Value> {
     let stage = Stage::new(name, 1);
     let count = records.len();
     stage.produce_records(records);
-    let host = stage.run("view", "");
+    // A call that takes longer fails, and the fixture does not tell what it was asked.
+    let host = stage.run("view", "limits.deadline-ms = 3000\n");
     let outputs = stage.outputs(&host, count);
     stage.committed(&host, &[(0, i64::try_from(count).unwrap())]);
     outputs.iter().map(parsed).collect()
@@ -249,9 +248,7 @@ fn hostile_json_is_refused_in_bounded_time() {
         told("len ", many),
         told("get /a", "{\"a\":1}"),
     ];
-    let began = Instant::now();
     let answers = answers("json-hostile", records);
-    assert!(began.elapsed() < PATIENCE);
     let texts: Vec<String> = answers.iter().map(Value::to_string).collect();
     let deep = "\"the value is not JSON: more than 128 arrays and objects within each other";
     assert!(texts[0].starts_with(deep), "{}", texts[0]);
