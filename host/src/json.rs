@@ -19,6 +19,7 @@ mod edit;
 mod escape;
 mod pick;
 mod pointer;
+mod reader;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ pub use self::{
     edit::{CHANGES_MAX, Change, edit, edit_within},
     pick::{POINTERS_MAX, Picked, PointerSet, pick, pick_within},
     pointer::{POINTER_BYTES_MAX, POINTER_TOKENS_MAX, Pointer, PointerError},
+    reader::{Reader, Selection},
     text::{Entries, Items, JsonText, Kind},
 };
 

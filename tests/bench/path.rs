@@ -10,6 +10,7 @@
 
 mod floors;
 mod inputs;
+mod json_view;
 mod machine;
 mod profile;
 mod report;
@@ -134,14 +135,17 @@ fn native(args: &NativeArgs) -> Result<()> {
     match args.variant {
         Variant::Native => user::run(args, user::Work::PassThrough),
         Variant::NativeJson => user::run(args, user::Work::Json),
-        Variant::Tuned => tuned::run(args),
+        Variant::NativeFields => user::run(args, user::Work::Fields),
+        Variant::Tuned => tuned::run(args, |_| Ok(())),
+        Variant::TunedFields => tuned::run(args, json_view::check),
         Variant::ConsumeOnly => floors::consume(args),
         Variant::ProduceOnly => floors::produce(args),
         Variant::Host
         | Variant::HostKey
         | Variant::HostCommits
         | Variant::HostOnce
-        | Variant::HostJson => {
+        | Variant::HostJson
+        | Variant::HostFields => {
             bail!("the host is no native variant")
         }
     }

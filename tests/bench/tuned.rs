@@ -33,6 +33,9 @@ const BATCHES_MAX: usize = 50;
 /// How long an idle loop waits for acknowledgements before it looks for records again.
 const IDLE: Duration = Duration::from_millis(5);
 
+/// Looks at a value; an error ends the loop.
+pub(crate) type Check = fn(&[u8]) -> Result<()>;
+
 /// The outputs of one batch.
 struct Batch {
     last_offset: i64,
@@ -81,8 +84,13 @@ impl Partition {
         })
     }
 
-    /// Takes what waits and sends it on; returns how many records it was.
-    fn forward(&mut self, producer: &BaseProducer<Reports>, output: &str) -> Result<usize> {
+    /// Takes what waits, looks at it and sends it on; returns how many records it was.
+    fn forward(
+        &mut self,
+        producer: &BaseProducer<Reports>,
+        output: &str,
+        check: Check,
+    ) -> Result<usize> {
         // SAFETY: the buffer has room for `TAKE_MAX` pointers.
         let count = unsafe {
             let room = self.taken.as_mut_ptr();
@@ -100,7 +108,7 @@ impl Partition {
         for &raw in &self.taken[..count] {
             // SAFETY: a message that was just taken and is destroyed once, here.
             unsafe {
-                send(producer, output, &*raw, &batch)?;
+                send(producer, output, &*raw, &batch, check)?;
                 sys::rd_kafka_message_destroy(raw);
             }
         }
@@ -129,6 +137,7 @@ fn send(
     output: &str,
     message: &sys::rd_kafka_message_t,
     batch: &Arc<Batch>,
+    check: Check,
 ) -> Result<()> {
     if message.err != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
         bail!("consuming failed: {:?}", message.err);
@@ -139,6 +148,9 @@ fn send(
     unsafe {
         record.key = bytes(message.key, message.key_len);
         record.payload = bytes(message.payload, message.len);
+    }
+    if let Some(value) = record.payload {
+        check(value)?;
     }
     while let Err((error, back)) = producer.send(record) {
         if error != KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) {
@@ -157,8 +169,8 @@ unsafe fn bytes<'a>(start: *mut std::ffi::c_void, len: usize) -> Option<&'a [u8]
     (!start.is_null()).then(|| unsafe { slice::from_raw_parts(start.cast::<u8>(), len) })
 }
 
-/// Runs until the process is killed.
-pub(crate) fn run(args: &NativeArgs) -> Result<()> {
+/// Runs until the process is killed; `check` looks at each value.
+pub(crate) fn run(args: &NativeArgs, check: Check) -> Result<()> {
     let consumer: BaseConsumer = consumer_config(args)
         .set("fetch.queue.backoff.ms", "5")
         .create()?;
@@ -175,7 +187,7 @@ pub(crate) fn run(args: &NativeArgs) -> Result<()> {
         for partition in &mut partitions {
             partition.store(&consumer, &args.input)?;
             if partition.under_way.len() < BATCHES_MAX {
-                count += partition.forward(&producer, &args.output)?;
+                count += partition.forward(&producer, &args.output, check)?;
             }
         }
         if let Some(message) = consumer.poll(Duration::ZERO) {

@@ -15,7 +15,7 @@ use rdkafka::consumer::{Consumer as _, StreamConsumer};
 use rdkafka::message::{BorrowedHeaders, BorrowedMessage};
 use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord};
 
-use crate::NativeArgs;
+use crate::{NativeArgs, json_view};
 
 /// Records whose outputs are not acknowledged.
 pub(crate) const UNDER_WAY_MAX: usize = 10_000;
@@ -27,6 +27,8 @@ pub(crate) enum Work {
     PassThrough,
     /// What the fixture `json` does.
     Json,
+    /// What the fixture `fields` does.
+    Fields,
 }
 
 impl Work {
@@ -34,6 +36,10 @@ impl Work {
         Ok(match self {
             Self::PassThrough => Cow::Borrowed(value),
             Self::Json => Cow::Owned(upper_name(value)?),
+            Self::Fields => {
+                json_view::check(value)?;
+                Cow::Borrowed(value)
+            }
         })
     }
 }

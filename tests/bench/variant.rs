@@ -25,6 +25,12 @@ pub(crate) enum Variant {
     NativeJson,
     /// The JSON transform by a handler in the host.
     HostJson,
+    /// Three JSON fields read, the record sent on, by the native user loop.
+    NativeFields,
+    /// The same by the native loop with batches and raw queues.
+    TunedFields,
+    /// The same by a handler in the host, with which the record stays.
+    HostFields,
     /// Reads and drops.
     ConsumeOnly,
     /// Writes made-up records.
@@ -33,7 +39,7 @@ pub(crate) enum Variant {
 
 impl Variant {
     /// All, in the order in which they run.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Native,
         Self::Tuned,
         Self::Host,
@@ -42,6 +48,9 @@ impl Variant {
         Self::HostOnce,
         Self::NativeJson,
         Self::HostJson,
+        Self::NativeFields,
+        Self::TunedFields,
+        Self::HostFields,
         Self::ConsumeOnly,
         Self::ProduceOnly,
     ];
@@ -50,6 +59,7 @@ impl Variant {
     pub(crate) fn baseline(self) -> Self {
         match self {
             Self::NativeJson | Self::HostJson => Self::NativeJson,
+            Self::NativeFields | Self::TunedFields | Self::HostFields => Self::NativeFields,
             Self::HostCommits | Self::HostOnce => Self::HostCommits,
             _ => Self::Native,
         }
@@ -80,6 +90,7 @@ impl Variant {
         match self {
             Self::Host | Self::HostKey | Self::HostCommits | Self::HostOnce => Some("pass"),
             Self::HostJson => Some("json"),
+            Self::HostFields => Some("fields"),
             _ => None,
         }
     }
@@ -95,6 +106,9 @@ impl Variant {
             Self::HostOnce => "host-once",
             Self::NativeJson => "native-json",
             Self::HostJson => "host-json",
+            Self::NativeFields => "native-fields",
+            Self::TunedFields => "tuned-fields",
+            Self::HostFields => "host-fields",
             Self::ConsumeOnly => "consume-only",
             Self::ProduceOnly => "produce-only",
         }
@@ -112,6 +126,9 @@ impl fmt::Display for Variant {
             Self::HostOnce => "pass-through, host, exactly once",
             Self::NativeJson => "JSON transform, native user loop",
             Self::HostJson => "JSON transform, host",
+            Self::NativeFields => "three fields and on, native user loop",
+            Self::TunedFields => "three fields and on, native tuned loop",
+            Self::HostFields => "three fields and on, host",
             Self::ConsumeOnly => "consume only, native",
             Self::ProduceOnly => "produce only, native",
         })

@@ -138,8 +138,8 @@ fn an_import_that_the_host_does_not_offer_is_told_by_name() {
     is_refused(
         &component,
         "the component imports acme:secret/store@0.2.0-rc.1, which this host does not offer (it offers \
-         kafka:handler/producer@0.1.0, kafka:handler/conversation@0.1.0, wasi:logging/logging@0.1.0-draft, \
-         wasi:config/store@0.2.0-rc.1, and of WASI 0.2",
+         kafka:handler/producer@0.1.0, kafka:handler/conversation@0.1.0, kafka:handler/current@0.1.0, \
+         kafka:handler/json@0.1.0, wasi:logging/logging@0.1.0-draft, wasi:config/store@0.2.0-rc.1, and of WASI 0.2",
     );
 }
 
@@ -148,7 +148,8 @@ fn a_component_without_a_handler_hook_is_told() {
     let none = fs::read(guest("no-hooks")).unwrap();
     is_refused(
         &none,
-        "exports none of kafka:handler/message-handler@0.1.0, kafka:handler/event-handler@0.1.0, \
+        "exports none of kafka:handler/message-handler@0.1.0, kafka:handler/view-handler@0.1.0, \
+         kafka:handler/event-handler@0.1.0, \
          kafka:handler/bulk-handler@0.1.0 and \
          kafka:handler/packed-bulk-handler@0.1.0",
     );

@@ -13,6 +13,7 @@ mod full_map;
 mod harness_holds;
 mod hooks;
 mod isolation;
+mod json;
 mod key_batches;
 mod letters;
 mod limits;

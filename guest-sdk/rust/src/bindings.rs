@@ -67,6 +67,7 @@ world!(
     "export_error",
     "kafka:handler/types@0.1.0"
 );
+world!(view, "view", "export_view", "kafka:handler/types@0.1.0");
 world!(bulk, "bulk", "export_bulk", "kafka:handler/types@0.1.0");
 world!(
     packed_bulk,
@@ -112,6 +113,8 @@ pub mod message {
             "kafka:handler/types@0.1.0": crate::bindings::imports::kafka::handler::types,
             "kafka:handler/producer@0.1.0": crate::bindings::imports::kafka::handler::producer,
             "kafka:handler/conversation@0.1.0": crate::bindings::imports::kafka::handler::conversation,
+            "kafka:handler/current@0.1.0": crate::bindings::imports::kafka::handler::current,
+            "kafka:handler/json@0.1.0": crate::bindings::imports::kafka::handler::json,
             "wasi:logging/logging@0.1.0-draft": crate::bindings::imports::wasi::logging::logging,
             "wasi:config/store@0.2.0-rc.1": crate::bindings::imports::wasi::config::store,
         },

@@ -8,11 +8,12 @@
 /// Exports functions as the hooks of a handler.
 ///
 /// Each hook is given by its name alone, or as `name: path::to::function`. A handler needs
-/// `on_message` or `on_bulk`; all else is optional.
+/// `on_message`, `on_view` or `on_bulk`; all else is optional.
 ///
 /// | hook | function |
 /// |---|---|
 /// | `on_message`, `on_tombstone` | `fn(T) -> Result`, `T:` [`FromMessage`](crate::FromMessage) |
+/// | `on_view` | `fn(T) -> Result`, `T:` [`View`](crate::View) or a [`json_view!`](crate::json_view), see below |
 /// | `on_bulk` | `fn(Vec<T>) -> Result` or `-> Result<Vec<BulkFailure>>`; `T` may also be [`MessageView`](crate::MessageView) |
 /// | `on_bulk_list` | as `on_bulk`, see below |
 /// | `on_error` | `fn(&Failure, &Message) -> Verdict` |
@@ -22,6 +23,9 @@
 /// | `on_finished` | `fn(&[Message], Outcome)` |
 /// | `define_context` | `fn(Config) -> Result`; an error refuses the deployment |
 /// | `on_assigned`, `on_revoked` | `fn(topic: &str, partition: u32)` |
+///
+/// `on_view` is called in place of `on_message`: the record stays with the host, which reads what the
+/// handler asks for.
 ///
 /// `on_bulk` gets its records in one block of bytes, the packed interface, which costs a fraction of
 /// a list of records where they are small. `on_bulk_list` gets the list: for values of more than
@@ -103,6 +107,15 @@ macro_rules! __hook {
                 message: $crate::Message,
             ) -> ::core::result::Result<(), $crate::__private::HandlerError> {
                 $crate::__private::one($crate::__function!(on_message $($f)?), message)
+            }
+        }}
+    };
+    (on_view $($f:path)?) => {
+        $crate::__export! { view export_view view_handler {
+            fn on_view(
+                head: $crate::__private::MessageHead,
+            ) -> ::core::result::Result<(), $crate::__private::HandlerError> {
+                $crate::__private::on_view($crate::__function!(on_view $($f)?), &head)
             }
         }}
     };
@@ -214,7 +227,7 @@ macro_rules! __hook {
         ::core::compile_error!(::core::concat!(
             "`",
             ::core::stringify!($unknown),
-            "` is no hook: expected on_message, on_tombstone, on_bulk, on_bulk_list, on_error, \
+            "` is no hook: expected on_message, on_view, on_tombstone, on_bulk, on_bulk_list, on_error, \
              on_bulk_error, did_receive, did_receive_bulk, on_finished, define_context, on_assigned or on_revoked",
         ));
     };
@@ -269,6 +282,9 @@ mod tests {
         fn on_message(_: Json<u32>) -> Result {
             Ok(())
         }
+        fn on_view(_: crate::View<'_>) -> Result {
+            Ok(())
+        }
         fn on_tombstone(_: Message) -> std::result::Result<(), std::fmt::Error> {
             Ok(())
         }
@@ -298,7 +314,7 @@ mod tests {
         fn on_revoked(_: &str, _: u32) {}
 
         crate::handler! {
-            on_message, on_tombstone, on_bulk, on_bulk_list, on_error, on_bulk_error, did_receive,
+            on_message, on_view, on_tombstone, on_bulk, on_bulk_list, on_error, on_bulk_error, did_receive,
             did_receive_bulk, on_finished, define_context, on_assigned, on_revoked,
         }
     }

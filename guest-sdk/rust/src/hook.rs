@@ -7,9 +7,10 @@
 
 use crate::bindings::imports::kafka::handler::types::{self, HandlerError};
 use crate::bindings::packed_bulk::exports::kafka::handler::packed_bulk_handler::PackedBatch;
+use crate::bindings::view::exports::kafka::handler::view_handler::MessageHead;
 use crate::{
-    Config, Error, Failure, FromBatch, FromMessage, IntoBulkResult, Message, MessageView, Outcome,
-    Verdict, batch,
+    Config, Error, Failure, FromBatch, FromMessage, FromView, IntoBulkResult, Message, MessageView,
+    Outcome, Verdict, View, batch,
 };
 
 type HookResult<T = ()> = Result<T, HandlerError>;
@@ -34,6 +35,17 @@ where
     enter();
     let payload = to_host(T::from_message(&mut message))?;
     to_host(hook(payload))
+}
+
+/// `on-view`.
+pub fn on_view<'a, T, E>(hook: impl FnOnce(T) -> Result<(), E>, head: &'a MessageHead) -> HookResult
+where
+    T: FromView<'a>,
+    E: Into<Error>,
+{
+    enter();
+    let shown = to_host(T::from_view(View::new(head)))?;
+    to_host(hook(shown))
 }
 
 /// `on-packed-bulk`.

@@ -25,20 +25,23 @@
 //! Build it as a `cdylib` for `wasm32-wasip2`; the same file compiles natively too, where
 //! `testing` stands in for the host.
 //!
-//! **Invariant:** a payload is copied once, by the host into the guest. From there it moves, or is
+//! **Invariant:** a payload is copied once, by the host into the guest, or stays with the host. From there it moves, or is
 //! lent; only what a handler keeps of a batch as a value of its own is copied again.
 
 pub mod log;
 
 mod batch;
 mod bindings;
+mod change;
 mod config;
 mod conversation;
+mod current;
 mod emit;
 mod error;
 mod events;
 mod handler;
 mod hook;
+mod json;
 mod message;
 mod payload;
 mod stderr;
@@ -48,14 +51,18 @@ mod view;
 mod words;
 
 pub use batch::{Batch, BulkFailure, IntoBulkResult};
+pub use bindings::imports::kafka::handler::json::Value as JsonValue;
 pub use bindings::imports::kafka::handler::types::{
     Failure, FailureKind, Header, Message, Outcome, Verdict,
 };
+pub use change::{Change, ChangeError, Changed};
 pub use config::{Config, config};
 pub use conversation::{NoRequest, PendingRequest, RequestError, reply};
+pub use current::{Forward, FromView, View, forward};
 pub use emit::{Emit, EmitError, IntoBytes, emit};
 pub use error::{Error, Result, ResultExt, other, reject, retry, retry_after};
 pub use events::event;
+pub use json::{FromJson, JsonError, JsonFields, JsonSelection, JsonView, OtherKind};
 pub use payload::{FromBatch, FromMessage, Json, Record};
 pub use serde_json;
 pub use view::MessageView;
@@ -67,12 +74,14 @@ pub mod __private {
         BulkFailure as WireFailure, HandlerError, Message,
     };
     pub use crate::bindings::packed_bulk::exports::kafka::handler::packed_bulk_handler::PackedBatch;
+    pub use crate::bindings::view::exports::kafka::handler::view_handler::MessageHead;
     pub use crate::bindings::{
         bulk, bulk_error, bulk_received, context, error, events, finished, message, packed_bulk,
-        partition, received, tombstone,
+        partition, received, tombstone, view,
     };
     pub use crate::events::{unknown, with_event};
     pub use crate::hook::*;
+    pub use crate::json::field;
 }
 
 /// Compiles the code of the README with the documentation tests.

@@ -17,6 +17,10 @@
 //!
 //! **Invariant:** as with the host, what a failed hook emitted is gone.
 
+pub(crate) mod record;
+
+pub use self::record::deliver_view;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
@@ -165,7 +169,9 @@ where
     T: FromMessage,
     E: Into<Error>,
 {
-    or_forget(|| hook(T::from_message(&mut message)?).map_err(Into::into))
+    record::in_hand(message.clone(), || {
+        or_forget(|| hook(T::from_message(&mut message)?).map_err(Into::into))
+    })
 }
 
 /// Calls `on_bulk` as the host would: records that do not parse are failures of their own, and

@@ -4,6 +4,8 @@
 //! generated bindings cannot borrow through an interface that is imported and exported at once.
 //! **Invariant:** field and case order are those of wit/; a mismatch is found when a component is loaded.
 
+pub(super) mod json;
+
 use wasmtime::component::{ComponentType, Lift, Lower, WasmList, WasmStr};
 
 use crate::outcome::{Ending, Failure, FailureKind, Verdict};
@@ -360,6 +362,15 @@ pub(super) enum RequestError {
 pub(super) struct ResponseHeader {
     key: String,
     value: Option<Vec<u8>>,
+}
+
+impl From<&Header<'_>> for ResponseHeader {
+    fn from(header: &Header<'_>) -> Self {
+        Self {
+            key: header.key.to_string(),
+            value: header.value.map(Vec::from),
+        }
+    }
 }
 
 /// `types.message`, lowered from a response that the host owns.

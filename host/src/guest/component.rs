@@ -18,9 +18,11 @@ pub(crate) const PACKAGE: &str = "kafka:handler";
 pub(crate) const VERSION: &str = "0.1.0";
 
 /// The interfaces of its own that the host offers.
-const OFFERED: [&str; 4] = [
+const OFFERED: [&str; 6] = [
     "kafka:handler/producer@0.1.0",
     "kafka:handler/conversation@0.1.0",
+    "kafka:handler/current@0.1.0",
+    "kafka:handler/json@0.1.0",
     "wasi:logging/logging@0.1.0-draft",
     "wasi:config/store@0.2.0-rc.1",
 ];
@@ -70,10 +72,10 @@ pub(crate) enum Error {
     OtherVersion { found: String },
     /// There is nothing to call.
     #[error(
-        "the component exports none of {PACKAGE}/message-handler@{VERSION}, {PACKAGE}/event-handler@{VERSION}, \
-         {PACKAGE}/bulk-handler@{VERSION} and {PACKAGE}/packed-bulk-handler@{VERSION} (it has to handle records or batches: \
-         include world handler, events, bulk-only or packed-bulk, or name on_message, on_event or on_bulk in the SDK's \
-         handler!)"
+        "the component exports none of {PACKAGE}/message-handler@{VERSION}, {PACKAGE}/view-handler@{VERSION}, \
+         {PACKAGE}/event-handler@{VERSION}, {PACKAGE}/bulk-handler@{VERSION} and {PACKAGE}/packed-bulk-handler@{VERSION} (it \
+         has to handle records or batches: include world handler, view, events, bulk-only or packed-bulk, or name \
+         on_message, on_view or on_bulk in the SDK's handler!, or use its events!)"
     )]
     NoHandler,
 }
@@ -118,6 +120,8 @@ hooks! {
     events: "event-handler" "events",
     /// Handles a record of one of these events.
     on_event: "event-handler" "on-event",
+    /// Handles a record that stays with the host.
+    on_view: "view-handler" "on-view",
     /// Handles a tombstone.
     on_tombstone: "tombstone-handler" "on-tombstone",
     /// Decides about a failure.
@@ -214,9 +218,16 @@ impl Handler {
     pub(crate) fn takes(&self) -> Takes {
         Takes {
             batches: self.hooks.on_bulk.is_some() || self.hooks.on_packed_bulk.is_some(),
-            singles: self.hooks.on_message.is_some() || self.hooks.on_event.is_some(),
+            singles: [
+                &self.hooks.on_message,
+                &self.hooks.on_view,
+                &self.hooks.on_event,
+            ]
+            .into_iter()
+            .any(Option::is_some),
             any_record: [
                 &self.hooks.on_message,
+                &self.hooks.on_view,
                 &self.hooks.on_bulk,
                 &self.hooks.on_packed_bulk,
             ]
@@ -280,6 +291,7 @@ fn check_exports(runtime: &Runtime, component: &Component, hooks: &Hooks) -> Res
     let handlers = [
         &hooks.on_message,
         &hooks.on_event,
+        &hooks.on_view,
         &hooks.on_bulk,
         &hooks.on_packed_bulk,
     ];

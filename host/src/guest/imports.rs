@@ -1,4 +1,4 @@
-//! What a guest may call: `producer`, wasi:logging, wasi:config, and WASI 0.2 with nothing granted.
+//! What a guest may call: interfaces of modules of their own, `producer`, wasi:logging, wasi:config, and WASI 0.2 with nothing granted.
 //!
 //! **Invariant:** no import fails the host, and none but that for requests waits: what is refused is refused with a typed
 //! error.
@@ -6,12 +6,10 @@
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, WasmStr};
 
-use super::bindings::{ConfigError, EmitError, LogLevel, Outgoing};
-use super::clock;
-use super::outgoing::with_record;
-use super::requests;
+use super::bindings::{ConfigError, LogLevel, Outgoing};
+use super::outgoing::emit;
 use super::state::GuestState;
-use crate::outbox::Outbox;
+use super::{clock, current, reading, requests};
 
 /// Defines everything that a component may import.
 pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
@@ -20,11 +18,13 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
     linker.instance("kafka:handler/producer@0.1.0")?.func_wrap(
         "emit",
-        |store: StoreContextMut<'_, GuestState>, (outgoing,): (Outgoing,)| {
-            Ok((emit(store, &outgoing)?,))
+        |mut store: StoreContextMut<'_, GuestState>, (outgoing,): (Outgoing,)| {
+            Ok((emit(&mut store, &outgoing)?,))
         },
     )?;
     requests::add_to_linker(linker)?;
+    current::add_to_linker(linker)?;
+    reading::add_to_linker(linker)?;
     linker
         .instance("wasi:logging/logging@0.1.0-draft")?
         .func_wrap(
@@ -58,23 +58,4 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
         },
     )?;
     Ok(())
-}
-
-/// Takes a record from guest memory into the outbox: the only copy before the producer's own.
-fn emit(
-    mut store: StoreContextMut<'_, GuestState>,
-    outgoing: &Outgoing,
-) -> wasmtime::Result<Result<(), EmitError>> {
-    if !store.data().may_emit {
-        return Ok(Err(EmitError::NotNow));
-    }
-    // The outbox leaves the store while the record borrows guest memory from it.
-    let mut outbox = std::mem::replace(&mut store.data_mut().outbox, Outbox::new(0, 0));
-    let result = with_record(&mut store, outgoing, |record| {
-        outbox
-            .push(&record)
-            .map_err(|full| EmitError::QuotaExceeded(full.to_string()))
-    });
-    store.data_mut().outbox = outbox;
-    result
 }

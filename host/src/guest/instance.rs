@@ -11,10 +11,11 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
-use wasmtime::component::{ComponentNamedList, Lift, Lower, TypedFunc};
+use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Lift, Lower, TypedFunc};
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, UpdateDeadline};
 
 use super::allowance::Allowance;
+use super::bindings::json::HeadParam;
 use super::bindings::{
     BulkFailure, FailureParam, HandlerError, MessageParam, MessageResult, OutcomeParam,
     PackedBatch, VerdictResult,
@@ -61,6 +62,7 @@ type OnRecord = TypedFunc<(MessageParam<'static>,), (Result<(), HandlerError>,)>
 type Events = TypedFunc<(), (Vec<String>,)>;
 type OnEvent =
     TypedFunc<(&'static str, &'static str, MessageParam<'static>), (Result<(), HandlerError>,)>;
+pub(super) type OnView = TypedFunc<(HeadParam<'static>,), (Result<(), HandlerError>,)>;
 type DidReceive =
     TypedFunc<(MessageParam<'static>,), (Result<Option<MessageResult>, HandlerError>,)>;
 type OnError = TypedFunc<(FailureParam<'static>, MessageParam<'static>), (VerdictResult,)>;
@@ -81,6 +83,7 @@ pub(super) struct Functions {
     pub(super) on_message: Option<OnRecord>,
     events: Option<Events>,
     pub(super) on_event: Option<OnEvent>,
+    pub(super) on_view: Option<OnView>,
     pub(super) on_tombstone: Option<OnRecord>,
     pub(super) on_error: Option<OnError>,
     pub(super) did_receive_bulk: Option<DidReceiveBulk>,
@@ -123,7 +126,7 @@ impl Instance {
         place: Option<Place>,
         lent: Lent,
     ) -> Result<Self, StartError> {
-        let state = GuestState::new(setup, lent, Arc::new(log), Arc::clone(&handler.clock));
+        let state = GuestState::new(setup, lent, Arc::new(log), handler);
         let allowance = Arc::clone(&state.allowance);
         let mut store = Store::new(handler.pre.engine(), state);
         store.limiter(|state| state);
@@ -296,6 +299,19 @@ impl Instance {
     }
 }
 
+fn typed<P, R>(
+    store: &mut Store<GuestState>,
+    instance: &wasmtime::component::Instance,
+    hook: Option<&ComponentExportIndex>,
+) -> wasmtime::Result<Option<TypedFunc<P, R>>>
+where
+    P: ComponentNamedList + Lower,
+    R: ComponentNamedList + Lift,
+{
+    hook.map(|index| instance.get_typed_func(store, index))
+        .transpose()
+}
+
 fn functions(
     store: &mut Store<GuestState>,
     instance: &wasmtime::component::Instance,
@@ -303,10 +319,7 @@ fn functions(
 ) -> wasmtime::Result<Functions> {
     macro_rules! typed {
         ($field:ident) => {
-            match &handler.hooks.$field {
-                Some(index) => Some(instance.get_typed_func(&mut *store, index)?),
-                None => None,
-            }
+            typed(store, instance, handler.hooks.$field.as_ref())?
         };
     }
     Ok(Functions {
@@ -315,6 +328,7 @@ fn functions(
         on_message: typed!(on_message),
         events: typed!(events),
         on_event: typed!(on_event),
+        on_view: typed!(on_view),
         on_tombstone: typed!(on_tombstone),
         on_error: typed!(on_error),
         did_receive_bulk: typed!(did_receive_bulk),

@@ -6,11 +6,12 @@
 
 use tokio::time::Instant;
 
+use super::bindings::json::HeadParam;
 use super::bindings::{
     FailureParam, HandlerError, HeaderParam, MessageParam, MessageResult, OutcomeParam,
     header_params,
 };
-use super::instance::{BulkOutcome, Instance};
+use super::instance::{BulkOutcome, Instance, OnView};
 use super::packed::Packed;
 use crate::outcome::{Ending, Failure, FailureKind, Outcome, Verdict};
 use crate::record::RecordView;
@@ -33,6 +34,7 @@ impl Instance {
         if matches!(outcome, Outcome::Failed(_)) && !self.outbox().is_empty() {
             self.clear_outbox();
         }
+        self.store.data_mut().current.release();
         outcome
     }
 
@@ -62,6 +64,7 @@ impl Instance {
         let Some(function) = self.functions.did_receive else {
             return Ok(None);
         };
+        self.store.data_mut().current.keep(record);
         let headers = header_params(&record.headers);
         let message = MessageParam::new(record, &headers);
         let (result,) = self
@@ -85,9 +88,14 @@ impl Instance {
         } else {
             None
         };
+        if let (None, Some(function)) = (tombstone, functions.on_view) {
+            return self.on_view(function, record, started).await;
+        }
         let Some(function) = tombstone.or(functions.on_message) else {
+            self.store.data_mut().current.release();
             return self.on_single_batch(record, started).await;
         };
+        self.store.data_mut().current.keep(record);
         let headers = header_params(&record.headers);
         let message = MessageParam::new(record, &headers);
         let (result,) = self
@@ -107,11 +115,28 @@ impl Instance {
             let what = "the component has no hook for events";
             return Err(Failure::new(FailureKind::Other, what));
         };
+        self.store.data_mut().current.keep(record);
         let headers = header_params(&record.headers);
         let message = MessageParam::new(record, &headers);
         let params = (&*event.pattern, event.event.as_str(), message);
         let (result,) = self
             .call(&function, params, started + self.deadline)
+            .await?;
+        result?;
+        Ok(Outcome::Handled)
+    }
+
+    /// Shows the guest what the record is; it asks for the rest.
+    async fn on_view(
+        &mut self,
+        function: OnView,
+        record: &RecordView<'_>,
+        started: Instant,
+    ) -> Result<Outcome, Failure> {
+        self.store.data_mut().current.keep(record);
+        let head = HeadParam::new(record);
+        let (result,) = self
+            .call(&function, (head,), started + self.deadline)
             .await?;
         result?;
         Ok(Outcome::Handled)
@@ -231,6 +256,7 @@ impl Instance {
     ) -> Option<Result<Verdict, Failure>> {
         let function = self.functions.on_error?;
         self.begin(record.offset, true);
+        self.store.data_mut().current.keep(record);
         let headers = header_params(&record.headers);
         let params = (
             FailureParam::new(failure, attempt, max_attempts),
@@ -266,6 +292,7 @@ impl Instance {
         &mut self,
         answer: Result<(super::bindings::VerdictResult,), Failure>,
     ) -> Result<Verdict, Failure> {
+        self.store.data_mut().current.release();
         match answer {
             Ok((verdict,)) => Ok(verdict.into()),
             Err(failure) => {
@@ -331,6 +358,7 @@ impl Instance {
 
     fn begin(&mut self, offset: i64, may_emit: bool) {
         let state = self.store.data_mut();
+        state.current.release();
         state.may_emit = may_emit;
         state.log.begin(offset);
     }

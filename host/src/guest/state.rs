@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 use wasmtime::ResourceLimiter;
-use wasmtime::component::ResourceTable;
+use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{
     Error as HttpError, RequestOptions, Result as HttpResult, WasiBody, WasiHttpCtx,
@@ -18,8 +18,11 @@ use wasmtime_wasi_http::{
 
 use super::allowance::Allowance;
 use super::clock::Clock;
+use super::component::Handler;
+use super::current::Current;
 use super::lent::Lent;
 use super::log::{GuestLog, GuestStream, StreamKind};
+use super::reading::Selected;
 use super::setup::{Conversation, Setup};
 use crate::outbox::Outbox;
 
@@ -70,6 +73,9 @@ pub(super) struct GuestState {
     /// Whether the running hook may emit.
     pub(super) may_emit: bool,
     pub(super) message_max_bytes: usize,
+    pub(super) current: Current,
+    /// What the guest selected and did not drop yet.
+    pub(super) selected: Selected,
     pub(super) config: Arc<BTreeMap<String, String>>,
     pub(super) conversation: Conversation,
     pub(super) lent: Lent,
@@ -78,7 +84,7 @@ pub(super) struct GuestState {
 }
 
 impl GuestState {
-    pub(super) fn new(setup: &Setup, lent: Lent, log: Arc<GuestLog>, clock: Arc<Clock>) -> Self {
+    pub(super) fn new(setup: &Setup, lent: Lent, log: Arc<GuestLog>, handler: &Handler) -> Self {
         let limits = &setup.limits;
         // Nothing is granted: no files, no network, no environment, no arguments.
         let wasi = WasiCtxBuilder::new()
@@ -99,12 +105,27 @@ impl GuestState {
             outbox: Outbox::new(limits.outbox_records, limits.outbox_bytes),
             may_emit: false,
             message_max_bytes: setup.message_max_bytes,
+            current: Current::for_imports(handler.imports()),
+            selected: Selected::default(),
             config: Arc::clone(&setup.config),
             conversation: setup.conversation.clone(),
             lent,
             log,
-            clock,
+            clock: Arc::clone(&handler.clock),
         }
+    }
+
+    /// Returns how many bytes one call of an import may give: no more fit into the guest's memory.
+    pub(super) fn given_max_bytes(&self) -> usize {
+        self.memory_max_bytes
+    }
+
+    /// Lends a resource of the guest together with the record in hand.
+    pub(super) fn beside_current<T: Send + 'static>(
+        &mut self,
+        handle: &Resource<T>,
+    ) -> wasmtime::Result<(&mut T, &mut Current)> {
+        Ok((self.table.get_mut(handle)?, &mut self.current))
     }
 }
 

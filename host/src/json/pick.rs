@@ -4,6 +4,8 @@
 //! names is looked into; the rest is gone over.
 //! **Invariant:** a value counts only if each member on the way to it is the last of its name in its object.
 
+use std::ops::Range;
+
 use super::{
     JsonError, JsonText, Limits, Pointer, PointerError,
     escape::compare,
@@ -40,21 +42,31 @@ struct Node {
 impl PointerSet {
     /// Makes a set; values are given in the order of its pointers.
     pub fn new<'p>(pointers: impl IntoIterator<Item = &'p Pointer>) -> Result<Self, PointerError> {
-        let mut set = Self {
-            nodes: vec![Node::default()],
-            places: Vec::new(),
-        };
+        let mut set = Self::empty();
         for pointer in pointers {
-            let node = pointer
-                .tokens()
-                .fold(0, |node, token| set.below(node, token));
-            set.places.push(node);
+            set.add(pointer);
             let pointers = set.places.len();
             if pointers > POINTERS_MAX {
                 return Err(PointerError::TooMany { pointers });
             }
         }
         Ok(set)
+    }
+
+    /// Makes a set of no pointers.
+    pub(super) fn empty() -> Self {
+        Self {
+            nodes: vec![Node::default()],
+            places: Vec::new(),
+        }
+    }
+
+    /// Adds a pointer as the last one; the caller counts them.
+    pub(super) fn add(&mut self, pointer: &Pointer) {
+        let node = pointer
+            .tokens()
+            .fold(0, |node, token| self.below(node, token));
+        self.places.push(node);
     }
 
     /// Finds or makes the node of a token.
@@ -122,21 +134,31 @@ pub fn pick_within<'a>(
     limits: Limits,
 ) -> Result<Picked<'a>, JsonError> {
     let text = utf8(document, limits)?;
+    let found = find(text, pointers, limits.depth_max)?;
+    let value = |range: Option<Range<usize>>| text.get(range?).map(JsonText::checked);
+    let values = found.into_iter().map(value).collect();
+    Ok(Picked { values })
+}
+
+/// Finds where the values of pointers are, in one pass over the text.
+pub(super) fn find(
+    text: &str,
+    pointers: &PointerSet,
+    depth_max: usize,
+) -> Result<Vec<Option<Range<usize>>>, JsonError> {
     let mut picker = Picker {
-        scanner: Scanner::new(text, limits.depth_max),
+        scanner: Scanner::new(text, depth_max),
         nodes: &pointers.nodes,
         seen: vec![Seen::default(); pointers.nodes.len()],
     };
     picker.value(0, 0)?;
     picker.scanner.end()?;
     picker.forget_replaced();
-    let value = |&place: &usize| {
+    let place = |&place: &usize| {
         let seen = picker.seen.get(place)?;
-        let raw = text.get(seen.start..seen.end)?;
-        Some(JsonText::checked(raw))
+        (seen.start != NOWHERE).then_some(seen.start..seen.end)
     };
-    let values = pointers.places.iter().map(value).collect();
-    Ok(Picked { values })
+    Ok(pointers.places.iter().map(place).collect())
 }
 
 /// Where a node's value was seen last.

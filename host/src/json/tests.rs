@@ -3,6 +3,7 @@
 mod edits;
 mod hostile;
 mod pointers;
+mod reader;
 mod values;
 
 use super::*;
