@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::check::native;
 use crate::guests::{self, EXAMPLES, SDK};
+use crate::python::{self, NEEDS_PYTHON};
 use crate::sh::{capture, cargo, cmd, run, step, target};
 use crate::{kafka, setup};
 
@@ -39,22 +40,33 @@ const TORTURES: [(&str, &[&str]); 4] = [
 
 /// Runs every test whose name contains `filter`; `fast` skips those that need a server.
 pub(crate) fn run_all(fast: bool, filter: Option<&str>) -> Result<()> {
-    step("setup", || {
+    let lacks = step("setup", || {
         setup::c_toolchain()?;
-        if fast { Ok(()) } else { kafka::jars() }
+        if fast {
+            return Ok(Some(NEEDS_KAFKA));
+        }
+        kafka::jars()?;
+        Ok(if python::environment()? {
+            None
+        } else {
+            Some(NEEDS_PYTHON)
+        })
     })?;
     step("guests", || guests::build(&guests::ALL))?;
     step("build", || {
         build_host()?;
         build_libraries()
     })?;
-    let skipped = if fast { count_skipped(filter)? } else { 0 };
+    let skipped = match lacks {
+        Some(needs) => count_skipped(filter, needs)?,
+        None => 0,
+    };
     step("tests of the host", || {
         let mut command = cargo("test");
         command.args(["--release", "--workspace"]);
         command.args(filter).arg("--");
-        if fast {
-            command.args(["--skip", NEEDS_KAFKA]);
+        if let Some(needs) = lacks {
+            command.args(["--skip", needs]);
         }
         run(&mut command)
     })?;
@@ -70,6 +82,9 @@ pub(crate) fn run_all(fast: bool, filter: Option<&str>) -> Result<()> {
         println!("{runs} runs of the torture skipped: they need a real Kafka (run without --fast)");
     } else if !tortures.is_empty() {
         step("torture", || torture(&tortures))?;
+    }
+    if !fast && skipped > 0 {
+        println!("\n{skipped} tests skipped: they need Python, which the setup above did not find");
     }
     Ok(())
 }
@@ -128,7 +143,7 @@ pub(crate) fn docs() -> Result<()> {
     run(&mut command)
 }
 
-fn count_skipped(filter: Option<&str>) -> Result<usize> {
+fn count_skipped(filter: Option<&str>, needs: &str) -> Result<usize> {
     let mut command = cargo("test");
     command.args(["--release", "--workspace", "--test", "claims"]);
     command.args(filter).args(["--", "--list"]);
@@ -138,6 +153,6 @@ fn count_skipped(filter: Option<&str>) -> Result<usize> {
     }
     Ok(list
         .lines()
-        .filter(|line| line.contains(NEEDS_KAFKA) && line.ends_with(": test"))
+        .filter(|line| line.contains(needs) && line.ends_with(": test"))
         .count())
 }
