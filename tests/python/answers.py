@@ -7,7 +7,6 @@ given.
 import asyncio
 import json
 import sys
-import time
 
 import app as apps
 from kafka_python_app.app import MessagePipeline, MessageTransaction, TransactionPipeResultOptions
@@ -20,7 +19,7 @@ def serialize(value):
 
 
 def price(message):
-    return message | {"price": 2 * message["count"], "at_us": time.time_ns() // 1000}
+    return message | {"price": 2 * message["count"]}
 
 
 async def main(bootstrap, requests, quotes):

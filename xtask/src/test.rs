@@ -133,6 +133,12 @@ pub(crate) fn with_kafka(bin: &str, options: &[String]) -> Result<()> {
     run(cmd(target(&format!("release/{bin}"))).args(options))
 }
 
+/// As [`with_kafka`], for a program that measures Python packages as well where they can be had.
+pub(crate) fn with_python(bin: &str, options: &[String]) -> Result<()> {
+    step("Python", python::environment)?;
+    with_kafka(bin, options)
+}
+
 /// Writes the generated pages anew: the tests that compare them write them when they are asked to.
 pub(crate) fn docs() -> Result<()> {
     setup::c_toolchain()?;
