@@ -341,7 +341,7 @@ pub fn get(address: &str, path: &str) -> Result<(u16, String)> {
 
 /// The lines of a process, collected by one thread for each pipe.
 #[derive(Debug, Clone, Default)]
-struct Lines(Arc<Mutex<Collected>>);
+pub(crate) struct Lines(Arc<Mutex<Collected>>);
 
 #[derive(Debug, Default)]
 struct Collected {
@@ -350,7 +350,7 @@ struct Collected {
 }
 
 impl Lines {
-    fn collect(&self, pipe: impl Read + Send + 'static) {
+    pub(crate) fn collect(&self, pipe: impl Read + Send + 'static) {
         self.with(|collected| collected.open_pipes += 1);
         let lines = self.clone();
         thread::spawn(move || {
@@ -365,18 +365,18 @@ impl Lines {
         });
     }
 
-    fn find(&self, pattern: &str) -> Option<String> {
+    pub(crate) fn find(&self, pattern: &str) -> Option<String> {
         self.with(|collected| {
             let found = collected.lines.iter().find(|line| line.contains(pattern));
             found.cloned()
         })
     }
 
-    fn all(&self) -> Vec<String> {
+    pub(crate) fn all(&self) -> Vec<String> {
         self.with(|collected| collected.lines.clone())
     }
 
-    fn are_complete(&self) -> bool {
+    pub(crate) fn are_complete(&self) -> bool {
         self.with(|collected| collected.open_pipes == 0)
     }
 

@@ -17,6 +17,7 @@ pub mod host;
 pub mod kafka;
 mod process;
 pub mod proxy;
+pub mod python;
 mod record;
 
 use std::path::{Path, PathBuf};

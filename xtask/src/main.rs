@@ -19,6 +19,7 @@ mod feed;
 mod guests;
 mod json;
 mod kafka;
+mod python;
 mod served;
 mod setup;
 mod sh;
@@ -44,7 +45,7 @@ struct Cli {
 enum Task {
     /// Finds or installs what the other tasks need, one line each
     Setup {
-        /// Leave out Java, Kafka and cargo-deny
+        /// Leave out Java, Kafka, Python and cargo-deny
         #[arg(long)]
         fast: bool,
     },
@@ -100,6 +101,16 @@ enum Bench {
         )]
         options: Vec<String>,
     },
+    /// How long a request and its response take, against native clients and a Python application, on a real Kafka
+    Conversations {
+        /// What the benchmark is told; see its --help
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "OPTIONS"
+        )]
+        options: Vec<String>,
+    },
     /// What order costs where a handler waits, on a real Kafka
     Guarantees {
         /// What the benchmark is told; see its --help
@@ -135,6 +146,9 @@ fn run(task: Task) -> Result<()> {
         Task::Bench {
             bench: Bench::Guarantees { options },
         } => test::with_kafka("bench-guarantees", &options),
+        Task::Bench {
+            bench: Bench::Conversations { options },
+        } => test::with_python("bench-conversations", &options),
         Task::Torture { options } => test::with_kafka("torture", &options),
         Task::Docs => test::docs(),
     }

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::check::native;
 use crate::guests::{self, EXAMPLES, SDK};
+use crate::python::{self, NEEDS_PYTHON};
 use crate::sh::{capture, cargo, cmd, run, step, target};
 use crate::{kafka, setup};
 
@@ -39,22 +40,33 @@ const TORTURES: [(&str, &[&str]); 4] = [
 
 /// Runs every test whose name contains `filter`; `fast` skips those that need a server.
 pub(crate) fn run_all(fast: bool, filter: Option<&str>) -> Result<()> {
-    step("setup", || {
+    let lacks = step("setup", || {
         setup::c_toolchain()?;
-        if fast { Ok(()) } else { kafka::jars() }
+        if fast {
+            return Ok(Some(NEEDS_KAFKA));
+        }
+        kafka::jars()?;
+        Ok(if python::environment()? {
+            None
+        } else {
+            Some(NEEDS_PYTHON)
+        })
     })?;
     step("guests", || guests::build(&guests::ALL))?;
     step("build", || {
         build_host()?;
         build_libraries()
     })?;
-    let skipped = if fast { count_skipped(filter)? } else { 0 };
+    let skipped = match lacks {
+        Some(needs) => count_skipped(filter, needs)?,
+        None => 0,
+    };
     step("tests of the host", || {
         let mut command = cargo("test");
         command.args(["--release", "--workspace"]);
         command.args(filter).arg("--");
-        if fast {
-            command.args(["--skip", NEEDS_KAFKA]);
+        if let Some(needs) = lacks {
+            command.args(["--skip", needs]);
         }
         run(&mut command)
     })?;
@@ -70,6 +82,9 @@ pub(crate) fn run_all(fast: bool, filter: Option<&str>) -> Result<()> {
         println!("{runs} runs of the torture skipped: they need a real Kafka (run without --fast)");
     } else if !tortures.is_empty() {
         step("torture", || torture(&tortures))?;
+    }
+    if !fast && skipped > 0 {
+        println!("\n{skipped} tests skipped: they need Python, which the setup above did not find");
     }
     Ok(())
 }
@@ -118,6 +133,12 @@ pub(crate) fn with_kafka(bin: &str, options: &[String]) -> Result<()> {
     run(cmd(target(&format!("release/{bin}"))).args(options))
 }
 
+/// As [`with_kafka`], for a program that measures Python packages as well where they can be had.
+pub(crate) fn with_python(bin: &str, options: &[String]) -> Result<()> {
+    step("Python", python::environment)?;
+    with_kafka(bin, options)
+}
+
 /// Writes the generated pages anew: the tests that compare them write them when they are asked to.
 pub(crate) fn docs() -> Result<()> {
     setup::c_toolchain()?;
@@ -128,7 +149,7 @@ pub(crate) fn docs() -> Result<()> {
     run(&mut command)
 }
 
-fn count_skipped(filter: Option<&str>) -> Result<usize> {
+fn count_skipped(filter: Option<&str>, needs: &str) -> Result<usize> {
     let mut command = cargo("test");
     command.args(["--release", "--workspace", "--test", "claims"]);
     command.args(filter).args(["--", "--list"]);
@@ -138,6 +159,6 @@ fn count_skipped(filter: Option<&str>) -> Result<usize> {
     }
     Ok(list
         .lines()
-        .filter(|line| line.contains(NEEDS_KAFKA) && line.ends_with(": test"))
+        .filter(|line| line.contains(needs) && line.ends_with(": test"))
         .count())
 }

@@ -2,6 +2,8 @@
 //!
 //! **Invariant:** a guest that waits holds its instance and the right to wait, and nothing else that others may need.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,8 +81,10 @@ async fn emit_with_response(
         Ok(ticket) => ticket,
         Err(error) => return Ok(Err(error)),
     };
-    let clock = OffTheClock::of(store.data());
-    Ok(clock.response(&mut ticket).await)
+    let mut clock = OffTheClock::of(store.data());
+    let response = clock.response(&mut ticket).await;
+    clock.let_in(store);
+    Ok(response)
 }
 
 async fn start_request(
@@ -105,13 +109,15 @@ async fn next_response(
     store: &mut StoreContextMut<'_, GuestState>,
     handle: &Resource<PendingRequest>,
 ) -> Answer<Response> {
-    let clock = OffTheClock::of(store.data());
+    let mut clock = OffTheClock::of(store.data());
     let request = store.data_mut().ctx().table.get_mut(handle)?;
     let _slot = match request.asker.wait_slot() {
         Ok(slot) => slot,
         Err(error) => return Ok(Err(error.into())),
     };
-    Ok(clock.response(&mut request.ticket).await)
+    let response = clock.response(&mut request.ticket).await;
+    clock.let_in(store);
+    Ok(response)
 }
 
 fn deadline(timeout_ms: u64) -> Instant {
@@ -135,8 +141,9 @@ async fn ask(
     wants: Wants,
     until: Instant,
 ) -> Answer<Ticket> {
-    let clock = OffTheClock::of(store.data());
+    let mut clock = OffTheClock::of(store.data());
     let ready = clock.wait(until, |until| asker.ready(until)).await;
+    clock.let_in(store);
     if let Err(error) = ready {
         return Ok(Err(error.into()));
     }
@@ -149,6 +156,8 @@ async fn ask(
 struct OffTheClock {
     allowance: Arc<Allowance>,
     lent: Lent,
+    /// Whether others had their turn meanwhile.
+    has_waited: bool,
 }
 
 impl OffTheClock {
@@ -156,24 +165,41 @@ impl OffTheClock {
         Self {
             allowance: Arc::clone(&state.allowance),
             lent: state.lent.clone(),
+            has_waited: false,
         }
     }
 
     /// Waits for what `begin` makes, which is told how long it may take.
     async fn wait<T, F: Future<Output = T>>(
-        &self,
+        &mut self,
         until: Instant,
         begin: impl FnOnce(Instant) -> F,
     ) -> T {
         let timeout = until.saturating_duration_since(Instant::now());
         let pause = self.allowance.pause(timeout);
-        let result = self.lent.wait(begin(pause.until)).await;
+        let result = {
+            let mut waiting = pin!(self.lent.wait(begin(pause.until)));
+            poll_fn(|context| {
+                let poll = waiting.as_mut().poll(context);
+                self.has_waited |= poll.is_pending();
+                poll
+            })
+            .await
+        };
         self.allowance.go_on(&pause);
         result
     }
 
+    /// Lets the guest in again. The epoch went on while it waited, and would send it to the end of the line as if it had
+    /// computed, in time that is its own. One that did not wait gains nothing: it could else go on for ever.
+    fn let_in(&self, store: &mut StoreContextMut<'_, GuestState>) {
+        if self.has_waited {
+            store.set_epoch_deadline(1);
+        }
+    }
+
     /// Waits for a response to a request.
-    async fn response(&self, ticket: &mut Ticket) -> Result<Response, RequestError> {
+    async fn response(&mut self, ticket: &mut Ticket) -> Result<Response, RequestError> {
         let response = self.wait(ticket.deadline(), |until| ticket.response(until));
         Ok(response.await?)
     }

@@ -73,9 +73,23 @@ fn the_benchmarks_measure_every_row() {
         "--key-records=2000",
         "--key-runs=1",
     ];
+    let conversations = [
+        env!("CARGO_BIN_EXE_bench-conversations"),
+        "--requests=20",
+        "--python-requests=20",
+        "--in-flight=1",
+        "--in-flight=2",
+        "--runs=1",
+    ];
+    // Of applications in Python only where there is one.
+    let rows_of_conversations = 2 * (3 + usize::from(harness::python::is_set_up()));
     // Five tables, with a head each but the first.
     let rows_guaranteed = 4 + (1 + 4) + (1 + 4) + (1 + 2) + (1 + 2);
-    for (command, rows) in [(path.as_slice(), 8), (&guarantees, rows_guaranteed)] {
+    for (command, rows) in [
+        (path.as_slice(), 8),
+        (&guarantees, rows_guaranteed),
+        (&conversations, rows_of_conversations),
+    ] {
         let output = Command::new(command[0])
             .args(&command[1..])
             .output()

@@ -194,3 +194,10 @@ pub fn answer(message: &Message, text: &str) -> Result<Told> {
     reply(message)?.text(text).send()?;
     Ok(None)
 }
+
+/// `TOPIC TEXT`: answers a request that does not say where to.
+pub fn answer_to(message: &Message, rest: &str) -> Result<Told> {
+    let (topic, text) = rest.split_once(' ').unwrap_or((rest, ""));
+    emit(topic).answering(message).text(text).send()?;
+    Ok(None)
+}

@@ -13,12 +13,15 @@
 //! sandbox denied) · `config KEY` (result: the value) · `flaky N` (fails N times for its offset) ·
 //! `ask TOPIC MS TEXT` (a request, its key that of the record and `?`; result: the response's text, or why there is
 //! none) · `ask-many N TOPIC MS` (N requests at once; result: how many have their response) · `ask-several N TOPIC MS`
-//! (one request; result: up to N responses) · `answer TEXT` (the response to a request).
+//! (one request; result: up to N responses) · `answer TEXT` (the response to a request) · `answer-to TOPIC TEXT` (to one
+//! that does not say where to).
+//!
+//! A JSON object has its deed in the member `deed`.
 
 mod deeds;
 
 use kafka_wasm_guest::{Message, Result, config, emit, handler, log};
-use serde_json::json;
+use serde_json::{Value, json};
 
 thread_local! {
     static OUTPUT: String = config("output").unwrap_or_else(|| "out".into());
@@ -30,7 +33,12 @@ fn on_message(message: Message) -> Result {
         .value()
         .map(String::from_utf8_lossy)
         .unwrap_or_default();
-    let (text, _) = text.split_once(" #").unwrap_or((&text, ""));
+    let object = serde_json::from_str::<Value>(&text).ok();
+    let text = object
+        .as_ref()
+        .and_then(|object| object["deed"].as_str())
+        .unwrap_or(&text);
+    let (text, _) = text.split_once(" #").unwrap_or((text, ""));
     let text = match text.strip_prefix("sometimes ") {
         Some(_) if deeds::is_well(&message) => "ok",
         Some(deed) => deed,
@@ -63,6 +71,7 @@ fn on_message(message: Message) -> Result {
         "ask-many" => Some(deeds::ask_many(rest)?),
         "ask-several" => Some(deeds::ask_several(rest)?),
         "answer" => deeds::answer(&message, rest)?,
+        "answer-to" => deeds::answer_to(&message, rest)?,
         _ => None,
     };
     report(&output(), &message, result)
