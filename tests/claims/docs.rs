@@ -109,7 +109,7 @@ const RUN_BY_CI: Fate = Fate::Elsewhere {
 const SKIPS: Fate = Fate::Elsewhere {
     why: "it runs a part of the tests that run this one",
     file: "xtask/src/test.rs",
-    text: "\"--skip\", NEEDS_KAFKA",
+    text: "\"--skip\", needs",
 };
 const COMPARED: Fate = Fate::Elsewhere {
     why: "it writes what other tests compare",
