@@ -25,7 +25,7 @@ use crate::record::{Fingerprint, RecordView};
 use crate::returned::Returned;
 use crate::source::Record;
 use crate::stats::LaneStats;
-use crate::suspects::{Refusal, Suspects};
+use crate::suspects::Suspects;
 use crate::watermark::{Ticket, Watermark};
 
 /// A record between its fetch and its settlement.
