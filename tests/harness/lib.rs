@@ -18,6 +18,7 @@ pub mod kafka;
 mod process;
 pub mod proxy;
 mod record;
+pub mod redis;
 
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -32,6 +33,7 @@ pub use host::Host;
 pub use kafka::Kafka;
 pub use proxy::Proxy;
 pub use record::TestRecord;
+pub use redis::Redis;
 
 /// Polls `condition` every 20 ms until it holds; the error names `what` was waited for.
 pub fn wait_until(

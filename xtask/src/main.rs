@@ -19,6 +19,7 @@ mod feed;
 mod guests;
 mod json;
 mod kafka;
+mod redis;
 mod served;
 mod setup;
 mod sh;
@@ -44,7 +45,7 @@ struct Cli {
 enum Task {
     /// Finds or installs what the other tasks need, one line each
     Setup {
-        /// Leave out Java, Kafka and cargo-deny
+        /// Leave out Java, Kafka, Redis and cargo-deny
         #[arg(long)]
         fast: bool,
     },

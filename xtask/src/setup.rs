@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::sh::{cargo, cmd, on_path, run_quietly, step, succeeds, target};
-use crate::{guests, kafka};
+use crate::{guests, kafka, redis};
 
 /// The newest cargo-deny that the minimum Rust version builds.
 const CARGO_DENY: &str = "0.20.2";
@@ -21,10 +21,11 @@ pub(crate) fn all(fast: bool) -> Result<()> {
         c_toolchain()?;
         guests::Toolchain::find_or_install()?;
         if fast {
-            println!("  left out (--fast): Java, Kafka, cargo-deny");
+            println!("  left out (--fast): Java, Kafka, Redis, cargo-deny");
             return Ok(());
         }
         kafka::jars()?;
+        redis::server()?;
         cargo_deny().map(drop)
     })
 }

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::check::native;
 use crate::guests::{self, EXAMPLES, SDK};
 use crate::sh::{capture, cargo, cmd, run, step, target};
-use crate::{kafka, setup};
+use crate::{kafka, redis, setup};
 
 /// Tests of the claims binary that need a real Kafka live in this module.
 const NEEDS_KAFKA: &str = "kafka::";
@@ -41,7 +41,11 @@ const TORTURES: [(&str, &[&str]); 4] = [
 pub(crate) fn run_all(fast: bool, filter: Option<&str>) -> Result<()> {
     step("setup", || {
         setup::c_toolchain()?;
-        if fast { Ok(()) } else { kafka::jars() }
+        if fast {
+            return Ok(());
+        }
+        kafka::jars()?;
+        redis::server()
     })?;
     step("guests", || guests::build(&guests::ALL))?;
     step("build", || {

@@ -136,12 +136,13 @@ async fn ask(
     until: Instant,
 ) -> Answer<Ticket> {
     let clock = OffTheClock::of(store.data());
-    let ready = clock.wait(until, |until| asker.ready(until)).await;
-    if let Err(error) = ready {
-        return Ok(Err(error.into()));
-    }
+    let ready = clock.wait(until, |deadline| asker.ready(deadline, until));
+    let id = match ready.await {
+        Ok(id) => id,
+        Err(error) => return Ok(Err(error.into())),
+    };
     with_record(store, outgoing, |record| {
-        Ok(asker.ask(record, wants, until)?)
+        Ok(asker.ask(id, record, wants, until)?)
     })
 }
 
