@@ -53,7 +53,7 @@ pub(crate) fn server() -> Result<()> {
             let why = capture(cmd(&program).arg("--version")).map(drop);
             fs::remove_file(&program)?;
             why.context(
-                "Redis: it cannot be started; put a redis-server of 6.2 or later on the path",
+                "Redis: it cannot be started; put a redis-server of version 6 or later on the path",
             )?;
         }
     }
@@ -64,7 +64,7 @@ pub(crate) fn server() -> Result<()> {
 fn unpack() -> Result<()> {
     if !on_path("apt-get") || !on_path("dpkg") {
         bail!(
-            "Redis: missing, and there is no apt-get or dpkg here. Put a redis-server of 6.2 or later on the path"
+            "Redis: missing, and there is no apt-get or dpkg here. Put a redis-server of version 6 or later on the path"
         );
     }
     println!("  Redis: fetching Debian's packages into target/tools/redis (apt)");
@@ -73,8 +73,12 @@ fn unpack() -> Result<()> {
     let mut download = cmd("apt-get");
     download.args(["-q", "download"]).args(PACKAGES);
     download.current_dir(&folder);
+    if !succeeds(&mut download) {
+        // The lists of a fresh machine are empty or old. Only root may fetch new ones; else the next line says what is missing.
+        let _ = run_quietly(cmd("apt-get").args(["-q", "update"]));
+    }
     run_quietly(&mut download).with_context(|| {
-        "Redis: the packages cannot be fetched. Run `apt-get update` as root and try again, or put a redis-server of 6.2 or \
+        "Redis: the packages cannot be fetched. Run `apt-get update` as root and try again, or put a redis-server of version 6 or \
          later on the path"
     })?;
     for entry in fs::read_dir(&folder).context("cannot read target/tools/redis")? {

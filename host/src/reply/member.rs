@@ -28,6 +28,8 @@ use crate::topic_settings::client_config;
 
 /// With so many bytes of responses to hand on no more are read.
 const HELD_BYTES_MAX: usize = 4 << 20;
+/// What one costs beside its key, value and headers.
+const RESPONSE_BYTES: usize = 256;
 /// How many are handed on at once, and with how many bytes no further one; a single one may be larger.
 const BATCH_MAX: usize = 256;
 const BATCH_BYTES: usize = 256 << 10;
@@ -147,7 +149,7 @@ impl Task {
 
     fn take(&mut self, read: Read) {
         if let Some((id, response)) = read.foreign {
-            self.held_bytes += response.size_bytes();
+            self.held_bytes += weight(&response);
             self.held.push_back((id, response));
             self.link.holds(self.held.len());
         }
@@ -165,7 +167,7 @@ impl Task {
                 break;
             }
             for (_, response) in self.held.drain(..n) {
-                self.held_bytes = self.held_bytes.saturating_sub(response.size_bytes());
+                self.held_bytes = self.held_bytes.saturating_sub(weight(&response));
             }
         }
         self.link.holds(self.held.len());
@@ -292,6 +294,10 @@ impl Task {
         // Refused where the partition has moved on meanwhile: who has it now does the same.
         self.consumer.commit(&list, CommitMode::Sync)
     }
+}
+
+fn weight(response: &Response) -> usize {
+    response.size_bytes() + RESPONSE_BYTES
 }
 
 /// Returns how many responses of these sizes are handed on together: at least one.

@@ -28,12 +28,15 @@ use crate::stats::Counter;
 const COMMAND_MAX: Duration = Duration::from_secs(2);
 /// How long it takes until Redis is tried again; doubled after each time, up to the second.
 const REST: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// How long after a break nothing is told: the other hosts may not hear yet, and Redis may have forgotten what they asked.
+const SETTLE: Duration = Duration::from_secs(2);
 /// How often a connection is tried that nobody uses.
 const PING_EVERY: Duration = Duration::from_secs(5);
 /// How often all requests are looked at where a response may be written by a process that tells nobody.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How many requests are looked at in one command.
-const LOOK_MAX: usize = 100;
+/// How many requests are looked at in one command: Redis closes a connection that messages come over when an answer of more
+/// than 32 MB waits for it, and a response may have a megabyte.
+const LOOK_MAX: usize = 25;
 /// How long kafka-python-app keeps a response.
 const COMPAT_TTL_SECS: u64 = 30;
 
@@ -70,6 +73,7 @@ enum State {
 #[derive(Debug, Clone)]
 struct Line {
     number: u64,
+    made_at: Instant,
     connection: MultiplexedConnection,
 }
 
@@ -195,7 +199,13 @@ impl Shared {
             .client
             .get_multiplexed_async_connection_with_config(&config);
         let why = match timeout(COMMAND_MAX, connected).await {
-            Ok(Ok(connection)) => return Ok(Line { number, connection }),
+            Ok(Ok(connection)) => {
+                return Ok(Line {
+                    number,
+                    made_at: Instant::now(),
+                    connection,
+                });
+            }
             Ok(Err(error)) => error.to_string(),
             Err(_) => "no answer in time".to_owned(),
         };
@@ -322,6 +332,9 @@ impl Shared {
 
     async fn tell(&self, channel: &str, items: &[Item<'_>]) -> Result<Vec<Written>, Fault> {
         let mut line = self.line().await?;
+        if line.number > 0 && line.made_at.elapsed() < SETTLE {
+            return Err(Fault::out_of_reach("the hosts connect again"));
+        }
         let mut pipe = redis::pipe();
         for item in items {
             let set = pipe.cmd("SET").arg(item.key).arg(item.stored);

@@ -60,11 +60,15 @@ impl Sharing {
     /// Starts two hosts, and waits until each reads one of the two partitions of responses.
     fn serve_two(&self) -> [Host; 2] {
         let hosts = [self.serve(""), self.serve("")];
+        self.wait_for_two();
+        hosts
+    }
+
+    fn wait_for_two(&self) {
         let group = self.group();
         let bootstrap = &self.asking.stage.bootstrap;
         let are_two = || clients::readers(bootstrap, &group).unwrap_or(0) == 2;
         wait_until("both read responses", PATIENCE, are_two).unwrap();
-        hosts
     }
 
     fn group(&self) -> String {

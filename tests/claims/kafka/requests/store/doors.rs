@@ -1,8 +1,8 @@
 //! A Redis behind a password and TLS.
 
-use harness::{Host, Redis, wait_until};
+use harness::{Host, Redis, root, wait_until};
 
-use super::Sharing;
+use super::{Sharing, sum};
 use crate::kafka::requests::MINUTE;
 use crate::kafka::stage::{PATIENCE, count_lines};
 
@@ -53,6 +53,25 @@ fn a_password_is_taken_from_a_file_or_the_url_and_told_nobody() {
     assert_eq!(count_lines(&host, &["hunter2"]), 0);
     let outputs = sharing.asking.results(&host, 4).concat();
     assert!(!outputs.contains("hunter"), "{outputs}");
+    host.stop().unwrap();
+    // A user with the rights that the documentation names.
+    let page = std::fs::read_to_string(root().join("docs/OPERATIONS.md")).unwrap();
+    let (_, rights) = page.split_once("access lists needs\n").unwrap();
+    let (rights, _) = rights.split_once(';').unwrap();
+    let rights = rights.replace(['`', ','], "").replace("and ", "");
+    let mut user = vec!["ACL", "SETUSER", "kwh", "on", ">hunter4"];
+    user.extend(rights.split_whitespace());
+    sharing.redis.ask(&user).unwrap();
+    let url = sharing.redis.url().replace("//", "//kwh:hunter4@");
+    let hosts = [0, 1].map(|_| sharing.serve_with(&url, ""));
+    sharing.wait_for_two();
+    let questions = sharing.ask(&hosts[0], &["a", "b"], MINUTE);
+    sharing.answer(&questions, &["one", "two"]);
+    let mut results = sharing.asking.results(&hosts[0], 6).split_off(4);
+    results.sort_unstable();
+    assert_eq!(results, ["one", "two"]);
+    let errors = "kafka_wasm_reply_store_errors_total";
+    assert_eq!(sum(&hosts, errors, &[]), 0.0);
 }
 
 #[test]

@@ -41,26 +41,36 @@ fn asks_again(sharing: &Sharing, host: &Host, place: usize) {
     assert_eq!(sharing.asking.results(host, place + 1)[place], "answered");
 }
 
+/// Has two requests answered while Redis is away, and sees that both are; returns which host has asked.
+fn is_answered_while_redis_is_away(sharing: &mut Sharing, hosts: &[Host; 2]) -> usize {
+    let questions = sharing.ask(&hosts[0], &["a", "b"], MINUTE);
+    let pending = |host: &Host| metric(host, "kafka_wasm_pending_requests", &[]);
+    let asker = usize::from(pending(&hosts[1]) > 0.0);
+    sharing.redis.stop().unwrap();
+    sharing.answer(&questions, &["one", "two"]);
+    // One is read by the host that asked; the other host keeps its own.
+    assert_eq!(sharing.asking.results(&hosts[asker], 1).len(), 1);
+    let held = || sum(hosts, "kafka_wasm_held_responses", &[]) == 1.0;
+    wait_until("a response is held", PATIENCE, held).unwrap();
+    sharing.redis.start_again().unwrap();
+    assert_eq!(sharing.sorted_results(&hosts[asker], 2), ["one", "two"]);
+    asker
+}
+
+#[test]
+fn a_redis_that_restarts_and_has_forgotten_all_loses_no_response_to_who_waits() {
+    let mut sharing = Sharing::new("forgets");
+    let hosts = sharing.serve_two();
+    is_answered_while_redis_is_away(&mut sharing, &hosts);
+    assert_eq!(sum(&hosts, DROPPED, &[("reason", "orphaned")]), 1.0);
+}
+
 #[test]
 fn a_request_and_its_response_survive_a_redis_restart() {
     let redis = Redis::builder().persistent().start().unwrap();
     let mut sharing = Sharing::on(redis, "restart");
     let mut hosts = sharing.serve_two();
-    let asks = |hosts: &[Host; 2]| {
-        let pending = |host: &Host| metric(host, "kafka_wasm_pending_requests", &[]);
-        usize::from(pending(&hosts[1]) > 0.0)
-    };
-    // Redis is away when the responses are read.
-    let questions = sharing.ask(&hosts[0], &["a", "b"], MINUTE);
-    let asker = asks(&hosts);
-    sharing.redis.stop().unwrap();
-    sharing.answer(&questions, &["one", "two"]);
-    // One is read by the host that asked; the other host keeps its own.
-    assert_eq!(sharing.asking.results(&hosts[asker], 1).len(), 1);
-    let held = || sum(&hosts, "kafka_wasm_held_responses", &[]) == 1.0;
-    wait_until("a response is held", PATIENCE, held).unwrap();
-    sharing.redis.start_again().unwrap();
-    assert_eq!(sharing.sorted_results(&hosts[asker], 2), ["one", "two"]);
+    let asker = is_answered_while_redis_is_away(&mut sharing, &hosts);
     // Who asked hears nothing until Redis has been away.
     hosts.iter().for_each(|host| wait_up(host, true));
     let before = sharing.stored();
