@@ -118,6 +118,11 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// The port without TLS.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The same with TLS, and the file with the certificate to trust.
     pub fn tls(&self) -> Option<(String, &Path)> {
         let (port, certificate) = self.tls.as_ref()?;

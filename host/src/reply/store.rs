@@ -173,8 +173,13 @@ impl Shared {
         for number in 0.. {
             let fault = match self.connect(number).await {
                 Ok(line) => {
-                    rest = REST.0;
-                    self.attend(line).await
+                    let made_at = line.made_at;
+                    let fault = self.attend(line).await;
+                    // One that was of no use from the beginning is no reason to hurry.
+                    if made_at.elapsed() > PING_EVERY {
+                        rest = REST.0;
+                    }
+                    fault
                 }
                 Err(fault) => fault,
             };

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use harness::{Host, Redis, wait_until};
+use harness::proxy::Network;
+use harness::{Host, Proxy, Redis, wait_until};
 use tokio::time::Instant;
 
 use super::{DROPPED, Sharing, is_up, sum};
@@ -117,6 +118,34 @@ fn a_redis_that_stands_still_holds_up_no_guest() {
     assert_eq!(sharing.asking.results(&host, 2)[1], "read here");
     sharing.redis.thaw().unwrap();
     asks_again(&sharing, &host, 2);
+}
+
+#[test]
+fn a_slow_way_to_redis_slows_requests_and_one_that_is_cut_fails_them() {
+    let sharing = Sharing::new("slow");
+    let proxy = Proxy::start(sharing.redis.port()).unwrap();
+    let url = format!("redis://127.0.0.1:{}", proxy.port());
+    let hosts = [0, 1].map(|_| sharing.serve_with(&url, ""));
+    sharing.wait_for_two();
+    let answered = |host: &Host, place: usize| {
+        let questions = sharing.ask(host, &["a", "b"], MINUTE);
+        sharing.answer(&questions, &["one", "two"]);
+        let mut results = sharing.asking.results(host, place + 2).split_off(place);
+        results.sort_unstable();
+        assert_eq!(results, ["one", "two"]);
+    };
+    proxy.set(Network::Slow(Duration::from_millis(300)));
+    answered(&hosts[0], 0);
+    assert!(hosts.iter().all(is_up));
+    proxy.set(Network::Cut);
+    hosts.iter().for_each(|host| wait_up(host, false));
+    let stage = &sharing.asking.stage;
+    stage.produce_records([sharing.asking.ask("k", MINUTE, "ok")]);
+    let result = sharing.asking.results(&hosts[0], 3).remove(2);
+    assert!(result.contains("is out of reach: "), "{result}");
+    proxy.set(Network::Fine);
+    hosts.iter().for_each(|host| wait_up(host, true));
+    answered(&hosts[0], 3);
 }
 
 #[test]
