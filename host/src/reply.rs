@@ -151,6 +151,13 @@ pub(crate) struct Asker {
 /// not let in yet, never take all places for instances.
 pub(crate) type WaitSlot = OwnedSemaphorePermit;
 
+/// The right to make one request, whose response cannot be missed.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    id: CorrelationId,
+    slot: OwnedSemaphorePermit,
+}
+
 impl Asker {
     /// Takes the right to wait, if there is one left.
     pub(crate) fn wait_slot(&self) -> Result<WaitSlot, Error> {
@@ -161,18 +168,24 @@ impl Asker {
         })
     }
 
-    /// Makes the id of a request that waits until `until`, once its response cannot be missed: the topics are read, and
-    /// whoever reads it learns from the store that somebody waits. Gives up at `deadline`.
-    pub(crate) async fn ready(
-        &self,
-        deadline: Instant,
-        until: Instant,
-    ) -> Result<CorrelationId, Error> {
-        let result = self.prepare(deadline, until).await;
-        result.map_err(|why| {
-            self.exchange.counts.failed.increment();
-            Error::ReplyStore(why)
-        })
+    /// Takes the right to make a request that waits until `until`, once its response cannot be missed: the topics are read,
+    /// and whoever reads it learns from the store that somebody waits. Gives up at `deadline`.
+    pub(crate) async fn ready(&self, deadline: Instant, until: Instant) -> Result<Turn, Error> {
+        // First, so that a guest writes no more into the store than it may have waiting.
+        let slot = Arc::clone(&self.request_slots).try_acquire_owned();
+        let slot = slot.map_err(|_| {
+            Error::TooManyPending(format!(
+                "the handler may have {} at once (limits.pending-requests)",
+                self.request_slots_max
+            ))
+        })?;
+        match self.prepare(deadline, until).await {
+            Ok(id) => Ok(Turn { id, slot }),
+            Err(why) => {
+                self.exchange.counts.failed.increment();
+                Err(Error::ReplyStore(why))
+            }
+        }
     }
 
     async fn prepare(&self, deadline: Instant, until: Instant) -> Result<CorrelationId, String> {
@@ -196,21 +209,14 @@ impl Asker {
         Ok(id)
     }
 
-    /// Writes a request, with the headers by which it is answered; `id` comes from [`ready`](Self::ready).
+    /// Writes a request, with the headers by which it is answered.
     pub(crate) fn ask(
         &self,
-        id: CorrelationId,
+        Turn { id, slot }: Turn,
         emit: Emit<'_>,
         wants: Wants,
         deadline: Instant,
     ) -> Result<Ticket, Error> {
-        let slot = Arc::clone(&self.request_slots).try_acquire_owned();
-        let slot = slot.map_err(|_| {
-            Error::TooManyPending(format!(
-                "the handler may have {} at once (limits.pending-requests)",
-                self.request_slots_max
-            ))
-        })?;
         if let Some(route) = expected(&self.routes, Some(emit.topic), emit.value) {
             return Err(Error::Denied(format!(
                 "a request to {} would be taken for its own response, which the manifest expects there (give [[response]] \

@@ -137,12 +137,12 @@ async fn ask(
 ) -> Answer<Ticket> {
     let clock = OffTheClock::of(store.data());
     let ready = clock.wait(until, |deadline| asker.ready(deadline, until));
-    let id = match ready.await {
-        Ok(id) => id,
+    let turn = match ready.await {
+        Ok(turn) => turn,
         Err(error) => return Ok(Err(error.into())),
     };
     with_record(store, outgoing, |record| {
-        Ok(asker.ask(id, record, wants, until)?)
+        Ok(asker.ask(turn, record, wants, until)?)
     })
 }
 
