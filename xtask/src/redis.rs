@@ -47,17 +47,16 @@ pub(crate) fn server() -> Result<()> {
                       exec \"$here/bin/redis-server\" \"$@\"\n";
         write_program(&program, script)?;
     }
-    match version(&program) {
-        Some(version) => println!("  Redis: set up ({version}, target/{PROGRAM})"),
-        None => {
-            let why = capture(cmd(&program).arg("--version")).map(drop);
-            fs::remove_file(&program)?;
-            why.context(
-                "Redis: it cannot be started; put a redis-server of version 6 or later on the path",
-            )?;
-        }
+    if let Some(version) = version(&program) {
+        println!("  Redis: set up ({version}, target/{PROGRAM})");
+        return Ok(());
     }
-    Ok(())
+    let why = capture(cmd(&program).arg("--version"));
+    fs::remove_file(&program)?;
+    let remedy =
+        "Redis: it cannot be started; put a redis-server of version 6 or later on the path";
+    why.and_then(|said| bail!("it told no version: {said}"))
+        .context(remedy)
 }
 
 /// Fetches the packages and unpacks them, which needs neither root nor a change of the system.

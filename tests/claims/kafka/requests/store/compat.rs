@@ -25,7 +25,7 @@ fn responses_are_shared_with_processes_of_kafka_python_app() {
     // The response to a request of the host is read by a Python process, which tells nobody.
     let question = sharing.ask(&host, &["k"], MINUTE).remove(0);
     let name = sha256(&question.header_text("event_id").unwrap());
-    assert_eq!(sharing.names(), [name.clone()]);
+    assert_eq!(sharing.names(), std::slice::from_ref(&name));
     let value = "{\"event\":\"priced\",\"price\":5}";
     let set = ["SET", &name, value, "EX", "30"];
     sharing.redis.ask(&set).unwrap();
