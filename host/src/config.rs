@@ -9,8 +9,11 @@ use std::time::Duration;
 
 use crate::ids::HandlerId;
 use crate::manifest::kafka::{Clients, check};
+use crate::reply::client;
 use crate::setting::check_value;
-use crate::settings::{DRAIN_TIMEOUT, INSTANCES_MAX, LogFormat as FileLogFormat, Settings};
+use crate::settings::{
+    DRAIN_TIMEOUT, INSTANCES_MAX, LogFormat as FileLogFormat, RedisSettings, Settings,
+};
 use crate::steps::Plan;
 use crate::telemetry::LogFormat;
 use crate::watchdog::WatchPolicy;
@@ -86,6 +89,8 @@ pub struct ServeConfig {
     pub steps: Plan,
     /// What counts as stalled, and what is done then.
     pub watchdog: WatchPolicy,
+    /// The Redis by which hosts share responses; nothing where each reads all of them.
+    pub response: Option<RedisSettings>,
     /// librdkafka keys for all clients, without `bootstrap.servers`.
     pub kafka: BTreeMap<String, String>,
 }
@@ -124,6 +129,10 @@ impl ServeConfig {
         });
         let mut kafka = settings.kafka;
         kafka.extend(kafka_settings(given.kafka, &mut problems));
+        if let Some(redis) = &settings.response {
+            // Before anything waits for it; nothing is connected to.
+            problems.extend(client(redis).err());
+        }
         let only = if given.only.is_empty() {
             settings.only.unwrap_or_default()
         } else {
@@ -153,6 +162,7 @@ impl ServeConfig {
                 until_caught_up: given.until_caught_up || settings.until_caught_up.unwrap_or(false),
                 max_records: given.max_records.or(settings.max_records),
                 watchdog: settings.watchdog,
+                response: settings.response,
                 kafka,
             }),
             _ => Err(problems),

@@ -22,6 +22,16 @@ impl CorrelationId {
         let version = bits & !(0xf << 76) | 4 << 76;
         Self(version & !(0b11 << 62) | 0b10 << 62)
     }
+
+    /// Makes the id of the bits that [`to_bits`](Self::to_bits) returned.
+    pub fn from_bits(bits: u128) -> Self {
+        Self(bits)
+    }
+
+    /// Returns all its bits.
+    pub fn to_bits(self) -> u128 {
+        self.0
+    }
 }
 
 impl fmt::Display for CorrelationId {
@@ -149,6 +159,11 @@ impl<W> Pending<W> {
         has_waited
     }
 
+    /// Lists the requests that wait, in no order.
+    pub fn waiting(&self) -> impl Iterator<Item = (CorrelationId, &W)> {
+        self.waiting.iter().map(|(id, waiter)| (*id, waiter))
+    }
+
     /// Returns how many requests wait.
     pub fn len(&self) -> usize {
         self.waiting.len()
@@ -261,6 +276,10 @@ mod tests {
                 let last = |of: u128| story.iter().rev().find(|(id, _)| *id == of).map(|(_, what)| *what);
                 let waiting = (0..6).filter(|of| last(*of) == Some("begun")).count();
                 prop_assert_eq!((pending.len(), pending.is_empty()), (waiting, waiting == 0));
+                let mut listed: Vec<_> = pending.waiting().map(|(id, of)| (id, *of)).collect();
+                listed.sort_by_key(|(_, of)| *of);
+                let expected = (0..6).filter(|of| last(*of) == Some("begun"));
+                prop_assert_eq!(listed, expected.map(|of| (id(of), of)).collect::<Vec<_>>());
                 match step {
                     Step::Begin(of) if last(of).is_none() => {
                         pending.begin(id(of), of);

@@ -1,42 +1,47 @@
 //! Requests of guests and the responses to them.
 //!
-//! An [`Exchange`] writes the requests of a tenant's handlers at once and reads the topics of their responses, from the end,
-//! as nobody's member: each host reads all of them, and keeps what belongs to its own requests. An [`Asker`] is what one
-//! revision of a handler has of it.
+//! An [`Exchange`] writes the requests of a tenant's handlers at once and has the topics of their responses read: by each host
+//! all of them, which keeps what belongs to its own requests; or, where hosts share a store, by the hosts of a group
+//! together, which hand responses to each other through it. An [`Asker`] is what one revision of a handler has of it.
 //! **Invariant:** a response reaches the request whose id it bears, of a handler that names its topic and event, or
 //! nobody; whatever becomes of a wait, nothing of it is left behind.
 
+mod client;
 mod exchanges;
+mod inbox;
+mod link;
+mod member;
 mod reader;
+mod store;
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use rdkafka::error::KafkaError;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+pub(crate) use self::client::client;
 pub(crate) use self::exchanges::Exchanges;
+use self::inbox::{Came, Inbox};
+use self::link::Link;
 use self::reader::Reader;
+pub(crate) use self::store::Store;
 use crate::courier::{Courier, Report};
+use crate::ids::TenantId;
 use crate::json::{Pointer, PointerSet, pick};
 use crate::pending::{Arrival, CorrelationId, Pending, Taken};
 use crate::policy::ResponseRoute;
 use crate::record::{Emit, Header};
-use crate::stats::Counter;
+pub(crate) use crate::response::Response;
+use crate::stats::{Counter, Gauge};
 
 /// The header by which a response is recognized, as kafka-python-app has it.
 pub(crate) const ID_HEADER: &str = "event_id";
 /// The header that tells whoever answers where to.
 pub(crate) const REPLY_TO_HEADER: &str = "reply-to";
-
-/// How many responses to one request wait to be taken.
-const RESPONSES_MAX: usize = 64;
-/// With so many bytes of them no more are kept.
-const RESPONSES_BYTES_MAX: usize = 1 << 20;
 
 /// What can go wrong when an exchange is opened.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +52,12 @@ pub(crate) enum OpenError {
     /// The thread that reads responses cannot be started.
     #[error("the thread for responses cannot be started: {0}")]
     Thread(#[source] std::io::Error),
+    /// Names without a tenant, and two tenants.
+    #[error(
+        "response.key = \"compat\" of host.toml is for one tenant, and {0} asks already: the names of two could not be told apart \
+         (serve each on a host of its own, or write response.key = \"tenant\")"
+    )]
+    Compat(TenantId),
 }
 
 /// Why a request has no response.
@@ -62,18 +73,6 @@ pub(crate) enum Error {
     Broker(String),
     /// The request would be taken for its own response.
     Denied(String),
-}
-
-/// A response as it was read.
-#[derive(Debug)]
-pub(crate) struct Response {
-    pub(crate) topic: String,
-    pub(crate) partition: i32,
-    pub(crate) offset: i64,
-    pub(crate) timestamp_ms: Option<i64>,
-    pub(crate) key: Option<Vec<u8>>,
-    pub(crate) value: Option<Vec<u8>>,
-    pub(crate) headers: Vec<(String, Option<Vec<u8>>)>,
 }
 
 /// How many responses a request takes.
@@ -93,46 +92,6 @@ struct Waiter {
     inbox: Arc<Inbox>,
 }
 
-/// Responses that wait to be taken. Smaller than a channel, of which ten thousand may wait.
-#[derive(Debug, Default)]
-struct Inbox {
-    responses: Mutex<VecDeque<Response>>,
-    came: Notify,
-}
-
-impl Response {
-    fn size_bytes(&self) -> usize {
-        let headers = self.headers.iter();
-        let headers = headers.map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len));
-        let payload = [&self.key, &self.value].map(|bytes| bytes.as_ref().map_or(0, Vec::len));
-        payload.iter().sum::<usize>() + headers.sum::<usize>()
-    }
-}
-
-impl Inbox {
-    /// Takes a response in, if there is room; returns whether there was.
-    fn put(&self, response: impl FnOnce() -> Response) -> bool {
-        let mut responses = self.responses.lock();
-        // A single one of any size has room.
-        let bytes: usize = responses.iter().map(Response::size_bytes).sum();
-        let has_room = responses.len() < RESPONSES_MAX && bytes < RESPONSES_BYTES_MAX;
-        if has_room {
-            responses.push_back(response());
-            self.came.notify_one();
-        }
-        has_room
-    }
-
-    async fn take(&self) -> Response {
-        loop {
-            if let Some(response) = self.responses.lock().pop_front() {
-                return response;
-            }
-            self.came.notified().await;
-        }
-    }
-}
-
 /// What was counted of a tenant's requests.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
@@ -149,6 +108,10 @@ pub(crate) struct Counts {
     pub(crate) repeated: Counter,
     /// Responses to requests of others, or of long ago.
     pub(crate) unknown: Counter,
+    /// Responses whose request is not in the store that hosts share.
+    pub(crate) orphaned: Counter,
+    /// Responses to requests of other hosts that the store has not taken yet.
+    pub(crate) held: Gauge,
 }
 
 impl Counts {
@@ -168,6 +131,8 @@ pub(crate) struct Exchange {
     reader: Reader,
     pending: Arc<Mutex<Pending<Waiter>>>,
     counts: Arc<Counts>,
+    /// To the store that hosts share, where there is one.
+    link: Option<Arc<Link>>,
 }
 
 /// What a handler asks by.
@@ -186,6 +151,13 @@ pub(crate) struct Asker {
 /// not let in yet, never take all places for instances.
 pub(crate) type WaitSlot = OwnedSemaphorePermit;
 
+/// The right to make one request, whose response cannot be missed.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    id: CorrelationId,
+    slot: OwnedSemaphorePermit,
+}
+
 impl Asker {
     /// Takes the right to wait, if there is one left.
     pub(crate) fn wait_slot(&self) -> Result<WaitSlot, Error> {
@@ -196,8 +168,27 @@ impl Asker {
         })
     }
 
-    /// Waits until the topics of the responses are read: what was written before is not seen.
-    pub(crate) async fn ready(&self, deadline: Instant) -> Result<(), Error> {
+    /// Takes the right to make a request that waits until `until`, once its response cannot be missed: the topics are read,
+    /// and whoever reads it learns from the store that somebody waits. Gives up at `deadline`.
+    pub(crate) async fn ready(&self, deadline: Instant, until: Instant) -> Result<Turn, Error> {
+        // First, so that a guest writes no more into the store than it may have waiting.
+        let slot = Arc::clone(&self.request_slots).try_acquire_owned();
+        let slot = slot.map_err(|_| {
+            Error::TooManyPending(format!(
+                "the handler may have {} at once (limits.pending-requests)",
+                self.request_slots_max
+            ))
+        })?;
+        match self.prepare(deadline, until).await {
+            Ok(id) => Ok(Turn { id, slot }),
+            Err(why) => {
+                self.exchange.counts.failed.increment();
+                Err(Error::ReplyStore(why))
+            }
+        }
+    }
+
+    async fn prepare(&self, deadline: Instant, until: Instant) -> Result<CorrelationId, String> {
         let mut reading = self.exchange.reader.reading();
         let known = reading.wait_for(|reading| reading.knows(&self.routes));
         let known = match timeout_at(deadline, known).await {
@@ -209,34 +200,30 @@ impl Asker {
                 .trouble()
                 .unwrap_or_else(|| "Kafka does not say where the topics end".to_owned())),
         };
-        known.map_err(|why| {
-            self.exchange.counts.failed.increment();
-            Error::ReplyStore(why)
-        })
+        known?;
+        let id = new_id().map_err(|error| error.to_string())?;
+        if let Some(link) = &self.exchange.link {
+            let timeout = until.saturating_duration_since(Instant::now());
+            link.announce(id, timeout, deadline).await?;
+        }
+        Ok(id)
     }
 
     /// Writes a request, with the headers by which it is answered.
     pub(crate) fn ask(
         &self,
+        Turn { id, slot }: Turn,
         emit: Emit<'_>,
         wants: Wants,
         deadline: Instant,
     ) -> Result<Ticket, Error> {
-        let slot = Arc::clone(&self.request_slots).try_acquire_owned();
-        let slot = slot.map_err(|_| {
-            Error::TooManyPending(format!(
-                "the handler may have {} at once (limits.pending-requests)",
-                self.request_slots_max
-            ))
-        })?;
-        if let Some(route) = expected(&self.routes, emit.topic, emit.value) {
+        if let Some(route) = expected(&self.routes, Some(emit.topic), emit.value) {
             return Err(Error::Denied(format!(
                 "a request to {} would be taken for its own response, which the manifest expects there (give [[response]] \
                  another topic, or another event)",
                 route.topic
             )));
         }
-        let id = new_id().map_err(|error| Error::ReplyStore(error.to_string()))?;
         let text = id.to_string();
         let mut emit = emit;
         emit.headers.retain(|header| header.key != ID_HEADER);
@@ -352,42 +339,47 @@ impl Drop for Ticket {
     }
 }
 
-/// Hands a response that was read to whoever waits for it.
+/// Hands a response to whoever waits for it here; returns whether its request is known. `topic` is `None` where only the
+/// value of the response is known.
 fn arrive(
-    pending: &Mutex<Pending<Waiter>>,
-    exchange: u64,
-    counts: &Counts,
+    (pending, exchange, counts): (&Mutex<Pending<Waiter>>, u64, &Counts),
     id: CorrelationId,
-    (topic, value): (&str, Option<&[u8]>),
-    response: impl FnOnce() -> Response,
-) {
+    came: Came,
+    (topic, value): (Option<&str>, Option<&[u8]>),
+    response: impl FnOnce(&ResponseRoute) -> Response,
+) -> bool {
     let take = |waiter: &Waiter| {
-        let is_expected =
-            waiter.exchange == exchange && expected(&waiter.routes, topic, value).is_some();
+        let route = (waiter.exchange == exchange)
+            .then(|| expected(&waiter.routes, topic, value))
+            .flatten();
+        let Some(route) = route else {
+            return Taken::Not;
+        };
         match waiter.wants {
-            _ if !is_expected => Taken::Not,
-            _ if !waiter.inbox.put(response) => Taken::Not,
+            _ if !waiter.inbox.put(came, || response(route)) => Taken::Not,
             Wants::One => Taken::Last,
             Wants::Several => Taken::OneOfSeveral,
         }
     };
     let arrival = pending.lock().arrive(id, take);
     match arrival {
-        Arrival::Awaited => {}
-        Arrival::Late => counts.late.increment(),
-        Arrival::Repeated => counts.repeated.increment(),
-        Arrival::Unknown => counts.unknown.increment(),
+        Arrival::Unknown => return false,
+        Arrival::Late if came == Came::Told => counts.late.increment(),
+        Arrival::Repeated if came == Came::Told => counts.repeated.increment(),
+        Arrival::Awaited | Arrival::Late | Arrival::Repeated => {}
     }
+    true
 }
 
 /// Returns the route by which a record is a response, if it may be one.
 fn expected<'a>(
     routes: &'a [ResponseRoute],
-    topic: &str,
+    topic: Option<&str>,
     value: Option<&[u8]>,
 ) -> Option<&'a ResponseRoute> {
     routes.iter().find(|route| {
-        route.topic.as_str() == topic && (route.event.is_none() || route.event == event_of(value))
+        topic.is_none_or(|topic| route.topic.as_str() == topic)
+            && (route.event.is_none() || route.event == event_of(value))
     })
 }
 

@@ -29,7 +29,8 @@ use crate::duration::millis;
 use crate::guest::{AotCache, Runtime};
 use crate::layers::Layers;
 use crate::manifest::kafka::{Side, side};
-use crate::reply::Exchanges;
+use crate::reply::{Exchanges, Store, client};
+use crate::settings::RedisSettings;
 use crate::sinks::Sinks;
 use crate::stats::Registry;
 use crate::steps::Steps;
@@ -48,6 +49,9 @@ pub enum Error {
     /// The embedded broker cannot be started.
     #[error("the embedded broker cannot be started: {0}")]
     DevBroker(String),
+    /// What host.toml says of the reply store cannot be used any more.
+    #[error("{0}")]
+    ReplyStore(String),
     /// The address for health and metrics cannot be bound.
     #[error("{0}")]
     Admin(String),
@@ -102,7 +106,9 @@ impl Host {
             Brokers::Cluster(_) => None,
         };
         let clients = Clients::new(&config, dev_broker.as_ref());
-        let exchanges = Arc::new(clients.exchanges(config.instances_max));
+        let store = reply_store(config.response.as_ref())?;
+        let exchanges = clients.exchanges(config.instances_max).with_store(store);
+        let exchanges = Arc::new(exchanges);
         let (publish, catalog) = watch::channel(Arc::new(Catalog::default()));
         let registry = Arc::new(Registry::default());
         let flow = Flow {
@@ -284,6 +290,13 @@ impl Host {
             tracing::warn!("{what}");
             left_open.push(what.to_owned());
         }
+        let exchanges = Arc::clone(&self.view.exchanges);
+        let has_left = tokio::task::spawn_blocking(move || exchanges.leave(CLOSE_MAX)).await;
+        if !has_left.unwrap_or(false) {
+            tracing::warn!(
+                "not all groups of responses were left in time; others read in their place after 10 s"
+            );
+        }
         tracing::info!(took_ms = millis(began.elapsed()), "stopped");
         left_open
     }
@@ -326,6 +339,12 @@ pub(crate) fn runtime(instances_max: u32, cache: Option<&Path>) -> Result<Runtim
             .ok()
     });
     Runtime::new(instances_max, cache).map_err(|error| Error::Runtime(error.to_string()))
+}
+
+/// Begins to connect to the Redis that hosts share, where they do.
+fn reply_store(settings: Option<&RedisSettings>) -> Result<Option<Store>, Error> {
+    let start = |settings: &RedisSettings| Ok(Store::start(client(settings)?, settings.key));
+    settings.map(start).transpose().map_err(Error::ReplyStore)
 }
 
 /// Waits for threads to end; returns how many have not.

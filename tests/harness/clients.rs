@@ -197,6 +197,22 @@ pub fn members(bootstrap: &str, group: &str) -> Result<usize> {
     Ok(found.map_or(0, |found| found.members().len()))
 }
 
+/// How many members a classic group has to whom it gave partitions.
+pub fn readers(bootstrap: &str, group: &str) -> Result<usize> {
+    let list = member(bootstrap, group)?.fetch_group_list(Some(group), TIMEOUT)?;
+    let found = list.groups().iter().find(|found| found.name() == group);
+    // Behind two bytes of a version stands the number of topics, in four.
+    let reads = |assignment: Option<&[u8]>| {
+        assignment
+            .and_then(|bytes| bytes.get(2..6))
+            .is_some_and(|topics| topics != [0; 4])
+    };
+    Ok(found.map_or(0, |found| {
+        let members = found.members().iter();
+        members.filter(|member| reads(member.assignment())).count()
+    }))
+}
+
 /// Commits an offset with metadata for a group that has no members.
 pub fn commit_metadata(
     bootstrap: &str,

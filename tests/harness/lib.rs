@@ -19,6 +19,7 @@ mod process;
 pub mod proxy;
 pub mod python;
 mod record;
+pub mod redis;
 
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -33,6 +34,7 @@ pub use host::Host;
 pub use kafka::Kafka;
 pub use proxy::Proxy;
 pub use record::TestRecord;
+pub use redis::Redis;
 
 /// Polls `condition` every 20 ms until it holds; the error names `what` was waited for.
 pub fn wait_until(

@@ -20,6 +20,7 @@ mod guests;
 mod json;
 mod kafka;
 mod python;
+mod redis;
 mod served;
 mod setup;
 mod sh;
@@ -45,7 +46,7 @@ struct Cli {
 enum Task {
     /// Finds or installs what the other tasks need, one line each
     Setup {
-        /// Leave out Java, Kafka, Python and cargo-deny
+        /// Leave out Java, Kafka, Redis, Python and cargo-deny
         #[arg(long)]
         fast: bool,
     },

@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::sh::{cargo, cmd, on_path, run_quietly, step, succeeds, target};
-use crate::{guests, kafka, python};
+use crate::{guests, kafka, python, redis};
 
 /// The newest cargo-deny that the minimum Rust version builds.
 const CARGO_DENY: &str = "0.20.2";
@@ -21,10 +21,11 @@ pub(crate) fn all(fast: bool) -> Result<()> {
         c_toolchain()?;
         guests::Toolchain::find_or_install()?;
         if fast {
-            println!("  left out (--fast): Java, Kafka, Python, cargo-deny");
+            println!("  left out (--fast): Java, Kafka, Redis, Python, cargo-deny");
             return Ok(());
         }
         kafka::jars()?;
+        redis::server()?;
         python::environment()?;
         cargo_deny().map(drop)
     })

@@ -9,7 +9,7 @@ use crate::check::native;
 use crate::guests::{self, EXAMPLES, SDK};
 use crate::python::{self, NEEDS_PYTHON};
 use crate::sh::{capture, cargo, cmd, run, step, target};
-use crate::{kafka, setup};
+use crate::{kafka, redis, setup};
 
 /// Tests of the claims binary that need a real Kafka live in this module.
 const NEEDS_KAFKA: &str = "kafka::";
@@ -46,6 +46,7 @@ pub(crate) fn run_all(fast: bool, filter: Option<&str>) -> Result<()> {
             return Ok(Some(NEEDS_KAFKA));
         }
         kafka::jars()?;
+        redis::server()?;
         Ok(if python::environment()? {
             None
         } else {

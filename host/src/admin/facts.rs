@@ -138,6 +138,10 @@ impl View {
             refused: self.board.refused.get(),
             compile: self.board.compile.read(),
             requests: self.exchanges.counts(),
+            reply_store: self
+                .exchanges
+                .store()
+                .map(|store| (store.is_up(), store.errors())),
             process: process::usage(),
             instances: self.places.taken(),
         }

@@ -34,6 +34,8 @@ pub(super) struct Scrape {
     pub(super) groups: Vec<(GroupKey, GroupReading)>,
     /// What was counted of the requests of each tenant.
     pub(super) requests: Vec<(TenantId, Arc<Counts>)>,
+    /// Whether the reply store answers, and how often it did not; none where hosts share none.
+    pub(super) reply_store: Option<(bool, u64)>,
     pub(super) producers: Producers,
     /// What the watchdog knows.
     pub(super) watched: Seen,
@@ -237,10 +239,18 @@ impl Scrape {
                 ("late", &counts.late),
                 ("repeated", &counts.repeated),
                 ("unknown", &counts.unknown),
+                ("orphaned", &counts.orphaned),
             ];
             reasons.map(|(reason, count)| ([tenant, ("reason", reason)], count.get()))
         });
-        writer.counters(&names::DROPPED_RESPONSES, dropped)
+        writer.counters(&names::DROPPED_RESPONSES, dropped)?;
+        let held = tenants().map(|(tenant, counts)| ([tenant], counts.held.get()));
+        writer.gauges(&names::HELD_RESPONSES, held)?;
+        let store = self.reply_store;
+        let up = store.map(|(is_up, _)| ([], u32::from(is_up)));
+        writer.gauges(&names::REPLY_STORE_UP, up)?;
+        let errors = store.map(|(_, errors)| ([], errors));
+        writer.counters(&names::REPLY_STORE_ERRORS, errors)
     }
 
     fn write_producers(&self, writer: &mut Writer<'_, '_>) -> fmt::Result {

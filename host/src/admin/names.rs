@@ -108,7 +108,15 @@ families! {
     REQUESTS = Counter Count "kafka_wasm_requests_total":
         "Requests of handlers, by what became of them: answered, timeout, failed";
     DROPPED_RESPONSES = Counter Count "kafka_wasm_dropped_responses_total":
-        "Responses that no request waited for: late, repeated, or unknown, such as those to requests of other hosts";
+        "Responses that no request waited for: late, repeated, unknown, such as those to requests of other hosts, or orphaned: not known to the reply store either";
+    HELD_RESPONSES = Gauge Count "kafka_wasm_held_responses":
+        "Responses to requests of other hosts that the reply store has not taken yet";
+
+    // Of the reply store, where hosts share one.
+    REPLY_STORE_UP = Gauge Count "kafka_wasm_reply_store_up":
+        "1 while the reply store answers, else 0";
+    REPLY_STORE_ERRORS = Counter Count "kafka_wasm_reply_store_errors_total":
+        "Commands and connections that the reply store did not take or answer";
 
     // Over all producers.
     PRODUCER_QUEUE_RECORDS = Gauge Count "kafka_wasm_producer_queue_records":

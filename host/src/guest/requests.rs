@@ -142,13 +142,15 @@ async fn ask(
     until: Instant,
 ) -> Answer<Ticket> {
     let mut clock = OffTheClock::of(store.data());
-    let ready = clock.wait(until, |until| asker.ready(until)).await;
+    let ready = clock.wait(until, |deadline| asker.ready(deadline, until));
+    let ready = ready.await;
     clock.let_in(store);
-    if let Err(error) = ready {
-        return Ok(Err(error.into()));
-    }
+    let turn = match ready {
+        Ok(turn) => turn,
+        Err(error) => return Ok(Err(error.into())),
+    };
     with_record(store, outgoing, |record| {
-        Ok(asker.ask(record, wants, until)?)
+        Ok(asker.ask(turn, record, wants, until)?)
     })
 }
 

@@ -1,4 +1,5 @@
-//! The exchanges of the host: one for each tenant and set of librdkafka settings.
+//! The exchanges of the host: one for each tenant and set of librdkafka settings; where hosts share a store, for each group of a
+//! tenant.
 //!
 //! **Invariant:** handlers of two tenants never share an exchange; one is closed only when no handler uses it and no request
 //! of it waits.
@@ -6,19 +7,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
-use super::{Asker, Counts, Exchange, OpenError, Reader, Waiter};
+use super::{Asker, Counts, Exchange, Link, OpenError, Reader, Store, Waiter, member};
 use crate::courier::Courier;
-use crate::ids::TenantId;
+use crate::ids::{GroupId, TenantId};
 use crate::layers::Layers;
 use crate::manifest::Manifest;
 use crate::pending::Pending;
+use crate::response::{KeyForm, Names};
 
-/// Tenant, settings of the consumer, settings of the producer.
-type Key = (TenantId, BTreeMap<String, String>, BTreeMap<String, String>);
+/// Tenant, group where hosts share a store, settings of the consumer, settings of the producer.
+type Key = (
+    TenantId,
+    Option<GroupId>,
+    BTreeMap<String, String>,
+    BTreeMap<String, String>,
+);
 
 /// See the module.
 #[derive(Debug)]
@@ -33,6 +42,7 @@ pub(crate) struct Exchanges {
     wait_slots: Arc<Semaphore>,
     /// What exchanges counted that are closed, and those that are open, by tenant.
     counts: Mutex<BTreeMap<TenantId, Arc<Counts>>>,
+    store: Option<Arc<Store>>,
 }
 
 impl Exchanges {
@@ -49,7 +59,19 @@ impl Exchanges {
             pending: Arc::default(),
             wait_slots: Arc::new(Semaphore::new(wait_slots)),
             counts: Mutex::default(),
+            store: None,
         }
+    }
+
+    /// Has the hosts share responses through this store.
+    pub(crate) fn with_store(mut self, store: Option<Store>) -> Self {
+        self.store = store.map(Arc::new);
+        self
+    }
+
+    /// Returns the store that hosts share, if they do.
+    pub(crate) fn store(&self) -> Option<&Store> {
+        self.store.as_deref()
     }
 
     /// Returns what the handler asks by; nothing where its manifest names no topics for responses.
@@ -79,8 +101,10 @@ impl Exchanges {
     }
 
     fn exchange(&self, tenant: &TenantId, manifest: &Manifest) -> Result<Arc<Exchange>, OpenError> {
+        let group = self.store.as_ref().map(|_| manifest.group.clone());
         let key = (
             tenant.clone(),
+            group,
             manifest.kafka_consumer.clone(),
             manifest.kafka_producer.clone(),
         );
@@ -88,22 +112,39 @@ impl Exchanges {
         if let Some(exchange) = open.get(&key) {
             return Ok(Arc::clone(exchange));
         }
+        let is_compat = |store: &Arc<Store>| store.form() == KeyForm::Compat;
+        let mut others = open.keys().filter(|(other, ..)| other != tenant);
+        if self.store.as_ref().is_some_and(is_compat)
+            && let Some((other, ..)) = others.next()
+        {
+            return Err(OpenError::Compat(other.clone()));
+        }
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let counts = Arc::clone(self.counts.lock().entry(tenant.clone()).or_default());
         let courier = Courier::start(&self.producer.with(&manifest.kafka_producer))
             .map_err(OpenError::Settings)?;
-        let reader = Reader::start(
-            &self.consumer.with(&manifest.kafka_consumer),
-            number,
-            Arc::clone(&self.pending),
-            Arc::clone(&counts),
-        )?;
+        let consumer = self.consumer.with(&manifest.kafka_consumer);
+        let pending = Arc::clone(&self.pending);
+        let link = self.store.as_ref().map(|store| {
+            let names = Names::new(store.form(), tenant, &manifest.group);
+            let (pending, counts) = (Arc::clone(&pending), Arc::clone(&counts));
+            Link::open(names, Arc::clone(store), number, pending, counts)
+        });
+        let reader = match &link {
+            None => Reader::start(&consumer, number, pending, Arc::clone(&counts))?,
+            Some(link) => member::start(
+                &consumer,
+                &format!("{tenant}.{}.responses", manifest.group),
+                Arc::clone(link),
+            )?,
+        };
         let exchange = Arc::new(Exchange {
             number,
             courier,
             reader,
             pending: Arc::clone(&self.pending),
             counts,
+            link,
         });
         open.insert(key, Arc::clone(&exchange));
         Ok(exchange)
@@ -115,6 +156,21 @@ impl Exchanges {
         let unused: Vec<_> = self.open.lock().extract_if(.., is_unused).collect();
         // Not while others wait for the lock.
         drop(unused);
+    }
+
+    /// Has all that read responses leave their groups, so that others read in their place at once; waits so long for it.
+    /// Returns whether they have. Not for the record path.
+    pub(crate) fn leave(&self, patience: Duration) -> bool {
+        let open: Vec<_> = self.open.lock().values().cloned().collect();
+        for exchange in &open {
+            exchange.reader.stop();
+        }
+        let deadline = Instant::now() + patience;
+        let has_left = || open.iter().all(|exchange| exchange.reader.has_stopped());
+        while !has_left() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        has_left()
     }
 
     /// Lists what was counted of each tenant.

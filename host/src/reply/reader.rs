@@ -17,7 +17,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::{Counts, ID_HEADER, OpenError, Response, Waiter, arrive};
+use super::{Came, Counts, ID_HEADER, OpenError, Response, Waiter, arrive};
 use crate::groupless::{Troubles, partitions, reader};
 use crate::ids::TopicName;
 use crate::pending::{CorrelationId, Pending};
@@ -25,16 +25,16 @@ use crate::policy::ResponseRoute;
 use crate::topic_settings::client_config;
 
 /// How long one poll lasts.
-const POLL: Duration = Duration::from_millis(100);
+pub(super) const POLL: Duration = Duration::from_millis(100);
 /// How long a broker may take to answer; no response is read meanwhile.
-const TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(2);
 /// How often partitions are looked for that were added.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How often a topic is looked for that is not there, or of which nothing is known.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How much the client fetches ahead, in KiB; responses are handed over at once, so little is enough.
-const QUEUE: &str = "queued.max.messages.kbytes";
-const QUEUE_KIB: &str = "4096";
+pub(super) const QUEUE: &str = "queued.max.messages.kbytes";
+pub(super) const QUEUE_KIB: &str = "4096";
 /// What stands where librdkafka wants the name of a group; it is never joined.
 const NAME: &str = "kafka-wasm-host.responses";
 
@@ -65,12 +65,47 @@ impl Reading {
 
 /// What the thread shares with others.
 #[derive(Debug)]
-struct Shared {
+pub(super) struct Shared {
     wanted: Mutex<BTreeSet<TopicName>>,
     is_news: AtomicBool,
     reading: watch::Sender<Reading>,
     trouble: Mutex<Option<String>>,
     is_stopping: AtomicBool,
+}
+
+impl Shared {
+    /// Lists the topics that are to be read.
+    pub(super) fn wanted(&self) -> Vec<TopicName> {
+        self.wanted.lock().iter().cloned().collect()
+    }
+
+    /// Returns whether topics were added since the last call.
+    pub(super) fn takes_news(&self) -> bool {
+        self.is_news.swap(false, Ordering::Acquire)
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.is_stopping.load(Ordering::Relaxed)
+    }
+
+    /// Says what stands in the way of reading.
+    pub(super) fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock() = trouble;
+    }
+
+    /// Says that a topic is not there, or that it is read.
+    pub(super) fn tell(&self, topic: &TopicName, is_there: bool) {
+        self.reading.send_if_modified(|reading| {
+            let before = reading.0.insert(topic.clone(), is_there);
+            if !is_there && before != Some(false) {
+                tracing::warn!(
+                    topic = topic.as_str(),
+                    "a topic for responses does not exist: create it"
+                );
+            }
+            before != Some(is_there)
+        });
+    }
 }
 
 /// See the module.
@@ -97,6 +132,24 @@ impl Reader {
         let consumer = config
             .create_with_context(Troubles::default())
             .map_err(OpenError::Settings)?;
+        Self::spawn(|shared| {
+            let task = Task {
+                consumer,
+                shared,
+                partitions: BTreeMap::new(),
+                look_at: Instant::now(),
+                exchange,
+                pending,
+                counts,
+            };
+            move || task.run()
+        })
+    }
+
+    /// Starts a thread that reads; `make` is handed what it shares.
+    pub(super) fn spawn<F: FnOnce() + Send + 'static>(
+        make: impl FnOnce(Arc<Shared>) -> F,
+    ) -> Result<Self, OpenError> {
         let shared = Arc::new(Shared {
             wanted: Mutex::default(),
             is_news: AtomicBool::new(false),
@@ -104,18 +157,9 @@ impl Reader {
             trouble: Mutex::default(),
             is_stopping: AtomicBool::new(false),
         });
-        let task = Task {
-            consumer,
-            shared: Arc::clone(&shared),
-            partitions: BTreeMap::new(),
-            look_at: Instant::now(),
-            exchange,
-            pending,
-            counts,
-        };
         let thread = std::thread::Builder::new()
             .name("responses".to_owned())
-            .spawn(move || task.run())
+            .spawn(make(Arc::clone(&shared)))
             .map_err(OpenError::Thread)?;
         Ok(Self {
             shared,
@@ -134,6 +178,16 @@ impl Reader {
         self.shared.reading.subscribe()
     }
 
+    /// Has the thread end soon; what it is a member of it leaves.
+    pub(super) fn stop(&self) {
+        self.shared.is_stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether the thread has ended.
+    pub(super) fn has_stopped(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// Returns what stands in the way of reading, as of the last look.
     pub(super) fn trouble(&self) -> Option<String> {
         self.shared.trouble.lock().clone()
@@ -142,7 +196,7 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.shared.is_stopping.store(true, Ordering::Relaxed);
+        self.stop();
         if let Some(thread) = self.thread.take() {
             // It ends within one poll or one answer; a panic in it was reported already.
             let _ = thread.join();
@@ -164,8 +218,8 @@ struct Task {
 
 impl Task {
     fn run(mut self) {
-        while !self.shared.is_stopping.load(Ordering::Relaxed) {
-            let is_news = self.shared.is_news.swap(false, Ordering::Acquire);
+        while !self.shared.is_stopping() {
+            let is_news = self.shared.takes_news();
             if is_news || Instant::now() >= self.look_at {
                 self.look();
             }
@@ -179,24 +233,23 @@ impl Task {
 
     /// Looks for the topics and their partitions, and reads those that are new.
     fn look(&mut self) {
-        let wanted: Vec<TopicName> = self.shared.wanted.lock().iter().cloned().collect();
         let mut is_complete = true;
-        for topic in wanted {
+        for topic in self.shared.wanted() {
             match self.look_for(&topic) {
                 Ok(partitions) => {
                     is_complete &= partitions > 0;
-                    self.tell(&topic, partitions > 0);
+                    self.shared.tell(&topic, partitions > 0);
                     self.partitions.insert(topic, partitions);
                 }
                 Err(why) => {
                     is_complete = false;
                     let why = self.consumer.context().take().unwrap_or(why);
-                    *self.shared.trouble.lock() = Some(why);
+                    self.shared.set_trouble(Some(why));
                 }
             }
         }
         if is_complete {
-            *self.shared.trouble.lock() = None;
+            self.shared.set_trouble(None);
         }
         let wait = if is_complete { LOOK_EVERY } else { LOOK_AGAIN };
         self.look_at = Instant::now() + wait;
@@ -230,43 +283,27 @@ impl Task {
         ends.map(|(_, end)| end).map_err(|error| error.to_string())
     }
 
-    fn tell(&self, topic: &TopicName, is_there: bool) {
-        self.shared.reading.send_if_modified(|reading| {
-            let before = reading.0.insert(topic.clone(), is_there);
-            if !is_there && before != Some(false) {
-                tracing::warn!(
-                    topic = topic.as_str(),
-                    "a topic for responses does not exist: create it"
-                );
-            }
-            before != Some(is_there)
-        });
-    }
-
     fn hand_over(&self, message: &BorrowedMessage<'_>) {
         let Some(id) = id_of(message) else {
             return;
         };
-        let place = (message.topic(), message.payload());
-        arrive(
-            &self.pending,
-            self.exchange,
-            &self.counts,
-            id,
-            place,
-            || owned(message),
-        );
+        let exchange = (&*self.pending, self.exchange, &*self.counts);
+        let place = (Some(message.topic()), message.payload());
+        if !arrive(exchange, id, Came::Told, place, |_| owned(message)) {
+            self.counts.unknown.increment();
+        }
     }
 }
 
 /// Returns the id that a record bears.
-fn id_of(message: &BorrowedMessage<'_>) -> Option<CorrelationId> {
+pub(super) fn id_of(message: &BorrowedMessage<'_>) -> Option<CorrelationId> {
     let headers = message.headers()?;
     let header = headers.iter().find(|header| header.key == ID_HEADER)?;
     std::str::from_utf8(header.value?).ok()?.parse().ok()
 }
 
-fn owned(message: &BorrowedMessage<'_>) -> Response {
+/// Copies a response out of the client.
+pub(super) fn owned(message: &BorrowedMessage<'_>) -> Response {
     let headers = message
         .headers()
         .into_iter()

@@ -2,6 +2,7 @@
 
 mod many;
 mod python;
+mod store;
 
 use std::time::Duration;
 

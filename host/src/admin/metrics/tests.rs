@@ -54,6 +54,7 @@ fn scrape() -> Scrape {
             (group("default", "a\"\\b"), reading(0, false)),
         ],
         requests: vec![("acme".parse().unwrap(), requests())],
+        reply_store: Some((true, 5)),
         producers: Producers {
             queued: 3,
             delivered: 8,
@@ -79,6 +80,8 @@ fn requests() -> Arc<Counts> {
     counts.answered.increment();
     counts.timed_out.increment();
     counts.late.add(4);
+    counts.orphaned.add(2);
+    counts.held.set(3);
     counts
 }
 
@@ -156,6 +159,10 @@ kafka_wasm_requests_total{tenant="acme",result="timeout"} 1
 kafka_wasm_requests_total{tenant="acme",result="failed"} 0
 kafka_wasm_dropped_responses_total{tenant="acme",reason="late"} 4
 kafka_wasm_dropped_responses_total{tenant="acme",reason="unknown"} 0
+kafka_wasm_dropped_responses_total{tenant="acme",reason="orphaned"} 2
+kafka_wasm_held_responses{tenant="acme"} 3
+kafka_wasm_reply_store_up 1
+kafka_wasm_reply_store_errors_total 5
 kafka_wasm_producer_queue_records 3
 kafka_wasm_delivered_records_total 8
 kafka_wasm_refused_records_total 1

@@ -1,21 +1,38 @@
 //! Many requests at once, and many responses to one.
 
-use harness::{TestRecord, clients, wait_until};
+use harness::{Redis, TestRecord, clients, wait_until};
 
 use super::{Asking, metric};
 use crate::kafka::stage::{PATIENCE, field};
 
+const GUESTS: usize = 100;
+const EACH: usize = 100;
+const REQUESTS: usize = GUESTS * EACH;
+
 #[test]
 fn ten_thousand_requests_wait_at_once() {
-    const GUESTS: usize = 100;
-    const EACH: usize = 100;
-    const REQUESTS: usize = GUESTS * EACH;
-    let asking = Asking::new("many", 1);
+    ten_thousand("many", &[]);
+}
+
+#[test]
+fn ten_thousand_requests_wait_at_once_with_a_redis() {
+    let redis = Redis::start().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("host.toml");
+    let text = format!("response.store = \"{}\"\n", redis.url());
+    std::fs::write(&file, text).unwrap();
+    ten_thousand("many-redis", &["--config", file.to_str().unwrap()]);
+    let names = redis.ask(&["DBSIZE"]).unwrap();
+    assert_eq!(names, Some(REQUESTS.to_string()));
+}
+
+fn ten_thousand(name: &str, args: &[&str]) {
+    let asking = Asking::new(name, 1);
     let more = format!(
         "ordering = \"none\"\nconcurrency = {GUESTS}\nlimits.pending-requests = {REQUESTS}\n"
     );
     asking.stage.deploy("act", &asking.keys(&more));
-    let host = asking.stage.serve(&[]);
+    let host = asking.stage.serve(args);
     let text = format!("ask-many {EACH} {} 600000", asking.questions);
     let ask = |n: usize| TestRecord::new(format!("k{n}"), text.clone());
     // One of each guest is known before, so that what is measured are requests and not guests.
@@ -29,6 +46,7 @@ fn ten_thousand_requests_wait_at_once() {
     assert!(waited.is_ok(), "{}", host.tail());
     let bytes = host.rss_bytes().unwrap().saturating_sub(before) / REQUESTS as u64;
     println!("memory of a request that waits for its response: {bytes} bytes");
+    assert!(bytes <= 2048, "{bytes} bytes for each request");
     let bootstrap = &asking.stage.bootstrap;
     let asked = clients::consume_until(bootstrap, &asking.questions, REQUESTS, PATIENCE).unwrap();
     let answers = asked.iter().map(|question| {
