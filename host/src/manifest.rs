@@ -20,6 +20,7 @@ mod retry;
 pub mod schema;
 #[cfg(test)]
 mod tests;
+mod topics;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,9 +35,9 @@ use crate::ids::{GroupId, HandlerId, TopicName};
 use crate::letter::replay_topic;
 use crate::marker::parked_topic;
 use crate::policy::{
-    BreakerPolicy, Bulk, CONCURRENCY, Delivery, Isolation, Limits, OnExhausted, Ordering,
-    PatternError, ResponseRoute, RetryPolicy, ReturnTopics, Start, StartError, Subscription,
-    TopicPattern,
+    BreakerPolicy, Bulk, CONCURRENCY, DeclaredTopic, Delivery, Isolation, Limits, OnExhausted,
+    Ordering, PatternError, ResponseRoute, RetryPolicy, ReturnTopics, Start, StartError,
+    Subscription, TopicPattern,
 };
 
 /// What the name of the default dead-letter topic ends with.
@@ -67,6 +68,8 @@ pub struct Manifest {
     pub side_effects: bool,
     /// Where responses to the component's requests arrive.
     pub responses: Vec<ResponseRoute>,
+    /// Topics that are to exist.
+    pub declared_topics: Vec<DeclaredTopic>,
     /// How long an instance of the component lives.
     pub isolation: Isolation,
     /// Bounds of memory, time and flow.
@@ -122,6 +125,7 @@ impl Manifest {
         let delivery = delivery::delivery(&mut reader);
         let side_effects = reader.choice(&keys::SIDE_EFFECTS) == Some("allowed");
         let responses = responses::responses(&mut reader, delivery, side_effects);
+        let declared_topics = topics::topics(&mut reader);
         let isolation = match reader.choice(&keys::ISOLATION) {
             Some("record") => Isolation::Record,
             _ => Isolation::Lane,
@@ -152,6 +156,7 @@ impl Manifest {
                     delivery,
                     side_effects,
                     responses,
+                    declared_topics,
                     isolation,
                     limits,
                     retry,
@@ -181,6 +186,7 @@ impl fmt::Debug for Manifest {
             .field("delivery", &self.delivery)
             .field("side_effects", &self.side_effects)
             .field("responses", &self.responses)
+            .field("declared_topics", &self.declared_topics)
             .field("isolation", &self.isolation)
             .field("limits", &self.limits)
             .field("retry", &self.retry)

@@ -29,5 +29,6 @@ mod returns;
 mod seek;
 mod stage;
 mod steps;
+mod topics;
 mod traffic;
 mod watchdog;

@@ -5,6 +5,7 @@
 //! **Invariant:** every key that the manifest reads is in [`KEYS`], once.
 
 pub(crate) mod retry;
+pub(crate) mod topic;
 
 use std::time::Duration;
 
@@ -85,6 +86,7 @@ pub(crate) static KEYS: &[&Key] = list!(
         BREAKER_WINDOW,
         BREAKER_PAUSE_MS,
         RESPONSE,
+        TOPIC,
         CONFIG,
         KAFKA_CONSUMER,
         KAFKA_PRODUCER,
@@ -92,6 +94,7 @@ pub(crate) static KEYS: &[&Key] = list!(
 );
 
 use retry::TOPIC_DELAYS_MS as RETRY_TOPIC_DELAYS_MS;
+use topic::TOPIC;
 
 pub(crate) const COMPONENT: Key = Key {
     path: "component",

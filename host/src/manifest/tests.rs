@@ -3,6 +3,7 @@
 mod properties;
 mod refusals;
 mod retry;
+mod topics;
 
 use std::path::Path;
 
@@ -105,6 +106,7 @@ fn one_line_is_a_manifest() {
             delivery: Delivery::AtLeastOnce,
             side_effects: false,
             responses: Vec::new(),
+            declared_topics: Vec::new(),
             isolation: Isolation::Lane,
             limits: Limits::default(),
             retry: RetryPolicy::default(),
@@ -215,12 +217,6 @@ fn an_empty_table_asks_for_bulks_of_the_default_size() {
         parse("topics = [\"a\"]\n[bulk]").bulk,
         Some(Bulk::default())
     );
-}
-
-#[test]
-fn a_group_names_the_dead_letter_topic() {
-    let manifest = parse("topics = [\"a\"]\ngroup = \"billing\"");
-    assert_eq!(manifest.dead_letter_topic.as_str(), "billing.dead-letter");
 }
 
 #[test]

@@ -289,6 +289,7 @@ impl Naive<'_> {
             delivery: self.delivery(),
             side_effects: self.text("side-effects", "") == "allowed",
             responses: Vec::new(),
+            declared_topics: Vec::new(),
             isolation: match self.text("isolation", "").as_str() {
                 "record" => Isolation::Record,
                 _ => Isolation::Lane,
