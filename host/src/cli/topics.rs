@@ -22,7 +22,7 @@ use crate::deploy::find_manifests;
 use crate::ids::{HandlerId, TopicName};
 use crate::manifest::Manifest;
 use crate::topic_admin::TopicAdmin;
-use crate::topics::{Item, NewTopic, Raise, Wanted, conflict, plan, wanted};
+use crate::topics::{Item, NewTopic, Raise, Verdict, Wanted, conflict, plan, wanted};
 
 /// The exit code of a plan that has something to do.
 const EX_SOMETHING_TO_DO: u8 = 2;
@@ -149,10 +149,10 @@ pub fn run(args: TopicsArgs) -> anyhow::Result<ExitCode> {
     }
     let console = Console::stderr();
     console.say(&print::summary(&done.items, &done.outcomes));
-    let has_failed = done
-        .outcomes
-        .iter()
-        .any(|outcome| matches!(outcome, Outcome::Refused(_)));
+    let mut all = done.items.iter().zip(&done.outcomes);
+    let has_failed = all.any(|(item, outcome)| {
+        matches!(outcome, Outcome::Refused(_)) || matches!(item.verdict, Verdict::Unseen(_))
+    });
     Ok(match mode {
         Mode::Apply { .. } if has_failed => ExitCode::FAILURE,
         Mode::Plan if !done.items.iter().all(Item::is_fine) => ExitCode::from(EX_SOMETHING_TO_DO),

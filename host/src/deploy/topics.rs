@@ -172,12 +172,13 @@ impl TopicKeeper {
             name,
             why: format!("it does not exist and cannot be created: {why}"),
         });
-        Ok(failed.collect())
+        Ok(failed.chain(unseen(&items, |_| true)).collect())
     }
 
     /// Returns those that are declared. Of what handlers need besides, it tells once.
     fn missing(&self, items: &[Item]) -> Vec<Missing> {
-        let mut missing = Vec::new();
+        let is_declared = |need| need == Need::Declared;
+        let mut missing: Vec<Missing> = unseen(items, is_declared).collect();
         for one in items.iter().filter(|it| it.creation().is_some()) {
             let (name, reason) = (&one.wanted.name, one.wanted.reason());
             let remedy = one.wanted.remedy(&self.command);
@@ -233,6 +234,21 @@ impl TopicKeeper {
             }
         }
     }
+}
+
+/// Returns the topics of some needs of which brokers do not tell whether they exist. What is read, its readers tell.
+fn unseen(items: &[Item], is_meant: fn(Need) -> bool) -> impl Iterator<Item = Missing> {
+    let meant = items.iter().filter(move |item| {
+        let need = item.wanted.need;
+        need != Need::Input && is_meant(need)
+    });
+    meant.filter_map(|item| match &item.verdict {
+        Verdict::Unseen(why) => Some(Missing {
+            name: item.wanted.name.clone(),
+            why: format!("it is not known whether it exists: {why}"),
+        }),
+        _ => None,
+    })
 }
 
 /// Makes declared topics in the broker of this process; all others it makes at their first use.

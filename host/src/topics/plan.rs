@@ -97,6 +97,8 @@ pub enum Verdict {
     Undeclared,
     /// It exists, and differs.
     Differs(Vec<Drift>),
+    /// The brokers do not tell whether it exists, for this reason.
+    Unseen(String),
     /// It exists, and the brokers do not tell whether it is as wanted, for this reason.
     Untold(String),
     /// It is as wanted.
@@ -151,8 +153,8 @@ pub fn plan(wanted: &BTreeMap<TopicName, Wanted>, cluster: &Cluster) -> Vec<Item
 
 fn verdict(one: &Wanted, all: &BTreeMap<TopicName, Wanted>, cluster: &Cluster) -> Verdict {
     match cluster.topics.get(&one.name) {
-        None => Verdict::Untold("the brokers were not asked".to_owned()),
-        Some(Seen::Untold(why)) => Verdict::Untold(why.clone()),
+        None => Verdict::Unseen("the brokers were not asked".to_owned()),
+        Some(Seen::Untold(why)) => Verdict::Unseen(why.clone()),
         Some(Seen::Missing) if one.need == Need::Input => Verdict::Undeclared,
         Some(Seen::Missing) => Verdict::Create(NewTopic {
             name: one.name.clone(),

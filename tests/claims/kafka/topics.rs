@@ -11,7 +11,7 @@ use harness::kafka::unique;
 use harness::{Cluster, HandlersDir, Host, Kafka, clients, guest};
 use serde_json::Value;
 
-use super::stage::{PATIENCE, count_lines, value_on, wait_lines};
+use super::stage::{PATIENCE, count_lines, start, value_on, wait_lines, without_rights};
 
 /// The exit code of a plan that has something to do.
 const SOMETHING_TO_DO: i32 = 2;
@@ -431,6 +431,29 @@ fn a_topic_that_cannot_be_created_is_told_and_keeps_no_handler_from_serving() {
         ready.contains(&format!("topic {}", scene.name("out"))),
         "{ready}"
     );
+    host.stop().unwrap();
+}
+
+#[test]
+fn topics_that_the_user_may_not_see_are_told_and_never_taken_for_missing() {
+    let kafka = without_rights();
+    let scene = Scene::new(
+        "hidden",
+        "topics = [\"{g}.in\"]\n[[topic]]\nname = \"{g}.in\"\n",
+    );
+    let told = "this user may not see it (Describe on the topic is needed)";
+    for (word, code) in [("plan", SOMETHING_TO_DO), ("apply", 1)] {
+        let answer = run(kafka.bootstrap(), &scene.folder, word, &[]);
+        assert_eq!(answer.code, code, "{}{}", answer.stdout, answer.stderr);
+        assert!(answer.line("?", &scene.name("in")).contains(told));
+    }
+    let host = start(kafka.bootstrap(), scene.folder.path(), &["--create-topics"]);
+    wait_lines(
+        &host,
+        &["WARN", "it is not known whether it exists", told],
+        1,
+    );
+    wait_lines(&host, &[" deployed "], 1);
     host.stop().unwrap();
 }
 

@@ -56,7 +56,9 @@ impl Printer<'_> {
                     )
                 })
                 .collect(),
-            Verdict::Untold(why) => vec![format!("? {name}  {why}  ({reason})")],
+            Verdict::Unseen(why) | Verdict::Untold(why) => {
+                vec![format!("? {name}  {why}  ({reason})")]
+            }
             Verdict::AsWanted => vec![format!("= {name}  ({reason})")],
         };
         match outcome {
@@ -92,7 +94,7 @@ impl Printer<'_> {
                 Some(("drift", drifts.collect()))
             }
             Verdict::Undeclared => Some(("remedy", json!(wanted.remedy(self.command)))),
-            Verdict::Untold(why) => Some(("why", json!(why))),
+            Verdict::Unseen(why) | Verdict::Untold(why) => Some(("why", json!(why))),
             Verdict::AsWanted => None,
         };
         let done = match outcome {
@@ -163,7 +165,10 @@ pub(super) fn summary(items: &[Item], outcomes: &[Outcome]) -> String {
             count(|it| matches!(it, Verdict::Differs(_))),
             "not as declared",
         ),
-        (count(|it| matches!(it, Verdict::Untold(_))), "not known"),
+        (
+            count(|it| matches!(it, Verdict::Unseen(_) | Verdict::Untold(_))),
+            "not known",
+        ),
         (count(|it| *it == Verdict::AsWanted), "as wanted"),
     ];
     let parts: Vec<String> = parts
@@ -194,7 +199,7 @@ fn state(verdict: &Verdict) -> &'static str {
         Verdict::Create(_) => "to-create",
         Verdict::Undeclared => "missing",
         Verdict::Differs(_) => "differs",
-        Verdict::Untold(_) => "not-known",
+        Verdict::Unseen(_) | Verdict::Untold(_) => "not-known",
         Verdict::AsWanted => "as-wanted",
     }
 }
