@@ -94,13 +94,11 @@ fn handler(nth: usize) -> impl Strategy<Value = (HandlerId, Manifest)> {
         "response = [{ topic = \"a\" }, { topic = \"answers\" }]\n",
     ]);
     (topics, declared, kind).prop_map(move |(topics, declared, kind)| {
-        let declared: String = declared
-            .iter()
-            .map(|topic| {
-                let partitions = topic.len();
-                format!("[[topic]]\nname = \"{topic}\"\npartitions = {partitions}\n")
-            })
-            .collect();
+        let declared = declared.iter().map(|topic| {
+            let partitions = topic.len();
+            format!("[[topic]]\nname = \"{topic}\"\npartitions = {partitions}\n")
+        });
+        let declared = declared.collect::<Vec<_>>().concat();
         let letters = if topics.contains(&"h0.dead-letter") {
             "h9"
         } else {

@@ -264,6 +264,15 @@ impl Naive<'_> {
         })
     }
 
+    fn on_exhausted(&self) -> OnExhausted {
+        match self.text("on-exhausted", "").as_str() {
+            "skip" => OnExhausted::Skip,
+            "halt" => OnExhausted::Halt,
+            "park" => OnExhausted::Park,
+            _ => OnExhausted::DeadLetter,
+        }
+    }
+
     fn manifest(&self) -> Manifest {
         let group = self.text("group", "acme.orders");
         Manifest {
@@ -309,12 +318,7 @@ impl Naive<'_> {
                 .fold(RetryPolicy::new(self.kind_policy(None)), |policy, kind| {
                     policy.with(kind, self.kind_policy(Some(kind)))
                 }),
-            on_exhausted: match self.text("on-exhausted", "").as_str() {
-                "skip" => OnExhausted::Skip,
-                "halt" => OnExhausted::Halt,
-                "park" => OnExhausted::Park,
-                _ => OnExhausted::DeadLetter,
-            },
+            on_exhausted: self.on_exhausted(),
             dead_letter_topic: self
                 .text("dead-letter-topic", &format!("{group}.dead-letter"))
                 .parse()
