@@ -10,6 +10,7 @@ pub mod reader;
 pub mod records;
 pub mod seek;
 pub mod sender;
+pub mod topics;
 mod usage;
 
 use std::io::Write as _;
@@ -51,10 +52,13 @@ enum Command {
     DeadLetter(Box<dead_letter::DeadLetterArgs>),
     /// Move the committed positions of a consumer group
     Seek(seek::SeekArgs),
+    /// Show and create the topics that handlers declare or need
+    Topics(Box<topics::TopicsArgs>),
     /// Ask a running host whether it is alive
     Health(health::HealthArgs),
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   kafka-wasm-host serve --handlers handlers/ --dev
@@ -108,6 +112,9 @@ struct ServeArgs {
     /// End when all records are settled that the topics held when the host began to read them
     #[arg(long)]
     until_caught_up: bool,
+    /// Create topics that handlers declare or need, as `topics apply` does
+    #[arg(long)]
+    create_topics: bool,
     /// End when at least so many records are settled on this host
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     max_records: Option<u64>,
@@ -129,6 +136,7 @@ impl From<ServeArgs> for Given {
             only: args.only,
             until_caught_up: args.until_caught_up,
             max_records: args.max_records,
+            create_topics: args.create_topics,
             kafka: args.kafka_settings,
         }
     }
@@ -170,6 +178,7 @@ pub fn run() -> ExitCode {
         Command::Consume(args) => consume::run(&args),
         Command::DeadLetter(args) => dead_letter::run(&args),
         Command::Seek(args) => seek::run(&args),
+        Command::Topics(args) => topics::run(*args),
         Command::Health(args) => health::run(&args),
     };
     result.unwrap_or_else(|error| {

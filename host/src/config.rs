@@ -2,6 +2,8 @@
 //!
 //! **Invariant:** a `ServeConfig` that exists is complete and was checked; nothing was connected to for it.
 
+mod command;
+
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
@@ -28,6 +30,7 @@ pub enum Brokers {
 }
 
 /// What the command line and the environment say; `None` leaves it to host.toml.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Debug, Clone, Default)]
 pub struct Given {
     /// `--config`.
@@ -56,6 +59,8 @@ pub struct Given {
     pub until_caught_up: bool,
     /// `--max-records`.
     pub max_records: Option<u64>,
+    /// `--create-topics`.
+    pub create_topics: bool,
     /// `--kafka-setting`, repeated.
     pub kafka: Vec<(String, String)>,
 }
@@ -85,6 +90,10 @@ pub struct ServeConfig {
     pub until_caught_up: bool,
     /// Settled records after which the host ends.
     pub max_records: Option<u64>,
+    /// Whether topics are created that handlers declare or need.
+    pub create_topics: bool,
+    /// The command that does the same.
+    pub topics_command: String,
     /// Which of its handlers begin to read only when others have caught up.
     pub steps: Plan,
     /// What counts as stalled, and what is done then.
@@ -116,6 +125,7 @@ impl ServeConfig {
                     .to_owned(),
             );
         }
+        let flags = command::flags(&given);
         let handlers = given.handlers.or(settings.handlers);
         if handlers.is_none() && is_read {
             problems.push(
@@ -140,6 +150,7 @@ impl ServeConfig {
         };
         match (brokers, handlers) {
             (Some(brokers), Some(handlers)) if problems.is_empty() => Ok(Self {
+                topics_command: command::topics(&flags, &handlers, &brokers),
                 brokers,
                 handlers,
                 http,
@@ -161,6 +172,7 @@ impl ServeConfig {
                 only,
                 until_caught_up: given.until_caught_up || settings.until_caught_up.unwrap_or(false),
                 max_records: given.max_records.or(settings.max_records),
+                create_topics: given.create_topics || settings.create_topics.unwrap_or(false),
                 watchdog: settings.watchdog,
                 response: settings.response,
                 kafka,

@@ -50,6 +50,7 @@ pub mod settings;
 pub mod settle;
 pub mod steps;
 pub mod suspects;
+pub mod topics;
 pub mod watchdog;
 pub mod watermark;
 
@@ -67,6 +68,7 @@ mod sink;
 mod sinks;
 mod source;
 mod timed_wait;
+mod topic_admin;
 mod topic_settings;
 
 // L3 flow: the life of a record.

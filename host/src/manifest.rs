@@ -21,6 +21,7 @@ mod routes;
 pub mod schema;
 #[cfg(test)]
 mod tests;
+mod topics;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,9 +36,9 @@ use crate::ids::{GroupId, HandlerId, TopicName};
 use crate::letter::replay_topic;
 use crate::marker::parked_topic;
 use crate::policy::{
-    BreakerPolicy, Bulk, CONCURRENCY, Delivery, Isolation, Limits, OnExhausted, Ordering,
-    PatternError, ResponseRoute, RetryPolicy, ReturnTopics, Start, StartError, Subscription,
-    TopicPattern,
+    BreakerPolicy, Bulk, CONCURRENCY, DeclaredTopic, Delivery, Isolation, Limits, OnExhausted,
+    Ordering, PatternError, ResponseRoute, RetryPolicy, ReturnTopics, Start, StartError,
+    Subscription, TopicPattern,
 };
 use crate::route::Routing;
 
@@ -71,6 +72,8 @@ pub struct Manifest {
     pub responses: Vec<ResponseRoute>,
     /// Which of the records it takes.
     pub routing: Routing,
+    /// Topics that are to exist.
+    pub declared_topics: Vec<DeclaredTopic>,
     /// How long an instance of the component lives.
     pub isolation: Isolation,
     /// Bounds of memory, time and flow.
@@ -127,6 +130,7 @@ impl Manifest {
         let delivery = delivery::delivery(&mut reader);
         let side_effects = reader.choice(&keys::SIDE_EFFECTS) == Some("allowed");
         let responses = responses::responses(&mut reader, delivery, side_effects);
+        let declared_topics = topics::topics(&mut reader);
         let isolation = match reader.choice(&keys::ISOLATION) {
             Some("record") => Isolation::Record,
             _ => Isolation::Lane,
@@ -159,6 +163,7 @@ impl Manifest {
                     side_effects,
                     responses,
                     routing,
+                    declared_topics,
                     isolation,
                     limits,
                     retry,
@@ -189,6 +194,7 @@ impl fmt::Debug for Manifest {
             .field("side_effects", &self.side_effects)
             .field("responses", &self.responses)
             .field("routing", &self.routing)
+            .field("declared_topics", &self.declared_topics)
             .field("isolation", &self.isolation)
             .field("limits", &self.limits)
             .field("retry", &self.retry)

@@ -7,12 +7,14 @@
 mod retry;
 mod returns;
 mod start;
+mod topics;
 
 use std::time::Duration;
 
 pub use self::retry::{Backoff, BackoffKind, KindPolicy, RetryPolicy};
 pub use self::returns::ReturnTopics;
 pub use self::start::{Start, StartError};
+pub use self::topics::{CLEANUP_POLICY, DeclaredTopic, RETENTION_MS, TopicSpec};
 use crate::ids::TopicName;
 pub use crate::pattern::{PatternError, TopicPattern};
 

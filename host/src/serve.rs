@@ -23,7 +23,7 @@ use crate::admin::{Admin, View};
 use crate::assignment::Flow;
 use crate::catalog::Catalog;
 use crate::config::{Brokers, ServeConfig};
-use crate::deploy::{Board, Deployer, EXPECTED, FolderWatch};
+use crate::deploy::{Board, Deployer, EXPECTED, FolderWatch, TopicKeeper};
 use crate::dev_broker::DevBroker;
 use crate::duration::millis;
 use crate::guest::{AotCache, Runtime};
@@ -83,7 +83,7 @@ pub struct Host {
     view: Arc<View>,
     admin: Option<Admin>,
     /// Lives as long as the host; the others find it by its address.
-    dev_broker: Option<DevBroker>,
+    dev_broker: Option<Arc<DevBroker>>,
 }
 
 impl std::fmt::Debug for Host {
@@ -99,16 +99,13 @@ impl Host {
     pub async fn build(config: ServeConfig) -> Result<Self, Error> {
         let runtime = runtime(config.instances_max, config.cache.as_deref())?;
         let places = Arc::clone(runtime.places());
-        let dev_broker = match config.brokers {
-            Brokers::Embedded => {
-                Some(DevBroker::start().map_err(|error| Error::DevBroker(error.to_string()))?)
-            }
-            Brokers::Cluster(_) => None,
-        };
-        let clients = Clients::new(&config, dev_broker.as_ref());
+        let dev_broker = embedded(&config.brokers)?;
+        let clients = Clients::new(&config, dev_broker.as_deref());
         let store = reply_store(config.response.as_ref())?;
         let exchanges = clients.exchanges(config.instances_max).with_store(store);
         let exchanges = Arc::new(exchanges);
+        let board = Arc::new(Board::default());
+        let topics = clients.topic_keeper(&config, dev_broker.clone(), &board);
         let (publish, catalog) = watch::channel(Arc::new(Catalog::default()));
         let registry = Arc::new(Registry::default());
         let flow = Flow {
@@ -125,7 +122,6 @@ impl Host {
             Steps::new(config.steps.clone()),
         )));
         let sinks = Arc::new(Sinks::new(clients.producer));
-        let board = Arc::new(Board::default());
         let deployer = Deployer {
             folder: config.handlers.clone(),
             only: config.only.clone(),
@@ -135,6 +131,7 @@ impl Host {
             catalog: publish,
             subscriptions: Arc::clone(&subscriptions),
             board: Arc::clone(&board),
+            topics,
             known: BTreeMap::new(),
         };
         let draining = AtomicBool::new(false);
@@ -321,7 +318,7 @@ async fn serve(config: &ServeConfig, deployer: &mut Deployer, view: &View) -> Er
         );
         return Error::Strict { flag, problems };
     }
-    deployer.take_up(first);
+    deployer.take_up(first).await;
     if view.catalog.borrow().handlers().next().is_none() {
         tracing::warn!(folder = %config.handlers.display(), "no handlers serve yet; waiting for some ({EXPECTED})");
     }
@@ -345,6 +342,17 @@ pub(crate) fn runtime(instances_max: u32, cache: Option<&Path>) -> Result<Runtim
 fn reply_store(settings: Option<&RedisSettings>) -> Result<Option<Store>, Error> {
     let start = |settings: &RedisSettings| Ok(Store::start(client(settings)?, settings.key));
     settings.map(start).transpose().map_err(Error::ReplyStore)
+}
+
+/// Starts the embedded broker where one is asked for.
+fn embedded(brokers: &Brokers) -> Result<Option<Arc<DevBroker>>, Error> {
+    match brokers {
+        Brokers::Embedded => {
+            let broker = DevBroker::start().map_err(|error| Error::DevBroker(error.to_string()))?;
+            Ok(Some(Arc::new(broker)))
+        }
+        Brokers::Cluster(_) => Ok(None),
+    }
 }
 
 /// Waits for threads to end; returns how many have not.
@@ -400,6 +408,21 @@ impl Clients {
             }
         }
         Self { consumer, producer }
+    }
+
+    /// Makes what looks after topics.
+    fn topic_keeper(
+        &self,
+        config: &ServeConfig,
+        dev_broker: Option<Arc<DevBroker>>,
+        board: &Arc<Board>,
+    ) -> Arc<TopicKeeper> {
+        TopicKeeper::new(
+            self.producer.with(&BTreeMap::new()),
+            (config.create_topics, config.topics_command.clone()),
+            dev_broker,
+            Arc::clone(board),
+        )
     }
 
     /// Makes what requests and responses go through.

@@ -6,6 +6,7 @@
 
 mod response;
 mod steps;
+mod topics;
 mod watchdog;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,7 @@ pub(crate) static KEYS: &[&Key] = &[
     &ONLY,
     &UNTIL_CAUGHT_UP,
     &MAX_RECORDS,
+    &topics::CREATE_TOPICS,
     &steps::STEPS,
     &steps::LAG_MAX,
     &watchdog::STALL_AFTER_MS,
@@ -180,6 +182,8 @@ pub struct Settings {
     pub until_caught_up: Option<bool>,
     /// Settled records after which the host ends.
     pub max_records: Option<u64>,
+    /// Whether topics are created that handlers declare or need.
+    pub create_topics: Option<bool>,
     /// Which handlers begin to read only when others have caught up.
     pub steps: Plan,
     /// What counts as stalled, and what is done then.
@@ -220,6 +224,7 @@ impl Settings {
             only: reader.parsed_list(&ONLY),
             until_caught_up: reader.flag(&UNTIL_CAUGHT_UP),
             max_records: reader.whole_given(&MAX_RECORDS),
+            create_topics: reader.flag(&topics::CREATE_TOPICS),
             steps: steps::read(&mut reader),
             watchdog: watchdog::watchdog(&mut reader),
             response: response::read(&mut reader),
@@ -244,6 +249,7 @@ impl fmt::Debug for Settings {
             .field("only", &self.only)
             .field("until_caught_up", &self.until_caught_up)
             .field("max_records", &self.max_records)
+            .field("create_topics", &self.create_topics)
             .field("steps", &self.steps)
             .field("watchdog", &self.watchdog)
             .field("response", &self.response)
@@ -338,6 +344,7 @@ mod tests {
             only = ["quakes", "acme/orders"]
             until-caught-up = true
             max-records = 1000
+            create-topics = true
             [kafka]
             security.protocol = "ssl"
             "socket.timeout.ms" = 10_000
@@ -361,6 +368,7 @@ mod tests {
                 ]),
                 until_caught_up: Some(true),
                 max_records: Some(1000),
+                create_topics: Some(true),
                 kafka: pairs
                     .map(|(name, value)| (name.to_owned(), value.to_owned()))
                     .into(),

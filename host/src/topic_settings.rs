@@ -14,6 +14,7 @@ use rdkafka::error::KafkaError;
 
 use crate::ids::TopicName;
 use crate::manifest::kafka::{Side, side};
+use crate::policy::{CLEANUP_POLICY, RETENTION_MS};
 
 /// How long a broker may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,23 +36,41 @@ pub(crate) async fn topic_settings(
     let Ok(admin) = admin(settings) else {
         return BTreeMap::new();
     };
+    let configs = topic_configs(&admin, topics, TIMEOUT).await;
+    let found = configs.into_iter().map(|(topic, mut config)| {
+        let found = TopicSettings {
+            cleanup_policy: config.remove(CLEANUP_POLICY),
+            retention_ms: config
+                .remove(RETENTION_MS)
+                .and_then(|text| text.parse().ok()),
+        };
+        (topic, found)
+    });
+    found.collect()
+}
+
+/// Asks for all settings of topics by their names, those that are the brokers' included.
+pub(crate) async fn topic_configs(
+    admin: &AdminClient<DefaultClientContext>,
+    topics: &[&TopicName],
+    timeout: Duration,
+) -> BTreeMap<TopicName, BTreeMap<String, String>> {
     let asked: Vec<ResourceSpecifier<'_>> = topics
         .iter()
         .map(|topic| ResourceSpecifier::Topic(topic.as_str()))
         .collect();
-    let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+    let options = AdminOptions::new().request_timeout(Some(timeout));
     let answers = admin.describe_configs(&asked, &options).await;
     // In the order in which they were asked for.
     let answers = answers.unwrap_or_default().into_iter().zip(topics);
     answers
         .filter_map(|(answer, topic)| {
-            let answer = answer.ok()?;
-            let value = |name| answer.get(name).and_then(|entry| entry.value.clone());
-            let found = TopicSettings {
-                cleanup_policy: value("cleanup.policy"),
-                retention_ms: value("retention.ms").and_then(|text| text.parse().ok()),
-            };
-            Some((TopicName::clone(topic), found))
+            let entries = answer.ok()?.entries.into_iter();
+            let config: BTreeMap<String, String> = entries
+                .filter_map(|entry| Some((entry.name, entry.value?)))
+                .collect();
+            // A refusal comes as an answer without settings.
+            (!config.is_empty()).then(|| (TopicName::clone(topic), config))
         })
         .collect()
 }

@@ -31,5 +31,6 @@ mod routes;
 mod seek;
 mod stage;
 mod steps;
+mod topics;
 mod traffic;
 mod watchdog;

@@ -269,6 +269,15 @@ pub(crate) fn brokers(bootstrap: &str) -> Result<usize> {
     Ok(metadata.brokers().len())
 }
 
+/// The replicas of the partition of a topic that has the fewest.
+pub fn replicas(bootstrap: &str, topic: &str) -> Result<usize> {
+    let consumer: BaseConsumer = client_config(bootstrap).create()?;
+    let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT)?;
+    let partitions = metadata.topics().iter().flat_map(|it| it.partitions());
+    let fewest = partitions.map(|it| it.replicas().len()).min();
+    fewest.with_context(|| format!("topic {topic} has no partitions"))
+}
+
 /// Whether so many brokers answer for the cluster, and every partition has a leader and all of its replicas in sync.
 pub(crate) fn are_in_sync(bootstrap: &str, brokers: usize) -> Result<bool> {
     let consumer: BaseConsumer = client_config(bootstrap).create()?;

@@ -77,6 +77,8 @@ impl View {
                 .collect(),
             groups: groups.collect(),
             problems: self.board.problems(),
+            missing_topics: self.board.missing_topics(),
+            remedies: self.board.remedies(),
             waits,
             dead_producers: self.dead_producers(),
             is_strict: seen.is_strict,

@@ -3,6 +3,8 @@
 //! Pure: handed what is known of the parts, gives the answer of `/readyz`. The rule is a table in the parent module.
 //! **Invariant:** whatever makes a host not ready, or less than whole, is named with its reason.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 /// What is known of the parts.
@@ -16,6 +18,10 @@ pub(super) struct Facts {
     pub(super) groups: Vec<GroupFacts>,
     /// What the deployer refused, with the handler, file or folder in question.
     pub(super) problems: Vec<(String, String)>,
+    /// Topics that were asked for and do not exist, with what is known of each.
+    pub(super) missing_topics: Vec<(String, String)>,
+    /// How topics that do not exist come into being, by name.
+    pub(super) remedies: BTreeMap<String, String>,
     /// What steps wait for, with the step or the handler in question.
     pub(super) waits: Vec<(String, String)>,
     /// Why producers failed for good.
@@ -188,7 +194,14 @@ fn reasons(facts: &Facts) -> Vec<NotReady> {
         reasons.push(NotReady::new("producer", why));
     }
     for group in &facts.groups {
-        group.add_reasons(&mut reasons);
+        group.add_reasons(&facts.remedies, &mut reasons);
+    }
+    for (topic, why) in &facts.missing_topics {
+        let what = format!("topic {topic}");
+        // Groups tell of those that they read.
+        if !reasons.iter().any(|reason| reason.what == what) {
+            reasons.push(NotReady::new(what, why));
+        }
     }
     for handler in facts.handlers.iter().filter(|handler| handler.halted > 0) {
         reasons.push(NotReady::new(
@@ -241,7 +254,7 @@ impl HandlerFacts {
 }
 
 impl GroupFacts {
-    fn add_reasons(&self, reasons: &mut Vec<NotReady>) {
+    fn add_reasons(&self, remedies: &BTreeMap<String, String>, reasons: &mut Vec<NotReady>) {
         let Self { tenant, group, .. } = self;
         if let Some(late) = &self.late {
             let what = format!("group {group} of tenant {tenant}");
@@ -258,8 +271,11 @@ impl GroupFacts {
             }
             Source::Reached { missing_topics } => {
                 reasons.extend(missing_topics.iter().map(|topic| {
-                    let why =
+                    let mut why =
                         format!("it does not exist; group {group} of tenant {tenant} waits for it");
+                    if let Some(remedy) = remedies.get(topic) {
+                        why = format!("{why}; {remedy}");
+                    }
                     NotReady::new(format!("topic {topic}"), why)
                 }));
             }

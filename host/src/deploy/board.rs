@@ -1,5 +1,6 @@
 //! What deployments came to, for readiness and metrics.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
@@ -12,6 +13,10 @@ pub(crate) struct Board {
     /// What is wrong, with the handler, file or folder in question, as of the last look at the handlers folder.
     problems: Mutex<Vec<(String, String)>>,
     looked: AtomicBool,
+    /// How topics come into being that are needed, as of the last deployment.
+    remedies: Mutex<BTreeMap<String, String>>,
+    /// Topics that were asked for and do not exist, with what is known of each.
+    missing_topics: Mutex<Vec<(String, String)>>,
     /// Revisions that were published.
     pub(crate) published: Counter,
     /// Revisions that were refused.
@@ -37,6 +42,26 @@ impl Board {
     /// Lists what is wrong, with the handler, file or folder in question.
     pub(crate) fn problems(&self) -> Vec<(String, String)> {
         self.problems.lock().clone()
+    }
+
+    /// Replaces how topics come into being.
+    pub(super) fn set_remedies(&self, remedies: BTreeMap<String, String>) {
+        *self.remedies.lock() = remedies;
+    }
+
+    /// Returns how topics come into being, by name.
+    pub(crate) fn remedies(&self) -> BTreeMap<String, String> {
+        self.remedies.lock().clone()
+    }
+
+    /// Replaces the topics that do not exist.
+    pub(super) fn set_missing_topics(&self, missing: Vec<(String, String)>) {
+        *self.missing_topics.lock() = missing;
+    }
+
+    /// Lists the topics that were asked for and do not exist, with what is known of each.
+    pub(crate) fn missing_topics(&self) -> Vec<(String, String)> {
+        self.missing_topics.lock().clone()
     }
 
     /// Returns whether the handlers folder was looked at and what was good in it serves.

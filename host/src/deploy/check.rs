@@ -12,6 +12,7 @@ use crate::ids::HandlerId;
 use crate::manifest::Manifest;
 use crate::policy::{Ordering, Subscription};
 use crate::route::{OwnRule, is_choosy};
+use crate::topics::conflict;
 
 /// What was found in a handlers folder.
 #[derive(Debug, Default)]
@@ -60,6 +61,14 @@ pub(crate) async fn check(folder: &Path, runtime: &Runtime) -> Report {
             if let Some(what) = obstacle(new, party(other_id, other, other_rules)) {
                 let manifest = candidate.manifest.display();
                 report.problems.push(format!("{manifest}: {what}"));
+            }
+            if let Some(what) = conflict(&loaded.manifest, &other.manifest)
+                && let Some(theirs) = scan.candidates.get(other_id)
+            {
+                let (manifest, theirs) = (candidate.manifest.display(), theirs.manifest.display());
+                report.problems.push(format!(
+                    "{manifest}: does not go together with {theirs}: {what}"
+                ));
             }
         }
         report.handlers.push(describe(id, &loaded, &rules));

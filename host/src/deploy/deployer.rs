@@ -18,6 +18,7 @@ use super::conflict::{Party, obstacle};
 use super::load::{Loaded, load, try_out};
 use super::retention;
 use super::scan::{Candidate, Facts, scan, unreadable};
+use super::topics::TopicKeeper;
 use crate::breaker::Breaker;
 use crate::catalog::{Catalog, Deployed};
 use crate::duration::millis;
@@ -29,6 +30,7 @@ use crate::reply::Exchanges;
 use crate::sinks::Sinks;
 use crate::subscriptions::Subscriptions;
 use crate::topic_settings::topic_settings;
+use crate::topics::{conflict, wanted};
 
 /// What the deployer is made of.
 #[derive(Debug)]
@@ -42,6 +44,7 @@ pub(crate) struct Deployer {
     pub(crate) catalog: watch::Sender<Arc<Catalog>>,
     pub(crate) subscriptions: Arc<Mutex<Subscriptions>>,
     pub(crate) board: Arc<Board>,
+    pub(crate) topics: Arc<TopicKeeper>,
     pub(crate) known: BTreeMap<HandlerId, Known>,
 }
 
@@ -81,7 +84,7 @@ impl Deployer {
     /// Looks at the folder once and takes up what changed.
     pub(crate) async fn look(&mut self) {
         let found = self.load().await;
-        self.take_up(found);
+        self.take_up(found).await;
     }
 
     /// Looks at the folder once and loads what changed. Nothing is published, and nothing logged of what is wrong.
@@ -127,10 +130,15 @@ impl Deployer {
     }
 
     /// Publishes what was loaded, and tells what is newly wrong.
-    pub(crate) fn take_up(&mut self, found: Found) {
+    pub(crate) async fn take_up(&mut self, found: Found) {
         if found.changed {
+            let serving = self.known.values().filter_map(|it| it.serving.as_ref());
+            let wanted = wanted(serving.map(|it| (&it.id, &it.manifest)));
+            // Before anybody subscribes.
+            self.topics.take_up(wanted).await;
             self.publish();
         }
+        self.topics.tend();
         self.sinks.close_unused();
         self.exchanges.close_unused();
         for (_, what) in self.board.set_problems(found.problems) {
@@ -266,16 +274,22 @@ impl Deployer {
             rules: &rules,
             takes_singles: loaded.component.takes().singles,
         };
-        let others = self.known.values().filter_map(|it| it.serving.as_ref());
-        for other in others {
-            let other = Party {
+        for known in self.known.values() {
+            let Some(other) = known.serving.as_ref() else {
+                continue;
+            };
+            let theirs = Party {
                 id: &other.id,
                 manifest: &other.manifest,
                 rules: &other.rules,
                 takes_singles: other.component.takes().singles,
             };
-            if let Some(what) = obstacle(new, other) {
+            if let Some(what) = obstacle(new, theirs) {
                 return Err(at(what));
+            }
+            if let Some(what) = conflict(&loaded.manifest, &other.manifest) {
+                let file = known.facts.manifest().display();
+                return Err(at(format!("does not go together with {file}: {what}")));
             }
         }
         let Loaded {

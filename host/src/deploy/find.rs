@@ -2,10 +2,11 @@
 //!
 //! **Invariant:** no component is read, and nothing that is wrong with other handlers does harm.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use super::load::read_text;
-use super::scan::{scan, unreadable};
+use super::scan::{EXPECTED, scan, unreadable};
 use crate::ids::{GroupId, HandlerId};
 use crate::manifest::Manifest;
 
@@ -46,6 +47,46 @@ pub(crate) fn find_manifest(folder: &Path, id: &HandlerId) -> Result<Manifest, F
             .collect();
         FindError::Manifest(lines.join("\n"))
     })
+}
+
+/// Reads the manifests of all handlers of `folder`, or of `only` these. The error holds everything that is wrong, a line
+/// each.
+pub(crate) fn find_manifests(
+    folder: &Path,
+    only: &[HandlerId],
+) -> Result<BTreeMap<HandlerId, (PathBuf, Manifest)>, Vec<String>> {
+    let mut scan = scan(folder).map_err(|error| vec![unreadable(folder, &error)])?;
+    let mut problems = Vec::new();
+    if !only.is_empty() {
+        problems.extend(scan.not_found(only).into_iter().map(|(_, what)| what));
+        scan.candidates.retain(|id, _| only.contains(id));
+    }
+    if scan.candidates.is_empty() && problems.is_empty() {
+        let folder = folder.display();
+        problems.push(format!("{folder}: there are no handlers ({EXPECTED})"));
+    }
+    let mut manifests = BTreeMap::new();
+    for (id, candidate) in scan.candidates {
+        let path = candidate.manifest;
+        let read = read_text(&path).map_err(|problem| vec![problem]);
+        let parsed = read.and_then(|text| {
+            Manifest::parse(&text, &id).map_err(|problems| {
+                let lines = problems.iter().map(|problem| problem.at(&path));
+                lines.collect::<Vec<_>>()
+            })
+        });
+        match parsed {
+            Ok(manifest) => {
+                manifests.insert(id, (path, manifest));
+            }
+            Err(found) => problems.extend(found),
+        }
+    }
+    if problems.is_empty() {
+        Ok(manifests)
+    } else {
+        Err(problems)
+    }
 }
 
 /// Returns another handler of the tenant with the same group, if there is one. Manifests that are wrong do not serve, so

@@ -8,11 +8,13 @@ mod find;
 mod load;
 mod retention;
 mod scan;
+mod topics;
 mod watch;
 
 pub(crate) use board::Board;
 pub(crate) use check::check;
 pub(crate) use deployer::Deployer;
-pub(crate) use find::{FindError, find_manifest, find_sharer};
+pub(crate) use find::{FindError, find_manifest, find_manifests, find_sharer};
 pub(crate) use scan::EXPECTED;
+pub(crate) use topics::TopicKeeper;
 pub(crate) use watch::FolderWatch;

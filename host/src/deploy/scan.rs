@@ -60,6 +60,11 @@ impl Facts {
                 .collect(),
         )
     }
+
+    /// Returns the path of the manifest, which is the first of the files.
+    pub(super) fn manifest(&self) -> &Path {
+        self.0.first().map_or(Path::new(MANIFEST), |(path, _)| path)
+    }
 }
 
 /// The files of one handler.

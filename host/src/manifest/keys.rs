@@ -6,6 +6,7 @@
 
 pub(crate) mod retry;
 pub(crate) mod route;
+pub(crate) mod topic;
 
 use std::time::Duration;
 
@@ -90,6 +91,7 @@ pub(crate) static KEYS: &[&Key] = list!(
         MULTI,
         UNMATCHED,
         RESPONSE,
+        TOPIC,
         CONFIG,
         KAFKA_CONSUMER,
         KAFKA_PRODUCER,
@@ -98,6 +100,7 @@ pub(crate) static KEYS: &[&Key] = list!(
 
 use retry::TOPIC_DELAYS_MS as RETRY_TOPIC_DELAYS_MS;
 use route::{EVENT_SOURCE, MULTI, ROUTE, UNMATCHED};
+use topic::TOPIC;
 
 pub(crate) const COMPONENT: Key = Key {
     path: "component",

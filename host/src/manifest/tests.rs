@@ -5,6 +5,7 @@ mod properties;
 mod refusals;
 mod retry;
 mod routes;
+mod topics;
 
 use std::path::Path;
 
@@ -113,6 +114,7 @@ fn one_line_is_a_manifest() {
             side_effects: false,
             responses: Vec::new(),
             routing: routes::unsaid(),
+            declared_topics: Vec::new(),
             isolation: Isolation::Lane,
             limits: Limits::default(),
             retry: RetryPolicy::default(),
@@ -199,12 +201,6 @@ fn a_full_manifest_is_read_as_written() {
         manifest.kafka_producer,
         texts([("compression.type", "lz4")])
     );
-}
-
-#[test]
-fn a_group_names_the_dead_letter_topic() {
-    let manifest = parse("topics = [\"a\"]\ngroup = \"billing\"");
-    assert_eq!(manifest.dead_letter_topic.as_str(), "billing.dead-letter");
 }
 
 #[test]

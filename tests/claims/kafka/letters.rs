@@ -12,9 +12,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use self::post::{Post, letter};
-use super::stage::{Stage, TWICE, said, value_on};
+use super::stage::{Stage, TWICE, said, value_on, without_rights};
+use harness::TestRecord;
 use harness::host::command;
-use harness::{Kafka, TestRecord};
 use tokio::time::Instant;
 
 #[test]
@@ -348,24 +348,7 @@ fn what_cannot_be_meant_is_wrong_usage_and_what_is_not_there_an_error() {
 
 #[test]
 fn a_topic_that_the_user_may_not_see_is_told_with_the_right_that_is_missing() {
-    // Only controllers log in, so that every client is a nobody with no rights at all.
-    let login = "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"admin\" \
-                 password=\"admin\" user_admin=\"admin\";";
-    let kafka = Kafka::builder()
-        .set(
-            "authorizer.class.name",
-            "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        )
-        .set("super.users", "User:admin")
-        .set(
-            "listener.security.protocol.map",
-            "PLAINTEXT:PLAINTEXT,CONTROLLER:SASL_PLAINTEXT",
-        )
-        .set("sasl.mechanism.controller.protocol", "PLAIN")
-        .set("listener.name.controller.sasl.enabled.mechanisms", "PLAIN")
-        .set("listener.name.controller.plain.sasl.jaas.config", login)
-        .start()
-        .unwrap();
+    let kafka = without_rights();
     let post = Post::without_topic(&kafka, "denied");
     let parked = format!("{}.parked", post.name);
     for (args, topic) in [

@@ -192,14 +192,14 @@ fn a_run_does_not_start_without_all_of_its_handlers() {
         .handler("good", guest("act"), "topics = [\"orders\"]\n")
         .unwrap();
     folder
-        .handler("bad", guest("act"), "topic = [\"orders\"]\n")
+        .handler("bad", guest("act"), "topcs = [\"orders\"]\n")
         .unwrap();
     let mut host = ended(start(), 64);
     said(
         &mut host,
         "refusing to start, because --until-caught-up is given",
     );
-    said(&mut host, "unknown key \"topic\"");
+    said(&mut host, "unknown key \"topcs\"");
     assert_eq!(count_lines(&host, &["subscribed"]), 0);
 }
 

@@ -163,6 +163,28 @@ impl Stage {
     }
 }
 
+/// Starts a Kafka whose clients may do nothing.
+pub fn without_rights() -> Kafka {
+    // Only controllers log in, so that every client is a nobody with no rights at all.
+    let login = "org.apache.kafka.common.security.plain.PlainLoginModule required username=\"admin\" \
+                 password=\"admin\" user_admin=\"admin\";";
+    Kafka::builder()
+        .set(
+            "authorizer.class.name",
+            "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        )
+        .set("super.users", "User:admin")
+        .set(
+            "listener.security.protocol.map",
+            "PLAINTEXT:PLAINTEXT,CONTROLLER:SASL_PLAINTEXT",
+        )
+        .set("sasl.mechanism.controller.protocol", "PLAIN")
+        .set("listener.name.controller.sasl.enabled.mechanisms", "PLAIN")
+        .set("listener.name.controller.plain.sasl.jaas.config", login)
+        .start()
+        .unwrap()
+}
+
 /// Starts a host; components that earlier tests compiled come from a folder that all tests share.
 pub fn start(bootstrap: &str, folder: &Path, args: &[&str]) -> Host {
     Host::builder(bootstrap)

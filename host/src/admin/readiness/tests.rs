@@ -244,3 +244,28 @@ fn the_answer_has_the_documented_keys() {
         )
     );
 }
+
+#[test]
+fn a_missing_topic_is_told_once_with_what_creates_it() {
+    let mut facts = two(missing());
+    let remedy = "`topics apply` creates it".to_owned();
+    facts.remedies = BTreeMap::from([("orders".to_owned(), remedy)]);
+    let known = |topic: &str| (topic.to_owned(), "declared".to_owned());
+    facts.missing_topics = vec![known("bills"), known("orders")];
+    let told: Vec<(String, String)> = judge(facts)
+        .not_ready
+        .into_iter()
+        .map(|one| (one.what, one.why))
+        .collect();
+    let expected = [
+        (
+            "topic orders",
+            "it does not exist; group b of tenant default waits for it; `topics apply` creates it",
+        ),
+        ("topic bills", "declared"),
+    ];
+    assert_eq!(
+        told,
+        expected.map(|(what, why)| (what.to_owned(), why.to_owned()))
+    );
+}

@@ -12,9 +12,7 @@ use super::topics::Session;
 use crate::cli::async_runtime;
 use crate::cli::connect::{Troubles, explain_config};
 use crate::ids::TopicName;
-
-/// How long a topic of replays keeps them, and with them what was replayed: 30 days.
-const RETENTION_MS: &str = "2592000000";
+use crate::topics::REPLAY_RETENTION_MS as RETENTION_MS;
 
 /// Makes the topic of replays, unless it is there; with as many partitions as the letters have.
 pub(super) fn make_topic(

@@ -321,6 +321,7 @@ impl Naive<'_> {
             side_effects: self.text("side-effects", "") == "allowed",
             responses: Vec::new(),
             routing: self.routing(),
+            declared_topics: Vec::new(),
             isolation: match self.text("isolation", "").as_str() {
                 "record" => Isolation::Record,
                 _ => Isolation::Lane,
