@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::store::{Item, Store, Written};
 use super::{Came, Counts, Response, Waiter, arrive};
 use crate::pending::{CorrelationId, Pending};
-use crate::response::{Found, Names, decode, encode, time_to_live_secs};
+use crate::response::{Found, KeyForm, Names, decode, encode, time_to_live_secs};
 
 /// See the module.
 #[derive(Debug)]
@@ -50,6 +50,11 @@ impl Link {
     /// Returns where the hosts of the group are told.
     pub(super) fn channel(&self) -> &str {
         &self.channel
+    }
+
+    /// Returns how requests are named.
+    pub(super) fn form(&self) -> KeyForm {
+        self.names.form()
     }
 
     /// Returns the name of a request.

@@ -24,6 +24,7 @@ use super::{Link, OpenError, Response};
 use crate::groupless::{OF_MEMBERS, Troubles, partitions};
 use crate::ids::TopicName;
 use crate::pending::CorrelationId;
+use crate::response::KeyForm;
 use crate::topic_settings::client_config;
 
 /// With so many bytes of responses to hand on no more are read.
@@ -55,9 +56,14 @@ pub(super) fn start(
             config.set(key, value);
         }
     }
+    let strategy = match link.form() {
+        KeyForm::Tenant => "cooperative-sticky",
+        // What Python's clients take by default: all members of a group have to know one strategy.
+        KeyForm::Compat => "range,roundrobin",
+    };
     config
         .set("group.id", group)
-        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("partition.assignment.strategy", strategy)
         .set("enable.auto.commit", "true")
         .set("enable.auto.offset.store", "false")
         // Only until the partition has a position, which it gets here.

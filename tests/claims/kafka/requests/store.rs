@@ -171,6 +171,18 @@ fn any_host_of_a_group_may_read_a_response() {
 }
 
 #[test]
+fn what_a_killed_host_was_to_read_is_read_by_another_one() {
+    let sharing = Sharing::new("killed");
+    let mut hosts = sharing.serve_two();
+    let questions = sharing.ask(&hosts[0], &["a", "b"], MINUTE);
+    let pending = |host: &Host| metric(host, "kafka_wasm_pending_requests", &[]);
+    let asker = usize::from(pending(&hosts[1]) > 0.0);
+    hosts[1 - asker].kill9();
+    sharing.answer(&questions, &["one", "two"]);
+    assert_eq!(sharing.sorted_results(&hosts[asker], 2), ["one", "two"]);
+}
+
+#[test]
 fn what_comes_late_or_twice_is_dropped_wherever_it_is_read() {
     let sharing = Sharing::new("late");
     let hosts = sharing.serve_two();

@@ -40,6 +40,9 @@ fn responses_are_shared_with_processes_of_kafka_python_app() {
     wait_until("the response is stored", PATIENCE, found).unwrap();
     let ttl = sharing.redis.ask(&["TTL", &name]).unwrap().unwrap();
     assert!((1..=30).contains(&ttl.parse::<i32>().unwrap()), "{ttl}");
+    // Python's clients share out partitions so by default, and may be members as well.
+    let assignor = clients::assignor(&stage.bootstrap, &sharing.group()).unwrap();
+    assert_eq!(assignor.as_deref(), Some("range"));
 }
 
 #[test]
