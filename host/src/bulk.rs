@@ -133,7 +133,7 @@ async fn carry_parts(lane: &mut Lane, handler: &Deployed, Batch { mut parts }: B
             failed,
         } = part;
         if let [only] = cargo.as_slice()
-            && let Some(refusal) = lane.refusal_of(only)
+            && let Some(refusal) = lane.refusal_of(handler, only)
         {
             match deliver_refused(lane, cargo, &[refusal]).await {
                 Delivered::Settled => continue,

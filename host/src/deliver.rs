@@ -91,9 +91,7 @@ async fn carry(lane: &mut Lane, job: Job) -> Delivered {
         return Delivered::Later(job, until);
     }
     let Job { started, failed } = job;
-    if let Some(refusal) = lane.refusal_of(&started)
-        && refusal.is_of(&handler.id)
-    {
+    if let Some(refusal) = lane.refusal_of(&handler, &started) {
         return give_up(lane, &handler, Cargo::from_iter([started]), &refusal).await;
     }
     let Ok(_permit) = lane.admit(&handler).await else {

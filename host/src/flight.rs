@@ -108,14 +108,18 @@ impl Flight {
 
     /// Takes note that an output was refused for good.
     pub(crate) fn refuse(self: &Arc<Self>, output: Fingerprint, reason: String) {
-        self.refused.lock().push((output, reason.clone()));
-        // The first refusal is told of all that is in the flight.
-        let is_first = self.refusal.set(reason).is_ok();
-        if is_first && let Some(suspects) = &self.ledger.suspects {
+        // The first refusal is told of all that is in the flight, unless several have emitted it.
+        let is_first = self.refusal.set(reason.clone()).is_ok();
+        if (is_first || !self.parts.is_empty())
+            && let Some(suspects) = &self.ledger.suspects
+        {
             // Not only when the flight lands: what the producer refuses at once is no error of the transaction, which would
             // be committed while other outputs of the flight are under way.
-            suspects.note(&self.offsets(), &self.refusal_of(output));
+            for refusal in self.refusals_of(output, &reason) {
+                suspects.note(&self.offsets(), &refusal);
+            }
         }
+        self.refused.lock().push((output, reason));
         self.acknowledge();
     }
 
@@ -298,7 +302,8 @@ impl Ledger {
             _ if flight.is_withdrawn.load(Ordering::Acquire) => {}
             booked => {
                 let cargo = flight.unload();
-                if flight.parts.is_empty() {
+                // Of a single record in parts each part counts by itself.
+                if flight.parts.is_empty() || cargo.len() > 1 {
                     flight.stats.ended(flight.kind.ending, cargo.len());
                 }
                 flight.parts.iter().for_each(Part::count);

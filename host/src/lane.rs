@@ -178,15 +178,18 @@ impl Lane {
             .readers(&self.place.group, &self.place.topic);
         self.routes = Routes::of(&readers);
         self.serving = self.routes.as_ref().map(Routes::revisions);
-        match self
-            .routes
-            .as_ref()
-            .map(|routes| Arc::clone(routes.first()))
-        {
-            Some(first) => self.turn_to(&first),
-            None => self.route = None,
+        let first = self.routes.as_ref();
+        let first = first.map(|routes| Arc::clone(routes.first()));
+        let has_turned = |route: &Route| first.as_ref().is_none_or(|it| it.id != route.handler.id);
+        if self.route.as_ref().is_some_and(has_turned) {
+            // What is counted of the partition is another one's from now on.
+            self.route = None;
+            self.instance = None;
         }
         self.clear_seats();
+        if let Some(first) = first {
+            self.turn_to(&first);
+        }
     }
 
     /// Returns what is told when something was deployed or removed since [`Self::route`].
@@ -244,7 +247,7 @@ impl Lane {
         let places = self
             .route
             .as_ref()
-            .filter(|_| self.instance.is_some())
+            .filter(|_| self.instance.is_some() || self.has_seated())
             .map(|route| Arc::clone(route.handler.component.places()));
         async move {
             match places {

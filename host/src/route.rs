@@ -23,7 +23,7 @@ pub use self::loops::{HOPS_HEADER, TooManyHops, feeds_itself, next_hop};
 pub use self::matcher::{HeaderMatcher, Matcher, MatcherError};
 pub use self::routing::{
     EventCall, EventSource, EventSourceError, Named, NamedEvent, OnUnmatched, OwnRule, Routing,
-    is_choosy,
+    doubled, is_choosy,
 };
 use self::shelf::{Asked, Found, Shelf};
 pub use self::specificity::{Class, Specificity};

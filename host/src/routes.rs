@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use crate::catalog::Deployed;
 use crate::ids::{HandlerId, Revision};
 use crate::record::RecordView;
-use crate::route::{EventCall, EventSource, Multi, OnUnmatched, RouteTable, Rule, Unmatched};
+use crate::route::{EventCall, EventSource, OnUnmatched, RouteTable, Rule, Unmatched};
 
 /// A handler that takes a record, and as what.
 #[derive(Debug, Clone)]
@@ -61,9 +61,7 @@ impl Routes {
         let (rules, targets) = rules(handlers);
         let routing = &first.manifest.routing;
         // What conflicts is not deployed.
-        let table = RouteTable::new(&rules, routing.multi)
-            .or_else(|_| RouteTable::new(&rules, Multi::All))
-            .ok()?;
+        let table = RouteTable::new(&rules, routing.multi).ok()?;
         let switch = Some(Switch {
             table,
             source: routing.source.clone(),

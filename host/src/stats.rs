@@ -111,6 +111,8 @@ struct Apart<T>(T);
 /// What one lane counts.
 #[derive(Debug, Default)]
 pub(crate) struct LaneStats {
+    /// Whose they are.
+    pub(crate) handler: Option<HandlerId>,
     /// Counted by the producer's thread where outputs had to be acknowledged.
     endings: Apart<[Counter; Ending::ALL.len()]>,
     failures: [Counter; FailureKind::ALL.len()],
@@ -251,6 +253,7 @@ impl Registry {
     ) -> OpenLane {
         let stats = Arc::new(LaneStats {
             partition,
+            handler: Some(handler.clone()),
             ..LaneStats::default()
         });
         stats.lag_records.set(-1);

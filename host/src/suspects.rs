@@ -16,8 +16,8 @@ use crate::ids::HandlerId;
 pub enum Suspicion {
     /// Its batch had an output refused; it is to be handed over alone.
     Batch,
-    /// An output of its own was refused, for this reason.
-    Refused(Refusal),
+    /// Outputs of its own were refused, once of each who takes it at most.
+    Refused(Vec<Refusal>),
 }
 
 /// An output that was refused.
@@ -29,14 +29,38 @@ pub struct Refusal {
     pub is_letter: bool,
     /// Attempts that the record had had.
     pub attempts: u32,
-    /// The handler that emitted it, where several take the record.
-    pub handler: Option<HandlerId>,
+    /// Who emitted it, as far as is known.
+    pub taker: Option<Taker>,
+}
+
+/// Who takes a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taker {
+    /// The handler.
+    pub handler: HandlerId,
+    /// What of it.
+    pub share: Share,
+}
+
+/// What of a handler takes a record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Share {
+    /// All that there is: it has the record once.
+    Whole,
+    /// One of the patterns of its component; none is a rule of its manifest.
+    Pattern(Option<Arc<str>>),
 }
 
 impl Refusal {
-    /// Returns whether a handler emitted what was refused, as far as is known.
-    pub fn is_of(&self, handler: &HandlerId) -> bool {
-        self.handler.as_ref().is_none_or(|it| it == handler)
+    /// Returns whether a handler emitted what was refused, by this pattern of its component, as far as is known.
+    pub fn is_of(&self, handler: &HandlerId, pattern: Option<&str>) -> bool {
+        self.taker.as_ref().is_none_or(|taker| {
+            let is_share = match &taker.share {
+                Share::Whole => true,
+                Share::Pattern(own) => own.as_deref() == pattern,
+            };
+            taker.handler == *handler && is_share
+        })
     }
 }
 
@@ -62,12 +86,14 @@ impl Suspects {
 
     /// Takes note that one of the outputs of these records was refused.
     pub fn note(&self, offsets: &[i64], refusal: &Refusal) {
-        let suspicion = match offsets {
-            [_] => Suspicion::Refused(refusal.clone()),
-            _ => Suspicion::Batch,
-        };
         let mut by_offset = self.by_offset.lock();
-        by_offset.extend(offsets.iter().map(|offset| (*offset, suspicion.clone())));
+        if let [only] = offsets {
+            let known = by_offset.remove(only);
+            by_offset.insert(*only, also_refused(known, refusal));
+        } else {
+            let batch = |offset: &i64| (*offset, Suspicion::Batch);
+            by_offset.extend(offsets.iter().map(batch));
+        }
         self.is_any.store(!by_offset.is_empty(), Ordering::Release);
         drop(by_offset);
         self.tear();
@@ -97,6 +123,17 @@ impl Suspects {
     }
 }
 
+/// Adds a refusal to what is known of a record. Of each who takes it the last one counts.
+fn also_refused(known: Option<Suspicion>, refusal: &Refusal) -> Suspicion {
+    let mut refusals = match known {
+        Some(Suspicion::Refused(refusals)) => refusals,
+        Some(Suspicion::Batch) | None => Vec::new(),
+    };
+    refusals.retain(|known| known.taker != refusal.taker);
+    refusals.push(refusal.clone());
+    Suspicion::Refused(refusals)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,7 +143,7 @@ mod tests {
             reason: reason.to_owned(),
             is_letter: false,
             attempts: 1,
-            handler: None,
+            taker: None,
         }
     }
 
@@ -119,8 +156,58 @@ mod tests {
         assert!(tear.load(Ordering::Acquire));
         assert_eq!(suspects.look(3), Some(Suspicion::Batch));
         suspects.note(&[4], &refusal("large"));
-        assert_eq!(suspects.look(4), Some(Suspicion::Refused(refusal("large"))));
+        assert_eq!(
+            suspects.look(4),
+            Some(Suspicion::Refused(vec![refusal("large")]))
+        );
         assert_eq!(suspects.look(5), None);
+    }
+
+    #[test]
+    fn each_who_takes_a_record_is_guilty_by_itself() {
+        let suspects = Suspects::new(Arc::default());
+        let of = |handler: &str, pattern: Option<&str>, reason: &str| Refusal {
+            taker: Some(Taker {
+                handler: handler.parse().unwrap(),
+                share: Share::Pattern(pattern.map(Arc::from)),
+            }),
+            ..refusal(reason)
+        };
+        let all = [
+            of("t/a", None, "x"),
+            of("t/a", Some("p"), "y"),
+            of("t/b", None, "z"),
+        ];
+        for one in &all {
+            suspects.note(&[3], one);
+        }
+        let Some(Suspicion::Refused(refusals)) = suspects.look(3) else {
+            panic!("no suspect");
+        };
+        assert_eq!(refusals, all);
+        suspects.note(&[3], &of("t/b", None, "again"));
+        let Some(Suspicion::Refused(refusals)) = suspects.look(3) else {
+            panic!("no suspect");
+        };
+        assert_eq!(refusals.len(), 3);
+        let id = |text: &str| -> HandlerId { text.parse().unwrap() };
+        let blamed = |handler: &str, pattern: Option<&str>| {
+            let found = refusals.iter().find(|it| it.is_of(&id(handler), pattern));
+            found.map(|refusal| refusal.reason.as_str())
+        };
+        assert_eq!(blamed("t/a", Some("p")), Some("y"));
+        assert_eq!(blamed("t/b", None), Some("again"));
+        assert_eq!(blamed("t/a", Some("q")), None);
+        assert_eq!(blamed("t/c", None), None);
+        // Of who has a record only once no pattern is asked.
+        let whole = Refusal {
+            taker: Some(Taker {
+                handler: id("t/a"),
+                share: Share::Whole,
+            }),
+            ..refusal("x")
+        };
+        assert!(whole.is_of(&id("t/a"), Some("p")) && !whole.is_of(&id("t/b"), None));
     }
 
     #[test]

@@ -29,6 +29,20 @@ pub(crate) struct Part {
 }
 
 impl Part {
+    /// Returns the part as it is once Kafka has its outputs.
+    pub(super) fn sent(&self) -> Self {
+        let nothing = || Outbox::new(0, 0);
+        Self {
+            handler: self.handler.clone(),
+            pattern: self.pattern.clone(),
+            ending: self.ending,
+            attempts: self.attempts,
+            stats: Arc::clone(&self.stats),
+            outputs: nothing(),
+            letters: nothing(),
+        }
+    }
+
     /// Returns whether there is nothing to send.
     pub(crate) fn is_empty(&self) -> bool {
         self.outputs.is_empty() && self.letters.is_empty()

@@ -109,6 +109,9 @@ async fn next_response(
     store: &mut StoreContextMut<'_, GuestState>,
     handle: &Resource<PendingRequest>,
 ) -> Answer<Response> {
+    if !store.data().may_emit {
+        return Ok(Err(RequestError::NotNow));
+    }
     let mut clock = OffTheClock::of(store.data());
     let request = store.data_mut().ctx().table.get_mut(handle)?;
     let _slot = match request.asker.wait_slot() {

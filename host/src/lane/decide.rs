@@ -62,10 +62,13 @@ impl Attempt {
 }
 
 impl Lane {
-    /// Returns what was refused of the record when it was part of an earlier transaction.
-    pub(crate) fn refusal_of(&self, started: &Started) -> Option<Refusal> {
+    /// Returns what was refused of the record when it was part of an earlier transaction, if the handler whose turn it is
+    /// emitted it.
+    pub(crate) fn refusal_of(&self, handler: &Deployed, started: &Started) -> Option<Refusal> {
         match self.suspicion(started)? {
-            Suspicion::Refused(refusal) => Some(refusal),
+            Suspicion::Refused(refusals) => refusals
+                .into_iter()
+                .find(|refusal| refusal.is_of(&handler.id, self.pattern())),
             Suspicion::Batch => None,
         }
     }

@@ -13,7 +13,7 @@ use crate::guest::Instance;
 use crate::ids::{HandlerId, Revision};
 use crate::outcome::Ending;
 use crate::route::{EventCall, OnUnmatched, Unmatched};
-use crate::suspects::Refusal;
+use crate::suspects::{Refusal, Share};
 
 /// What serves a lane: the revisions of all handlers of its topic.
 pub(crate) type Serving = Arc<[Revision]>;
@@ -89,14 +89,25 @@ impl Lane {
     ) -> Option<Arc<Deployed>> {
         self.route()?;
         let routes = self.routes.as_ref()?;
-        let blamed = refusal.handler.as_ref().and_then(|id| routes.handler(id));
+        let taker = refusal.taker.as_ref();
+        let blamed = taker.and_then(|taker| routes.handler(&taker.handler));
         let handler = Arc::clone(blamed.unwrap_or(routes.first()));
+        let pattern = match taker.map(|taker| &taker.share) {
+            Some(Share::Pattern(pattern)) => pattern.clone(),
+            Some(Share::Whole) | None => None,
+        };
         self.turn = Turn {
+            pattern,
             is_followed,
-            ..Turn::default()
+            handed_on: None,
         };
         self.turn_to(&handler);
         Some(handler)
+    }
+
+    /// Returns the pattern of the component's own by which the handler has the record.
+    pub(super) fn pattern(&self) -> Option<&str> {
+        self.turn.pattern.as_deref()
     }
 
     /// Ends a delivery: it is the turn of the handler that speaks for the partition.
@@ -122,6 +133,7 @@ impl Lane {
         {
             if !Arc::ptr_eq(&route.handler, handler) {
                 route.handler = Arc::clone(handler);
+                route.is_return = handler.manifest.return_topics.contains(&self.place.topic);
             }
             return;
         }
@@ -135,6 +147,7 @@ impl Lane {
             self.instance = seat.instance;
             self.route = Some(Route {
                 handler: Arc::clone(handler),
+                is_return: handler.manifest.return_topics.contains(&self.place.topic),
                 ..seat.route
             });
             return;
@@ -146,6 +159,11 @@ impl Lane {
             stats: self.registry.open(&handler.id, topic, partition),
             is_return: handler.manifest.return_topics.contains(topic),
         });
+    }
+
+    /// Returns whether an instance waits of a handler whose turn it is not.
+    pub(super) fn has_seated(&self) -> bool {
+        self.aside.iter().any(|seat| seat.instance.is_some())
     }
 
     /// Lets go what waits of handlers that have the topic no more.
@@ -186,7 +204,8 @@ impl Lane {
         ending: Ending,
     ) -> Option<Cargo> {
         let has_parts = |started: &Started| !started.parts.is_empty();
-        if !self.turn.is_followed && !cargo.first().is_some_and(has_parts) {
+        let is_shared = self.turn.is_followed || cargo.first().is_some_and(has_parts);
+        if !is_shared || cargo.len() > 1 {
             return Some(cargo);
         }
         // Without a record it is what the hooks emitted about one that stays.
@@ -197,7 +216,7 @@ impl Lane {
             stats.emitted.add(self.outbox.len() as u64);
             started.parts.push(Part {
                 handler: handler.id.clone(),
-                pattern: self.turn.pattern.take(),
+                pattern: self.turn.pattern.clone(),
                 ending,
                 attempts: self.attempts,
                 stats,

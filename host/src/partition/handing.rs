@@ -52,9 +52,11 @@ impl PartitionTask {
     async fn try_again(&mut self, handler: &Deployed, again: Again, is_bulk: bool) {
         let takes = handler.component.takes();
         let job = match again {
-            Again::One(job) if takes.singles => job,
+            Again::One(job) if takes.singles || handler.is_choosy() => job,
             Again::One(job) => return self.carry(Batch::of(job)).await,
-            Again::Together(batch) if is_bulk || !takes.singles => return self.carry(batch).await,
+            Again::Together(batch) if is_bulk || !(takes.singles || handler.is_choosy()) => {
+                return self.carry(batch).await;
+            }
             Again::Together(batch) => {
                 let mut jobs = batch.into_jobs().into_iter();
                 let Some(first) = jobs.next() else { return };

@@ -365,7 +365,7 @@ async fn deliver_batch(
     let Some(handler) = lane.route() else {
         return Ended::Halted(Work::Several(batch));
     };
-    if handler.component.takes().batches {
+    if handler.component.takes().batches && !handler.is_choosy() {
         return Ended::several(carry(lane, &handler, batch).await);
     }
     match shared.unbundle(key, batch) {

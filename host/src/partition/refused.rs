@@ -23,7 +23,7 @@ impl PartitionTask {
     /// Deals with flights of which Kafka refused an output for good.
     pub(super) async fn settle_refused(&mut self) {
         for flight in self.ledger.take_refused() {
-            let (cargo, refusal) = (flight.unload(), flight.as_refusal());
+            let (cargo, refusal) = (flight.unload_refused(), flight.as_refusal());
             if cargo.len() <= 1 || refusal.is_letter {
                 self.give_up(cargo, &flight.refusals()).await;
             } else {

@@ -200,6 +200,8 @@ impl Task {
             match partitions(&self.consumer, &topic, TIMEOUT) {
                 Ok(0) => {
                     is_complete = false;
+                    // Should it come back, its partitions may be others that have no position.
+                    self.begun.remove(&topic);
                     self.shared.tell(&topic, false);
                 }
                 Ok(n) => {

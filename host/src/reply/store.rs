@@ -347,6 +347,11 @@ impl Shared {
             pipe.cmd("PUBLISH").arg(channel).arg(item.told);
         }
         let results = self.ask_all(&mut line, &mut pipe).await?;
+        // A response that is told nobody may lie nowhere either, so it is to be handed on again.
+        let mut told = results.iter().skip(1).step_by(2);
+        if let Some(why) = told.find_map(|told| told.as_ref().err()) {
+            return Err(Fault::out_of_reach(why.to_string()));
+        }
         let written: Vec<Written> = results
             .chunks(2)
             .map(|pair| match pair.first() {

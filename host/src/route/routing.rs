@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::{Event, Matcher, Multi, Rule};
+use super::{Event, Matcher, Multi, RouteError, RouteTable, Rule};
 use crate::json::{Kind, Pointer, PointerSet, pick};
 use crate::record::RecordView;
 
@@ -220,4 +220,24 @@ impl Routing {
 /// Returns whether a handler with these rules takes only some of the records that it reads, or is called by their event.
 pub fn is_choosy(rules: &[OwnRule]) -> bool {
     !matches!(rules, [(rule, None)] if rule.is_any())
+}
+
+/// Returns a rule of a handler that stands there both in its manifest and among the events of its component, if one does and
+/// only one of them can have the record.
+pub fn doubled(rules: &[OwnRule], multi: Multi) -> Option<Rule> {
+    let mut patterns: Vec<&Option<Arc<str>>> = Vec::new();
+    let numbered = rules.iter().map(|(rule, pattern)| {
+        let known = patterns.iter().position(|known| *known == pattern);
+        let target = known.unwrap_or_else(|| {
+            patterns.push(pattern);
+            patterns.len() - 1
+        });
+        Rule {
+            target,
+            ..rule.clone()
+        }
+    });
+    let numbered: Vec<Rule> = numbered.collect();
+    let RouteError::Conflict { first, .. } = RouteTable::new(&numbered, multi).err()?;
+    numbered.into_iter().nth(first)
 }

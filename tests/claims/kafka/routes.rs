@@ -248,10 +248,7 @@ fn a_refused_output_costs_only_the_handler_that_emitted_it() {
         stage.deploy("label", &format!("{all}config.label = \"first\""));
         shared.deploy_second("act", &all);
         let host = stage.serve(&[]);
-        let narrow = format!("{}.narrow", stage.name);
-        let limit = [("max.message.bytes", "80")];
-        Kafka::shared().create_topic(&narrow, 1, &limit).unwrap();
-        stage.produce(&["ok", &format!("emit-to {narrow}"), "ok"]);
+        stage.produce(&["ok", &format!("emit-to {}", narrow(stage)), "ok"]);
         let letter = &shared.second_letters(&host, 1)[0];
         assert_eq!(verdict(letter), is("emit", "1"), "{delivery}");
         // What the guilty one emitted besides is part of the transaction that is not committed.
@@ -266,6 +263,93 @@ fn a_refused_output_costs_only_the_handler_that_emitted_it() {
         stage.committed(&host, &[(0, 3)]);
         host.stop().unwrap();
     }
+}
+
+#[test]
+fn a_refused_output_of_the_only_taker_is_settled_by_its_own_manifest() {
+    for delivery in ["", "delivery = \"exactly-once\"\n"] {
+        let shared = Shared::new("refused-first");
+        let stage = &shared.stage;
+        let keys = format!("event.source = \"key\"\n{delivery}");
+        // The first by name would skip it.
+        let first = "on-exhausted = \"skip\"\nroute = [{ event = \"first\" }]";
+        stage.deploy("label", &format!("{keys}{first}"));
+        shared.deploy_second("act", &format!("{keys}route = [{{ event = \"second\" }}]"));
+        let host = stage.serve(&[]);
+        let deed = format!("emit-to {}", narrow(stage));
+        stage.produce_records([TestRecord::new("second", deed).on(0)]);
+        let letter = &shared.second_letters(&host, 1)[0];
+        assert_eq!(verdict(letter), is("emit", "1"), "{delivery}");
+        stage.committed(&host, &[(0, 1)]);
+        let labels = [("handler", stage.name.as_str()), ("outcome", "skipped")];
+        let skipped = host.metric("kafka_wasm_records_total", &labels);
+        assert_eq!(skipped.unwrap_or_default(), 0.0, "{delivery}");
+        host.stop().unwrap();
+    }
+}
+
+#[test]
+fn each_of_several_handlers_with_a_refused_output_gives_the_record_up() {
+    for delivery in ["", "delivery = \"exactly-once\"\n"] {
+        let shared = Shared::new("refused-both");
+        let stage = &shared.stage;
+        let all = format!("multi = \"all\"\n{delivery}");
+        // Their outputs differ by the label.
+        stage.deploy("act", &format!("{all}config.label = \"first\""));
+        shared.deploy_second("act", &format!("{all}config.label = \"second\""));
+        let host = stage.serve(&[]);
+        stage.produce(&["ok", &format!("emit-to {}", narrow(stage)), "ok"]);
+        assert_eq!(verdict(&stage.letter(&host)), is("emit", "1"), "{delivery}");
+        let letter = &shared.second_letters(&host, 1)[0];
+        assert_eq!(verdict(letter), is("emit", "1"), "{delivery}");
+        stage.committed(&host, &[(0, 3)]);
+        host.stop().unwrap();
+    }
+}
+
+#[test]
+fn a_route_that_the_component_has_a_hook_for_is_refused() {
+    let stage = Stage::new("doubled", 1);
+    stage.deploy("events", "route = [{ event = \"order.created\" }]");
+    let host = stage.serve(&[]);
+    let told = "a [[route]] takes event order.created, and so does the component";
+    wait_lines(&host, &[told], 1);
+    host.stop().unwrap();
+}
+
+#[test]
+fn a_place_goes_from_handler_to_handler_and_from_partition_to_partition() {
+    let name = "fan-one-place";
+    let shared = Shared {
+        stage: Stage::new(name, 2),
+        letters: String::new(),
+    };
+    let stage = &shared.stage;
+    let keys = "multi = \"all\"\nconcurrency = 1\n";
+    let manifest = |more: &str| stage.manifest(&format!("{keys}{more}"));
+    for (handler, label) in [(stage.name.clone(), "first"), (shared.second(), "second")] {
+        let manifest = manifest(&format!("config.label = \"{label}\""));
+        stage
+            .folder
+            .swap_in(&handler, guest("label"), &manifest)
+            .unwrap();
+    }
+    let host = stage.serve(&["--instances-max", "1"]);
+    for n in 0..10 {
+        stage.produce_on(0, &["a"]);
+        stage.produce_on(1, &["b"]);
+        stage.outputs(&host, 4 * (n + 1));
+    }
+    stage.committed(&host, &[(0, 10), (1, 10)]);
+    host.stop().unwrap();
+}
+
+/// A topic that takes no record of a handler.
+fn narrow(stage: &Stage) -> String {
+    let narrow = format!("{}.narrow", stage.name);
+    let limit = [("max.message.bytes", "80")];
+    Kafka::shared().create_topic(&narrow, 1, &limit).unwrap();
+    narrow
 }
 
 #[test]

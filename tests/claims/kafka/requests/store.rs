@@ -139,18 +139,22 @@ fn any_host_of_a_group_may_read_a_response() {
     let answering = sharing.asking.answering();
     let hosts = sharing.serve_two();
     let answerer = answering.serve(&[]);
-    let asks = (0..200).map(|n| {
-        let deed = format!("answer a{n}");
-        sharing.asking.ask(&format!("k{n}"), MINUTE, &deed)
-    });
-    sharing.asking.stage.produce_records(asks);
-    let results = sharing.sorted_results(&hosts[0], 200);
-    let mut expected: Vec<String> = (0..200).map(|n| format!("a{n}")).collect();
-    expected.sort_unstable();
-    assert_eq!(results, expected);
-    // Those that the host read that did not ask, and no others.
-    let stored = sharing.stored();
-    assert!((1..200).contains(&stored), "{stored}");
+    // Responses without a key go to one partition for a while, which may be that of the host that asks.
+    let mut asked = 0;
+    while sharing.stored() == 0 && asked < 1000 {
+        let asks = (asked..asked + 100).map(|n| {
+            let deed = format!("answer a{n}");
+            sharing.asking.ask(&format!("k{n}"), MINUTE, &deed)
+        });
+        sharing.asking.stage.produce_records(asks);
+        asked += 100;
+        let results = sharing.sorted_results(&hosts[0], asked);
+        let mut expected: Vec<String> = (0..asked).map(|n| format!("a{n}")).collect();
+        expected.sort_unstable();
+        assert_eq!(results, expected);
+    }
+    // What the host read that did not ask.
+    assert!(sharing.stored() > 0);
     for reason in ["late", "repeated", "unknown", "orphaned"] {
         assert_eq!(sum(&hosts, DROPPED, &[("reason", reason)]), 0.0, "{reason}");
     }
@@ -165,8 +169,12 @@ fn any_host_of_a_group_may_read_a_response() {
         0
     );
     let host = sharing.serve("");
+    // The group of its input may still wait for one of them, if it was leaving while the other one left.
+    let assigned = || host.metric("kafka_wasm_assigned_partitions", &[]);
+    let is_assigned = || assigned().is_ok_and(|partitions| partitions > 0.0);
+    wait_until("the partitions of the input", 2 * PATIENCE, is_assigned).unwrap();
     stage.produce_records([sharing.asking.ask("k", MINUTE, "answer again")]);
-    assert_eq!(sharing.asking.results(&host, 201)[200], "again");
+    assert_eq!(sharing.asking.results(&host, asked + 1)[asked], "again");
     answerer.stop().unwrap();
 }
 

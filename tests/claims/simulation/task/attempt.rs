@@ -113,7 +113,7 @@ impl Task {
     /// The attempts of a record that had an output of its own refused.
     fn blamed(&self, scene: &mut Scene, started: &super::Started) -> Option<u32> {
         match self.suspicion(scene, started)? {
-            Suspicion::Refused(refusal) => Some(refusal.attempts),
+            Suspicion::Refused(refusals) => refusals.first().map(|refusal| refusal.attempts),
             Suspicion::Batch => {
                 scene.note("a suspect is handed over alone");
                 (scene.bug == Some(Bug::BlamesTheBatch)).then_some(1)

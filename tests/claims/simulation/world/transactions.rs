@@ -81,7 +81,7 @@ impl World {
                 reason: "too large".to_owned(),
                 is_letter: false,
                 attempts,
-                handler: None,
+                taker: None,
             };
             if self.scene.bug != Some(Bug::ForgetsSuspects) {
                 self.scene.suspects[host][partition].note(&offsets, &refusal);
