@@ -4,6 +4,8 @@
 //! each: when it was asked (µs since 1970), written (ms), seen by whoever answers (µs), and answered (ms), and how long it
 //! took in all (µs). Any other record is a request, and is answered. When a record was written is its timestamp.
 
+#![expect(clippy::disallowed_types, reason = "a guest has no tokio")]
+
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kafka_wasm_guest::{Message, Result, config, emit, handler, other, reply};
