@@ -167,8 +167,7 @@ impl Lane {
         if self.catalog.has_changed().unwrap_or(false) {
             self.reroute();
         }
-        let routes = self.routes.as_ref();
-        routes.map(|routes| Arc::clone(routes.first()))
+        self.first()
     }
 
     fn reroute(&mut self) {
@@ -178,8 +177,7 @@ impl Lane {
             .readers(&self.place.group, &self.place.topic);
         self.routes = Routes::of(&readers);
         self.serving = self.routes.as_ref().map(Routes::revisions);
-        let first = self.routes.as_ref();
-        let first = first.map(|routes| Arc::clone(routes.first()));
+        let first = self.first();
         let has_turned = |route: &Route| first.as_ref().is_none_or(|it| it.id != route.handler.id);
         if self.route.as_ref().is_some_and(has_turned) {
             // What is counted of the partition is another one's from now on.

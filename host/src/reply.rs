@@ -15,6 +15,7 @@ mod reader;
 mod store;
 
 use std::borrow::Cow;
+use std::cell::LazyCell;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -31,11 +32,11 @@ use self::reader::Reader;
 pub(crate) use self::store::Store;
 use crate::courier::{Courier, Report};
 use crate::ids::TenantId;
-use crate::json::{Pointer, PointerSet, pick};
 use crate::pending::{Arrival, CorrelationId, Pending, Taken};
 use crate::policy::ResponseRoute;
 use crate::record::{Emit, Header};
 pub(crate) use crate::response::Response;
+use crate::route::{Named, ValuePlace};
 use crate::stats::{Counter, Gauge};
 
 /// The header by which a response is recognized, as kafka-python-app has it.
@@ -377,21 +378,18 @@ fn expected<'a>(
     topic: Option<&str>,
     value: Option<&[u8]>,
 ) -> Option<&'a ResponseRoute> {
+    // Read once, and only where a route asks for it.
+    let event = LazyCell::new(|| event_of(value));
     routes.iter().find(|route| {
         topic.is_none_or(|topic| route.topic.as_str() == topic)
-            && (route.event.is_none() || route.event == event_of(value))
+            && (route.event.is_none() || route.event.as_deref() == event.text())
     })
 }
 
 /// Returns the name that a value, a JSON object, has under `event`.
-fn event_of(value: Option<&[u8]>) -> Option<String> {
-    static EVENT: LazyLock<Option<PointerSet>> = LazyLock::new(|| {
-        let pointer = Pointer::parse("/event").ok()?;
-        PointerSet::new([&pointer]).ok()
-    });
-    let picked = pick(value?, EVENT.as_ref()?).ok()?;
-    let name = picked.get(0)?.as_str().ok()?;
-    Some(name.into_owned())
+fn event_of(value: Option<&[u8]>) -> Named<'_> {
+    static EVENT: LazyLock<Option<ValuePlace>> = LazyLock::new(|| ValuePlace::new("/event").ok());
+    EVENT.as_ref().map_or(Named::Not, |place| place.read(value))
 }
 
 /// Makes an id that nobody can guess.

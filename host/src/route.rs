@@ -22,8 +22,8 @@ use smallvec::SmallVec;
 pub use self::loops::{HOPS_HEADER, TooManyHops, feeds_itself, next_hop};
 pub use self::matcher::{HeaderMatcher, Matcher, MatcherError};
 pub use self::routing::{
-    EventCall, EventSource, EventSourceError, Named, NamedEvent, OnUnmatched, OwnRule, Routing,
-    doubled, is_choosy,
+    EventCall, EventSource, EventSourceError, Named, NamedEvent, OnUnmatched, OwnRule, OwnTarget,
+    Routing, ValuePlace, contested, is_choosy, joined,
 };
 use self::shelf::{Asked, Found, Shelf};
 pub use self::specificity::{Class, Specificity};

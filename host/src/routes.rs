@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use crate::catalog::Deployed;
 use crate::ids::{HandlerId, Revision};
 use crate::record::RecordView;
-use crate::route::{EventCall, EventSource, OnUnmatched, RouteTable, Rule, Unmatched};
+use crate::route::{EventCall, EventSource, OnUnmatched, RouteTable, Unmatched, joined};
 
 /// A handler that takes a record, and as what.
 #[derive(Debug, Clone)]
@@ -58,7 +58,12 @@ impl Routes {
                 switch: None,
             });
         }
-        let (rules, targets) = rules(handlers);
+        let (rules, targets) = joined(handlers.iter().map(|handler| handler.rules.as_slice()));
+        let target = |(place, pattern)| {
+            let handler = Arc::clone(handlers.get(place)?);
+            Some(Target { handler, pattern })
+        };
+        let targets = targets.into_iter().map(target).collect::<Option<_>>()?;
         let routing = &first.manifest.routing;
         // What conflicts is not deployed.
         let table = RouteTable::new(&rules, routing.multi).ok()?;
@@ -125,28 +130,4 @@ impl Routes {
         });
         Ok(taken.collect())
     }
-}
-
-/// Returns the rules of handlers that share a topic, and what each rule's target stands for.
-fn rules(handlers: &[Arc<Deployed>]) -> (Vec<Rule>, Vec<Target>) {
-    let (mut rules, mut targets) = (Vec::new(), Vec::<Target>::new());
-    for handler in handlers {
-        for (rule, pattern) in &handler.rules {
-            let known = targets
-                .iter()
-                .position(|target| target.is(&handler.id, pattern.as_deref()));
-            let target = known.unwrap_or_else(|| {
-                targets.push(Target {
-                    handler: Arc::clone(handler),
-                    pattern: pattern.clone(),
-                });
-                targets.len() - 1
-            });
-            rules.push(Rule {
-                target,
-                ..rule.clone()
-            });
-        }
-    }
-    (rules, targets)
 }

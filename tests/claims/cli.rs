@@ -5,35 +5,21 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use harness::host::command;
 use harness::{HandlersDir, Host, guest};
 
+use crate::answer::Answer;
+
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The exit code for wrong usage and wrong configuration.
 const EX_USAGE: i32 = 64;
 const GOOD: &str = "topics = [\"orders\"]\n";
 
-struct Answer {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
-fn run(command: &mut Command) -> Answer {
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    Answer {
-        code: output.status.code().unwrap(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
-}
-
 fn check(folder: impl AsRef<Path>) -> Answer {
-    run(command("check").unwrap().arg(folder.as_ref()))
+    Answer::of(command("check").unwrap().arg(folder.as_ref()))
 }
 
 /// A folder with a good handler `good` and another one.
@@ -87,7 +73,7 @@ fn told_and_survived(folder: &HandlersDir, place: &str, text: &str) {
 
 fn serve_strict(folder: &Path) -> Answer {
     let mut serve = command("serve").unwrap();
-    run(serve.args(["--dev", "--strict", "--handlers"]).arg(folder))
+    Answer::of(serve.args(["--dev", "--strict", "--handlers"]).arg(folder))
 }
 
 #[test]

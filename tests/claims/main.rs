@@ -3,6 +3,7 @@
 //! One binary, so that it is linked once; one module for each kind of claim.
 //! **Invariant:** a test that needs a real Kafka is below `kafka`, where `--fast` finds and skips it.
 
+mod answer;
 mod cli;
 mod docs;
 mod embedded;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::ids::HandlerId;
 use crate::manifest::Manifest;
 use crate::policy::{Delivery, OnExhausted, Subscription};
-use crate::route::{OwnRule, RouteError, RouteTable, Rule};
+use crate::route::{OwnRule, contested};
 
 /// A handler by its name, what its manifest says and what it takes.
 #[derive(Debug, Clone, Copy)]
@@ -55,20 +55,7 @@ fn not_told_apart(new: Party<'_>, old: Party<'_>) -> Option<String> {
             here.limits.in_flight_bytes != there.limits.in_flight_bytes,
         ),
     ];
-    let rules = [new.rules, old.rules].into_iter().enumerate();
-    let rules = rules.flat_map(|(target, rules)| {
-        let rule = move |(rule, _): &OwnRule| Rule {
-            target,
-            ..rule.clone()
-        };
-        rules.iter().map(rule)
-    });
-    let rules: Vec<Rule> = rules.collect();
-    if let Err(RouteError::Conflict { first, .. }) = RouteTable::new(&rules, routing.multi) {
-        let what = rules
-            .get(first)
-            .map(ToString::to_string)
-            .unwrap_or_default();
+    if let Some(what) = contested([new.rules, old.rules], routing.multi) {
         return Some(format!(
             "and each takes {what} (give one of them another group, tell them apart by [[route]], or let both have each \
              record: multi = \"all\")"

@@ -16,7 +16,7 @@ use crate::guest::{GuestLog, Handler as Component, Instance, Lent, Runtime, Setu
 use crate::ids::Revision;
 use crate::manifest::Manifest;
 use crate::policy::OnExhausted;
-use crate::route::{Matcher, NamedEvent, OwnRule, doubled};
+use crate::route::{Matcher, NamedEvent, OwnRule, contested};
 use crate::setting::check_value;
 
 /// How long a trial may take.
@@ -191,7 +191,7 @@ pub(super) async fn try_out(
     let takes_any = loaded.component.takes().any_record;
     let routing = &loaded.manifest.routing;
     let rules = routing.own_rules(&events, takes_any);
-    match doubled(&rules, routing.multi) {
+    match contested([rules.as_slice()], routing.multi) {
         Some(rule) => Err(format!(
             "{manifest}: a [[route]] takes {rule}, and so does the component by a hook of its own (leave the route out)"
         )),

@@ -32,11 +32,7 @@ impl Lane {
 
     /// Settles a record that all handlers are done with.
     pub(crate) async fn settle_parts(&mut self, started: Started) {
-        let first = self
-            .routes
-            .as_ref()
-            .map(|routes| Arc::clone(routes.first()));
-        let Some(first) = first else { return };
+        let Some(first) = self.first() else { return };
         self.turn_back();
         let cargo = Cargo::from_iter([started]);
         self.settle_cargo(&first, cargo, Ending::Handled).await;

@@ -13,6 +13,7 @@ use crate::guest::Instance;
 use crate::ids::{HandlerId, Revision};
 use crate::outcome::Ending;
 use crate::route::{EventCall, OnUnmatched, Unmatched};
+use crate::stats::OpenLane;
 use crate::suspects::{Refusal, Share};
 
 /// What serves a lane: the revisions of all handlers of its topic.
@@ -61,12 +62,9 @@ impl Lane {
             Err(_) if !started.parts.is_empty() => return Next::Done,
             Err((why, what)) => return Next::Nobody(why, what),
         };
-        let had = |part: &Part, (handler, pattern): (&Deployed, Option<&str>)| {
-            part.handler == handler.id && part.pattern.as_deref() == pattern
-        };
         let mut open = taken.into_iter().filter(|(target, _)| {
-            let asked = (&*target.handler, target.pattern.as_deref());
-            !started.parts.iter().any(|part| had(part, asked))
+            let had = |part: &Part| target.is(&part.handler, part.pattern.as_deref());
+            !started.parts.iter().any(had)
         });
         let Some((target, call)) = open.next() else {
             return Next::Done;
@@ -113,11 +111,7 @@ impl Lane {
     /// Ends a delivery: it is the turn of the handler that speaks for the partition.
     pub(crate) fn turn_back(&mut self) {
         self.turn = Turn::default();
-        if let Some(first) = self
-            .routes
-            .as_ref()
-            .map(|routes| Arc::clone(routes.first()))
-        {
+        if let Some(first) = self.first() {
             self.turn_to(&first);
         }
     }
@@ -127,38 +121,43 @@ impl Lane {
         self.turn.handed_on.take()
     }
 
+    /// Returns the handler that speaks for the partition.
+    pub(super) fn first(&self) -> Option<Arc<Deployed>> {
+        let routes = self.routes.as_ref()?;
+        Some(Arc::clone(routes.first()))
+    }
+
     pub(super) fn turn_to(&mut self, handler: &Arc<Deployed>) {
-        if let Some(route) = &mut self.route
-            && route.handler.id == handler.id
-        {
-            if !Arc::ptr_eq(&route.handler, handler) {
-                route.handler = Arc::clone(handler);
-                route.is_return = handler.manifest.return_topics.contains(&self.place.topic);
+        let stats = match self.route.take() {
+            Some(route) if Arc::ptr_eq(&route.handler, handler) => {
+                self.route = Some(route);
+                return;
             }
-            return;
-        }
-        if let Some(route) = self.route.take() {
-            let instance = self.instance.take();
-            self.aside.push(Seat { route, instance });
-        }
-        let seat = |seat: &Seat| seat.route.handler.id == handler.id;
+            Some(route) if route.handler.id == handler.id => route.stats,
+            other => {
+                let instance = self.instance.take();
+                let seat = other.map(|route| Seat { route, instance });
+                self.aside.extend(seat);
+                self.take_seat(&handler.id)
+            }
+        };
+        self.route = Some(Route {
+            handler: Arc::clone(handler),
+            stats,
+            is_return: handler.manifest.return_topics.contains(&self.place.topic),
+        });
+    }
+
+    /// Takes up what waits of a handler, its instance among it; returns its counters.
+    fn take_seat(&mut self, id: &HandlerId) -> OpenLane {
+        let seat = |seat: &Seat| seat.route.handler.id == *id;
         if let Some(at) = self.aside.iter().position(seat) {
             let seat = self.aside.swap_remove(at);
             self.instance = seat.instance;
-            self.route = Some(Route {
-                handler: Arc::clone(handler),
-                is_return: handler.manifest.return_topics.contains(&self.place.topic),
-                ..seat.route
-            });
-            return;
+            return seat.route.stats;
         }
         let partition = self.is_first.then_some(self.place.partition);
-        let topic = &self.place.topic;
-        self.route = Some(Route {
-            handler: Arc::clone(handler),
-            stats: self.registry.open(&handler.id, topic, partition),
-            is_return: handler.manifest.return_topics.contains(topic),
-        });
+        self.registry.open(id, &self.place.topic, partition)
     }
 
     /// Returns whether an instance waits of a handler whose turn it is not.

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{Event, Matcher, Multi, RouteError, RouteTable, Rule};
-use crate::json::{Kind, Pointer, PointerSet, pick};
+use crate::json::{Kind, Pointer, PointerError, PointerSet, pick};
 use crate::record::RecordView;
 
 /// Where the event of a record stands.
@@ -33,6 +33,33 @@ impl Default for EventSource {
 pub struct ValuePlace {
     pointer: Pointer,
     set: PointerSet,
+}
+
+impl ValuePlace {
+    /// Makes the place that a pointer names (RFC 6901).
+    pub fn new(pointer: &str) -> Result<Self, EventSourceError> {
+        let refused = |error: PointerError| EventSourceError::Pointer(error.to_string());
+        let pointer = Pointer::parse(pointer).map_err(refused)?;
+        let set = PointerSet::new([&pointer]).map_err(refused)?;
+        Ok(Self { pointer, set })
+    }
+
+    /// Reads the event that stands there in a value.
+    pub fn read<'a>(&self, value: Option<&'a [u8]>) -> Named<'a> {
+        let picked = value.and_then(|value| pick(value, &self.set).ok());
+        let Some(found) = picked.as_ref().and_then(|picked| picked.get(0)) else {
+            return Named::Not;
+        };
+        match found.kind() {
+            Kind::Null => Named::Not,
+            Kind::String => match found.as_str() {
+                Ok(text) if text.is_empty() => Named::Not,
+                Ok(text) => Named::Text(text),
+                Err(_) => Named::Otherwise,
+            },
+            _ => Named::Otherwise,
+        }
+    }
 }
 
 impl PartialEq for ValuePlace {
@@ -63,13 +90,7 @@ impl std::str::FromStr for EventSource {
             return Ok(Self::Key);
         }
         match text.split_once(':') {
-            Some(("value", pointer)) => {
-                let pointer = Pointer::parse(pointer)
-                    .map_err(|error| EventSourceError::Pointer(error.to_string()))?;
-                let set = PointerSet::new([&pointer])
-                    .map_err(|error| EventSourceError::Pointer(error.to_string()))?;
-                Ok(Self::Value(Box::new(ValuePlace { pointer, set })))
-            }
+            Some(("value", pointer)) => Ok(Self::Value(Box::new(ValuePlace::new(pointer)?))),
             Some(("header", "")) => Err(EventSourceError::NoHeader),
             Some(("header", name)) => Ok(Self::Header(name.to_owned())),
             _ => Err(EventSourceError::Form),
@@ -111,7 +132,7 @@ impl EventSource {
     /// Reads the event of a record.
     pub fn read<'a>(&self, record: &RecordView<'a>) -> Named<'a> {
         match self {
-            Self::Value(place) => in_value(record.value, &place.set),
+            Self::Value(place) => place.read(record.value),
             Self::Key => text(record.key),
             Self::Header(name) => {
                 let mut headers = record.headers.iter().rev();
@@ -130,22 +151,6 @@ fn text(bytes: Option<&[u8]>) -> Named<'_> {
         None | Some(Ok("")) => Named::Not,
         Some(Ok(text)) => Named::Text(text.into()),
         Some(Err(_)) => Named::Otherwise,
-    }
-}
-
-fn in_value<'a>(value: Option<&'a [u8]>, place: &PointerSet) -> Named<'a> {
-    let picked = value.and_then(|value| pick(value, place).ok());
-    let Some(found) = picked.as_ref().and_then(|picked| picked.get(0)) else {
-        return Named::Not;
-    };
-    match found.kind() {
-        Kind::Null => Named::Not,
-        Kind::String => match found.as_str() {
-            Ok(text) if text.is_empty() => Named::Not,
-            Ok(text) => Named::Text(text),
-            Err(_) => Named::Otherwise,
-        },
-        _ => Named::Otherwise,
     }
 }
 
@@ -222,22 +227,38 @@ pub fn is_choosy(rules: &[OwnRule]) -> bool {
     !matches!(rules, [(rule, None)] if rule.is_any())
 }
 
-/// Returns a rule of a handler that stands there both in its manifest and among the events of its component, if one does and
-/// only one of them can have the record.
-pub fn doubled(rules: &[OwnRule], multi: Multi) -> Option<Rule> {
-    let mut patterns: Vec<&Option<Arc<str>>> = Vec::new();
-    let numbered = rules.iter().map(|(rule, pattern)| {
-        let known = patterns.iter().position(|known| *known == pattern);
-        let target = known.unwrap_or_else(|| {
-            patterns.push(pattern);
-            patterns.len() - 1
-        });
-        Rule {
-            target,
-            ..rule.clone()
+/// Which of several handlers, by its place among them, and by which pattern of its component.
+pub type OwnTarget = (usize, Option<Arc<str>>);
+
+/// Returns the rules of several handlers for one table, and what each target of it is.
+pub fn joined<'a>(
+    handlers: impl IntoIterator<Item = &'a [OwnRule]>,
+) -> (Vec<Rule>, Vec<OwnTarget>) {
+    let (mut rules, mut targets) = (Vec::new(), Vec::new());
+    for (place, own) in handlers.into_iter().enumerate() {
+        for (rule, pattern) in own {
+            let asked = (place, pattern.clone());
+            let known = targets.iter().position(|target| *target == asked);
+            let target = known.unwrap_or_else(|| {
+                targets.push(asked);
+                targets.len() - 1
+            });
+            rules.push(Rule {
+                target,
+                ..rule.clone()
+            });
         }
-    });
-    let numbered: Vec<Rule> = numbered.collect();
-    let RouteError::Conflict { first, .. } = RouteTable::new(&numbered, multi).err()?;
-    numbered.into_iter().nth(first)
+    }
+    (rules, targets)
+}
+
+/// Returns a rule that two of these handlers have, or one of them both in its manifest and among the events of its component,
+/// where only one can have the record.
+pub fn contested<'a>(
+    handlers: impl IntoIterator<Item = &'a [OwnRule]>,
+    multi: Multi,
+) -> Option<Rule> {
+    let (rules, _) = joined(handlers);
+    let RouteError::Conflict { first, .. } = RouteTable::new(&rules, multi).err()?;
+    rules.into_iter().nth(first)
 }

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use self::post::{Post, letter};
 use super::stage::{Stage, TWICE, said, value_on, without_rights};
+use crate::answer::Answer;
 use harness::TestRecord;
 use harness::host::command;
 use tokio::time::Instant;
@@ -335,7 +336,7 @@ fn what_cannot_be_meant_is_wrong_usage_and_what_is_not_there_an_error() {
         "--timeout",
         "300ms",
     ]);
-    let answer = post::Answer::of(&mut nowhere);
+    let answer = Answer::of(&mut nowhere);
     assert_eq!(answer.code, 1);
     assert!(
         answer

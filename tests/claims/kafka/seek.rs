@@ -3,36 +3,20 @@
 //! It is handed one stage for each test.
 //! **Invariant:** positions are read back from Kafka, never taken from what the command prints.
 
-use std::process::Stdio;
-
 use harness::host::command;
 use harness::kafka::unique;
 use harness::{Host, Kafka, TestRecord, clients};
 
 use super::stage::{Stage, value_on};
+use crate::answer::Answer;
 
 /// The exit code for wrong usage.
 const EX_USAGE: i32 = 64;
 
-struct Answer {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
 fn seek(args: &[&str]) -> Answer {
-    let output = command("seek")
-        .unwrap()
-        .args(args)
-        .args(["--brokers", Kafka::shared().bootstrap()])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    Answer {
-        code: output.status.code().unwrap(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    let mut command = command("seek").unwrap();
+    command.args(args);
+    Answer::of(command.args(["--brokers", Kafka::shared().bootstrap()]))
 }
 
 /// Moves the stage's group on its input.

@@ -5,7 +5,6 @@
 
 mod serving;
 
-use std::process::Stdio;
 use std::thread;
 
 use harness::host::command;
@@ -14,17 +13,12 @@ use harness::{Cluster, HandlersDir, Host, Kafka, clients, guest};
 use serde_json::Value;
 
 use super::stage::{PATIENCE, value_on};
+use crate::answer::Answer;
 
 /// The exit code of a plan that has something to do.
 const SOMETHING_TO_DO: i32 = 2;
 /// The exit code for wrong usage and wrong manifests.
 const EX_USAGE: i32 = 64;
-
-struct Answer {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
 
 impl Answer {
     /// The line about a topic that begins with this mark.
@@ -95,21 +89,9 @@ impl Scene {
 }
 
 fn run(bootstrap: &str, folder: &HandlersDir, word: &str, flags: &[&str]) -> Answer {
-    let output = command("topics")
-        .unwrap()
-        .arg(word)
-        .arg("--handlers")
-        .arg(folder.path())
-        .args(["--brokers", bootstrap])
-        .args(flags)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    Answer {
-        code: output.status.code().unwrap(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
+    let mut command = command("topics").unwrap();
+    command.arg(word).arg("--handlers").arg(folder.path());
+    Answer::of(command.args(["--brokers", bootstrap]).args(flags))
 }
 
 /// A topic that is read, three that are written, and one that others make.

@@ -9,28 +9,12 @@ use harness::{HandlersDir, Kafka, TestRecord, clients, guest, wait_until};
 use serde_json::Value;
 
 use super::super::stage::{PATIENCE, Stage};
+use crate::answer::Answer;
 
 /// The timestamp of the records that these letters are of.
 const TIMESTAMP: &str = "2018-01-31T02:00:31.800Z";
 
-/// What a command answered.
-#[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) code: i32,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
-}
-
 impl Answer {
-    pub(super) fn of(command: &mut Command) -> Self {
-        let output = command.stdin(Stdio::null()).output().unwrap();
-        Self {
-            code: output.status.code().unwrap(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-
     /// The columns of the lines for letters, which begin with a place.
     pub(super) fn rows(&self) -> Vec<Vec<String>> {
         let columns = |line: &str| -> Vec<String> {
