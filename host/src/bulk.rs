@@ -15,11 +15,12 @@ use crate::catalog::Deployed;
 use crate::compact::is_last_of_its_key;
 use crate::dead_letter::Reason;
 use crate::deliver::{Delivered, Job, deliver_refused, halt};
-use crate::flight::{Cargo, Started};
+use crate::flight::{Attempt, Cargo, Started};
 use crate::guest::BulkOutcome;
-use crate::lane::{Attempt, Lane, Stopped};
+use crate::lane::{Lane, Stopped};
 use crate::outcome::{Ending, Failure, Settlement};
 use crate::parts::{Part, Parts};
+use crate::receive::receive;
 use crate::settle::BatchSettlement;
 
 /// A batch on its way to the settlement of all of its records.
@@ -31,7 +32,7 @@ pub(crate) struct Batch {
 impl Batch {
     /// Makes a batch of these records.
     pub(crate) fn new(cargo: Cargo) -> Self {
-        let failed = Attempt::before_all(&cargo);
+        let failed = last_attempt(&cargo);
         Self {
             parts: Parts::new(cargo, failed),
         }
@@ -61,6 +62,13 @@ impl Batch {
     pub(crate) fn offset(&self) -> Option<i64> {
         Some(self.parts.first()?.record.offset())
     }
+}
+
+/// Returns the last attempt of the record that was tried most, if any came back.
+fn last_attempt(cargo: &[Started]) -> Option<Attempt> {
+    let returned = cargo.iter().filter_map(|started| started.returned.as_ref());
+    let most = returned.max_by_key(|returned| returned.letter.attempts)?;
+    Some(Attempt::before(most))
 }
 
 /// How far a batch came.
@@ -114,7 +122,10 @@ pub(crate) async fn carry(lane: &mut Lane, handler: &Deployed, batch: Batch) -> 
     if let Some(offset) = batch.offset() {
         lane.hand.take(offset);
     }
-    let carried = carry_parts(lane, handler, batch).await;
+    let carried = match receive_all(lane, batch).await {
+        Ok(batch) => carry_parts(lane, handler, batch).await,
+        Err(carried) => carried,
+    };
     if let Carried::Later(batch, at) = &carried
         && let Some(offset) = batch.offset()
     {
@@ -122,6 +133,40 @@ pub(crate) async fn carry(lane: &mut Lane, handler: &Deployed, batch: Batch) -> 
     }
     lane.hand.put_down();
     carried
+}
+
+/// Lets the records through the middleware, one by one. The batch waits for those that are to be tried again there.
+async fn receive_all(lane: &mut Lane, batch: Batch) -> Result<Batch, Carried> {
+    if !lane.has_middleware() || batch.parts.all(Started::is_received) {
+        return Ok(batch);
+    }
+    let (mut cargo, mut failed, mut wait) = (Cargo::new(), None, None);
+    let mut jobs = batch.into_jobs().into_iter();
+    while let Some(job) = jobs.next() {
+        failed = failed.or(job.failed);
+        match receive(lane, job).await {
+            Ok(job) => cargo.push(job.started),
+            Err(Delivered::Settled) => {}
+            Err(Delivered::Later(job, at)) => {
+                wait = wait.max(Some(at));
+                cargo.push(job.started);
+            }
+            Err(Delivered::Stopped) => return Err(Carried::Done(Delivered::Stopped)),
+            Err(Delivered::Halted(here) | Delivered::Unrouted(here)) => {
+                cargo.extend(here);
+                cargo.extend(jobs.map(|job| job.started));
+                return Err(Carried::Done(Delivered::Halted(cargo)));
+            }
+        }
+    }
+    if cargo.is_empty() {
+        return Err(Carried::Done(Delivered::Settled));
+    }
+    let parts = Parts::new(cargo, failed);
+    match wait {
+        Some(at) => Err(Carried::Later(Batch { parts }, at)),
+        None => Ok(Batch { parts }),
+    }
 }
 
 async fn carry_parts(lane: &mut Lane, handler: &Deployed, Batch { mut parts }: Batch) -> Carried {
@@ -177,7 +222,7 @@ async fn carry_parts(lane: &mut Lane, handler: &Deployed, Batch { mut parts }: B
 
 /// Settles the records of which the batch has a later one with the same key; returns the others.
 fn compact(lane: &Lane, cargo: Cargo) -> Cargo {
-    let last = is_last_of_its_key(cargo.iter().map(|started| started.record.key()));
+    let last = is_last_of_its_key(cargo.iter().map(Started::key));
     let (mut kept, mut older) = (Cargo::new(), Cargo::new());
     for (started, is_last) in cargo.into_iter().zip(last) {
         if is_last {

@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::breaker::Breaker;
-use crate::guest::{Handler as Component, Setup};
+use crate::guest::{Handler as Component, Setup, Stage};
 use crate::ids::{GroupId, HandlerId, Revision, TenantId};
 use crate::manifest::Manifest;
 use crate::marker::parked_topic;
@@ -40,11 +40,33 @@ pub(crate) struct Deployed {
     /// The rules by which records are its own.
     pub(crate) rules: Vec<OwnRule>,
     pub(crate) setup: Setup,
+    /// What sees its records first.
+    pub(crate) middleware: Chain,
     pub(crate) sink: Arc<Sink>,
     /// One for each instance that may run at once; none where partitions are the only bound.
     pub(crate) permits: Option<Arc<Semaphore>>,
     /// What makes the handler pause; a new revision begins with a closed one.
     pub(crate) breaker: Option<Mutex<Breaker<Instant>>>,
+}
+
+/// Middleware, in the order in which it sees a record.
+#[derive(Debug)]
+pub(crate) struct Chain {
+    /// What its files and settings are recognized by.
+    pub(crate) id: Revision,
+    pub(crate) stages: Vec<Arc<Stage>>,
+}
+
+impl Chain {
+    /// Returns whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.stages.is_empty()
+    }
+
+    /// Returns whether a stage is part of it.
+    pub(crate) fn has(&self, stage: &Arc<Stage>) -> bool {
+        self.stages.iter().any(|it| Arc::ptr_eq(it, stage))
+    }
 }
 
 impl Deployed {

@@ -1,4 +1,4 @@
-//! The story of an attempt: route, admit, lease, invoke, settle, flush, complete. Read this first.
+//! The story of an attempt: receive, route, admit, lease, invoke, settle, flush, complete. Read this first.
 //!
 //! Handed a record by its partition's task or by one of its parallel lanes; returns when the record is settled, or must
 //! wait for something that only the caller can wait for.
@@ -11,13 +11,13 @@ use tokio::time::Instant;
 
 use crate::catalog::Deployed;
 use crate::dead_letter::Reason;
-use crate::flight::{Cargo, Started};
+use crate::flight::{Attempt, Cargo, Started};
 use crate::lane::{
-    Attempt, Lane, Next, Stopped, follow_parked, note_failed, note_handled, note_refused,
-    paused_until,
+    Lane, Next, Stopped, follow_parked, note_failed, note_handled, note_refused, paused_until,
 };
 use crate::outcome::{Ending, Failure, FailureKind, Outcome, Settlement};
 use crate::parked::KEYS_MAX;
+use crate::receive::receive;
 use crate::route::{EventCall, OnUnmatched, Unmatched};
 use crate::settle::exhausted;
 use crate::suspects::Refusal;
@@ -73,6 +73,10 @@ async fn carry(lane: &mut Lane, job: Job) -> Delivered {
     if lane.route().is_none() {
         return Delivered::Unrouted(Cargo::from_iter([job.started]));
     }
+    let job = match receive(lane, job).await {
+        Ok(job) => job,
+        Err(delivered) => return delivered,
+    };
     let (handler, event) = match lane.next_for(&job.started) {
         Next::Handler(handler, event) => (handler, event),
         Next::Nobody(why, unmatched) => {
@@ -125,7 +129,7 @@ async fn carry(lane: &mut Lane, job: Job) -> Delivered {
 }
 
 /// Does what was decided about a failed attempt.
-async fn settle(
+pub(crate) async fn settle(
     lane: &mut Lane,
     handler: &Deployed,
     started: Started,

@@ -7,8 +7,10 @@
 //! each of their outputs is acknowledged or part of the transaction; one refused output keeps it open until the flow has
 //! dealt with the refusal, or keeps the transaction from being committed.
 
+mod attempt;
 mod part;
 mod refused;
+mod started;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,48 +19,17 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
+pub(crate) use self::attempt::Attempt;
 pub(crate) use self::part::Part;
+pub(crate) use self::started::{Passage, Started, Within};
 use crate::map_room;
 use crate::offset_map::{CommitPoint, OffsetMap};
 use crate::outcome::Ending;
-use crate::record::{Fingerprint, RecordView};
-use crate::returned::Returned;
+use crate::record::Fingerprint;
 use crate::source::Record;
 use crate::stats::LaneStats;
 use crate::suspects::Suspects;
-use crate::watermark::{Ticket, Watermark};
-
-/// A record between its fetch and its settlement.
-#[derive(Debug)]
-pub(crate) struct Started {
-    pub(crate) ticket: Ticket,
-    pub(crate) record: Record,
-    /// Of a record that came back by a topic of its own: what it was before.
-    pub(crate) returned: Option<Box<Returned>>,
-    /// What handlers have made of it that take it beside others.
-    pub(crate) parts: Vec<Part>,
-}
-
-impl Started {
-    /// Returns the bytes of key and value.
-    pub(crate) fn size_bytes(&self) -> usize {
-        self.record.size_bytes()
-    }
-
-    /// Lends the record's parts as the handler is shown them. `topic` is the topic of the queue it came from.
-    pub(crate) fn view<'a>(&'a self, topic: &'a str) -> RecordView<'a> {
-        let mut view = self.record.view(topic);
-        if let Some(returned) = &self.returned {
-            let letter = &returned.letter;
-            view.topic = &letter.topic;
-            view.partition = letter.partition;
-            view.offset = letter.offset;
-            view.timestamp_ms = letter.timestamp_ms;
-            view.headers.truncate(returned.own_headers);
-        }
-        view
-    }
-}
+use crate::watermark::Watermark;
 
 /// The records of one invocation: one, or a batch.
 pub(crate) type Cargo = SmallVec<[Started; 1]>;
@@ -233,12 +204,7 @@ impl Ledger {
             entries.open_bytes += record.size_bytes();
             entries.first_taken.get_or_insert(record.offset());
             let ticket = entries.watermark.start(record.offset());
-            Started {
-                ticket,
-                record,
-                returned: None,
-                parts: Vec::new(),
-            }
+            Started::new(ticket, record)
         })
     }
 

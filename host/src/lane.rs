@@ -8,6 +8,7 @@ mod finish;
 mod park;
 mod patience;
 mod pause;
+mod stage;
 mod turn;
 
 use std::convert::Infallible;
@@ -17,16 +18,16 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-pub(crate) use self::decide::Attempt;
 pub(crate) use self::park::follow_parked;
 pub(crate) use self::pause::{note_failed, note_handled, note_refused, paused_until};
+use self::stage::Working;
 pub(crate) use self::turn::{Next, Serving};
 use self::turn::{Seat, Turn};
 use crate::catalog::{CatalogReader, Deployed, GroupKey};
 use crate::flight::Ledger;
 use crate::gate::Door;
-use crate::guest::{Admitted, GuestLog, Instance, Lent};
-use crate::ids::Revision;
+use crate::guest::{Admitted, GuestLog, Handler as Component, Instance, Lent, Setup};
+use crate::ids::{HandlerId, Revision};
 use crate::outbox::Outbox;
 use crate::outcome::{Failure, FailureKind};
 use crate::parking::ParkedKeys;
@@ -78,6 +79,8 @@ pub(crate) struct Lane {
     /// The handler whose turn it is.
     route: Option<Route>,
     instance: Option<(Revision, Instance)>,
+    /// Instances of what works beside handlers.
+    stages: Vec<Working>,
     /// Handlers whose turn it is not.
     aside: Vec<Seat>,
     turn: Turn,
@@ -120,6 +123,7 @@ impl Lane {
             serving: None,
             route: None,
             instance: None,
+            stages: Vec::new(),
             aside: Vec::new(),
             turn: Turn::default(),
             ledger,
@@ -185,6 +189,7 @@ impl Lane {
             self.instance = None;
         }
         self.clear_seats();
+        self.clear_stages();
         if let Some(first) = first {
             self.turn_to(&first);
         }
@@ -245,7 +250,7 @@ impl Lane {
         let places = self
             .route
             .as_ref()
-            .filter(|_| self.instance.is_some() || self.has_seated())
+            .filter(|_| self.has_instances())
             .map(|route| Arc::clone(route.handler.component.places()));
         async move {
             match places {
@@ -258,6 +263,7 @@ impl Lane {
     /// Lets the instance go, so that its memory is free while the lane has nothing to do.
     pub(crate) fn rest(&mut self) {
         self.rest_seats();
+        self.stages.clear();
         self.instance = None;
         if let Some(stats) = self.stats() {
             stats.memory_bytes.set(0);
@@ -274,7 +280,8 @@ impl Lane {
         });
         if !usable {
             self.instance = None;
-            match self.start_instance(handler).await? {
+            let (component, setup) = (&handler.component, &handler.setup);
+            match self.start_instance(&handler.id, component, setup).await? {
                 Ok(instance) => self.instance = Some((handler.revision.clone(), instance)),
                 Err(failure) => return Ok(Err(failure)),
             }
@@ -287,15 +294,17 @@ impl Lane {
 
     async fn start_instance(
         &mut self,
-        handler: &Deployed,
+        handler: &HandlerId,
+        component: &Component,
+        setup: &Setup,
     ) -> Result<Result<Instance, Failure>, Stopped> {
         self.hand.note(Doing::Place);
-        let places = handler.component.places();
+        let places = component.places();
         let place = if let Some(place) = places.try_take() {
             Some(place)
         } else {
             // Who waits for a place must not hold one that others may wait for.
-            self.rest_seats();
+            self.rest();
             tokio::select! {
                 biased;
                 () = self.stop.set() => return Err(Stopped),
@@ -304,12 +313,12 @@ impl Lane {
         };
         self.hand.note(Doing::Handling);
         let log = GuestLog::new(
-            handler.id.clone(),
+            handler.clone(),
             Arc::clone(&self.place.topic),
             self.place.partition,
         );
         let lent = self.lent.clone();
-        match Instance::start(&handler.component, &handler.setup, log, place, lent).await {
+        match Instance::start(component, setup, log, place, lent).await {
             Ok(mut instance) => {
                 if let Some(stats) = self.stats() {
                     stats.instance_starts.increment();
@@ -329,7 +338,8 @@ impl Lane {
         let own = route
             .zip(instance)
             .map(|(route, instance)| (Arc::clone(&route.handler), instance));
-        for (handler, (_, mut instance)) in own.into_iter().chain(self.seats()) {
+        let seats = self.seats();
+        for (handler, (_, mut instance)) in own.into_iter().chain(seats) {
             if instance.is_spent() {
                 continue;
             }
@@ -338,6 +348,7 @@ impl Lane {
                 .await;
             log_hook_failure(&handler, "on-revoked", told);
         }
+        self.close_stages().await;
     }
 }
 

@@ -80,6 +80,7 @@ mod deliver;
 mod lane;
 mod parking;
 mod partition;
+mod receive;
 mod routes;
 mod stop;
 mod subscriptions;

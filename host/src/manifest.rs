@@ -5,6 +5,7 @@
 //! **Invariant:** a manifest that exists is complete: every default is filled in and every value is in its range.
 
 mod bulk;
+mod components;
 mod delivery;
 mod found;
 pub mod kafka;
@@ -27,6 +28,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+pub use self::components::{Middleware, tenant};
 pub(crate) use self::key::{Key, Kind};
 pub(crate) use self::masked::Masked;
 pub use self::problem::Problem;
@@ -46,14 +48,14 @@ use crate::route::Routing;
 const DEAD_LETTER_SUFFIX: &str = ".dead-letter";
 /// What the names of Kafka's own topics begin with.
 const INTERNAL_PREFIX: &str = "__";
-/// What the name of a component's file ends with.
-const COMPONENT_SUFFIX: &str = ".wasm";
 
 /// How one handler is to be run.
 #[derive(Clone, PartialEq)]
 pub struct Manifest {
     /// File name of the component beside the manifest; none where the manifest leaves it to the folder.
     pub component: Option<String>,
+    /// Components that see each record before a handler is chosen, in their order.
+    pub middleware: Vec<Middleware>,
     /// Topics to read.
     pub subscription: Subscription,
     /// Consumer group, `<tenant>.<handler>` unless named.
@@ -113,7 +115,8 @@ impl Manifest {
         check_value: kafka::ValueCheck,
     ) -> Result<Self, Vec<Problem>> {
         let mut reader = Reader::new(text, keys::KEYS, check_value)?;
-        let component = component(&mut reader);
+        let component = components::component(&mut reader, &keys::COMPONENT);
+        let middleware = components::middleware(&mut reader);
         let group = reader
             .parsed(&keys::GROUP)
             .unwrap_or_else(|| id.default_group());
@@ -154,6 +157,7 @@ impl Manifest {
                 .zip(dead_letter_topic)
                 .map(|(subscription, dead_letter_topic)| Self {
                     component,
+                    middleware,
                     subscription,
                     group,
                     start,
@@ -185,6 +189,7 @@ impl fmt::Debug for Manifest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Manifest")
             .field("component", &self.component)
+            .field("middleware", &self.middleware)
             .field("subscription", &self.subscription)
             .field("group", &self.group)
             .field("start", &self.start)
@@ -208,26 +213,6 @@ impl fmt::Debug for Manifest {
             .field("kafka_producer", &Masked(&self.kafka_producer))
             .finish()
     }
-}
-
-fn component(reader: &mut Reader<'_>) -> Option<String> {
-    let Text { text, offset } = reader.text(&keys::COMPONENT)?;
-    if text.contains(['/', '\\']) {
-        let what = format!(
-            "expected a file name, found the path {text:?} (the component lies beside its manifest)"
-        );
-        reader.problem(&keys::COMPONENT, Some(offset), &what);
-    } else if text
-        .strip_suffix(COMPONENT_SUFFIX)
-        .is_none_or(str::is_empty)
-    {
-        let what = format!(
-            "expected {}, found the text {text:?}",
-            keys::COMPONENT.kind.expected()
-        );
-        reader.problem(&keys::COMPONENT, Some(offset), &what);
-    }
-    Some(text)
 }
 
 /// Returns the dead-letter topic; none where a problem was noted.

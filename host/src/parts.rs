@@ -35,6 +35,11 @@ impl<T, A: Copy> Parts<T, A> {
         self.left.iter().map(|part| part.records.len()).sum()
     }
 
+    /// Returns whether this holds for every record that is left.
+    pub fn all(&self, holds: impl Fn(&T) -> bool) -> bool {
+        self.left.iter().flat_map(|part| &part.records).all(holds)
+    }
+
     /// Returns the first record that is left.
     pub fn first(&self) -> Option<&T> {
         self.left.last()?.records.first()

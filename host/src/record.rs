@@ -86,6 +86,38 @@ impl RecordView<'_> {
     }
 }
 
+/// A record that is handled in place of the one that was fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// Milliseconds since the Unix epoch, if it carries a timestamp.
+    pub timestamp_ms: Option<i64>,
+    /// The key, `None` for null.
+    pub key: Option<Vec<u8>>,
+    /// The value, `None` for a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// The headers in their order; a value of `None` is Kafka's null.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl Changed {
+    /// Lends it. Its place is that of the original.
+    pub fn view<'a>(&'a self, original: &RecordView<'a>) -> RecordView<'a> {
+        let headers = self.headers.iter().map(|(key, value)| Header {
+            key: key.as_str().into(),
+            value: value.as_deref(),
+        });
+        RecordView {
+            topic: original.topic,
+            partition: original.partition,
+            offset: original.offset,
+            timestamp_ms: self.timestamp_ms,
+            key: self.key.as_deref(),
+            value: self.value.as_deref(),
+            headers: headers.collect(),
+        }
+    }
+}
+
 /// A record to be produced, borrowed from an outbox.
 #[derive(Debug, Clone)]
 pub struct Emit<'a> {

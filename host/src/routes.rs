@@ -9,6 +9,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::catalog::Deployed;
+use crate::guest::Stage;
 use crate::ids::{HandlerId, Revision};
 use crate::record::RecordView;
 use crate::route::{EventCall, EventSource, OnUnmatched, RouteTable, Unmatched, joined};
@@ -103,6 +104,14 @@ impl Routes {
         let targets = switch.into_iter().flat_map(|switch| &switch.targets);
         let mut handlers = targets.map(|target| &target.handler).chain([&self.first]);
         handlers.find(|handler| handler.id == *id)
+    }
+
+    /// Returns whether a stage belongs to one of the handlers.
+    pub(crate) fn has_stage(&self, stage: &Arc<Stage>) -> bool {
+        let switch = self.switch.as_ref();
+        let targets = switch.into_iter().flat_map(|switch| &switch.targets);
+        let mut handlers = targets.map(|target| &target.handler).chain([&self.first]);
+        handlers.any(|handler| handler.middleware.has(stage))
     }
 
     /// Returns who takes a record.

@@ -132,6 +132,7 @@ impl Host {
             subscriptions: Arc::clone(&subscriptions),
             board: Arc::clone(&board),
             topics,
+            registry: Arc::clone(&registry),
             known: BTreeMap::new(),
         };
         let draining = AtomicBool::new(false);

@@ -4,6 +4,8 @@
 //! stays counted when it ends.
 //! **Invariant:** every settled record is counted once, under exactly one ending.
 
+mod stages;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -11,6 +13,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use self::stages::Stages;
+pub(crate) use self::stages::{Received, StageReading, StageStats};
 use crate::ids::HandlerId;
 use crate::outcome::{Ending, FailureKind};
 
@@ -241,6 +245,7 @@ struct Series {
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     series: Mutex<BTreeMap<(HandlerId, Arc<str>), Series>>,
+    stages: Mutex<Stages>,
 }
 
 impl Registry {
@@ -270,6 +275,16 @@ impl Registry {
             key,
             stats,
         }
+    }
+
+    /// Returns the counters of a component that works beside a handler's own.
+    pub(crate) fn stage(&self, handler: &HandlerId, stage: &str) -> Arc<StageStats> {
+        self.stages.lock().open(handler, stage)
+    }
+
+    /// Reads what such components have counted.
+    pub(crate) fn stages(&self) -> Vec<StageReading> {
+        self.stages.lock().read()
     }
 
     /// Reads all series.

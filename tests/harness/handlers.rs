@@ -85,6 +85,23 @@ impl HandlersDir {
         Ok(self)
     }
 
+    /// Puts a component under this name into a handler's or a tenant's folder, by a rename.
+    pub fn swap_beside(
+        &self,
+        folder: &str,
+        file: &str,
+        component: impl AsRef<Path>,
+    ) -> Result<&Self> {
+        fs::create_dir_all(self.folder(folder))?;
+        self.swap_file(folder, file, &read(component.as_ref())?)
+    }
+
+    /// Puts a text under this name into a handler's or a tenant's folder, by a rename.
+    pub fn swap_text(&self, folder: &str, file: &str, text: &str) -> Result<&Self> {
+        fs::create_dir_all(self.folder(folder))?;
+        self.swap_file(folder, file, text.as_bytes())
+    }
+
     /// Replaces the component as `cp` does: a watcher may see it half written.
     pub fn replace_component(&self, name: &str, component: impl AsRef<Path>) -> Result<&Self> {
         fs::write(self.folder(name).join(COMPONENT), read(component.as_ref())?)?;

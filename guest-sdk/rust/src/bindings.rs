@@ -88,6 +88,12 @@ world!(
     "kafka:handler/types@0.1.0"
 );
 world!(
+    middleware,
+    "receiving",
+    "export_middleware",
+    "kafka:handler/types@0.1.0"
+);
+world!(
     bulk_received,
     "bulk-received",
     "export_bulk_received",

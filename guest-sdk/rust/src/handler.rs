@@ -19,6 +19,7 @@
 /// | `on_error` | `fn(&Failure, &Message) -> Verdict` |
 /// | `on_bulk_error` | `fn(&Failure, &[Message]) -> Verdict` |
 /// | `did_receive` | `fn(Message) -> Result<Option<Message>>`; `None` drops the record |
+/// | `middleware` | `fn(Message) -> Result<`[`Reception`](crate::Reception)`>`, see below |
 /// | `did_receive_bulk` | `fn(Batch) -> Result<Batch>` |
 /// | `on_finished` | `fn(&[Message], Outcome)` |
 /// | `define_context` | `fn(Config) -> Result`; an error refuses the deployment |
@@ -30,6 +31,9 @@
 /// `on_bulk` gets its records in one block of bytes, the packed interface, which costs a fraction of
 /// a list of records where they are small. `on_bulk_list` gets the list: for values of more than
 /// about 10 KiB. Where both are named the host calls `on_bulk`.
+///
+/// `middleware` makes a component that stands before handlers, where a manifest names it in `[[middleware]]`; it needs no
+/// other hook.
 ///
 /// In place of [`Error`](crate::Error) a function may return any error that converts into it.
 ///
@@ -182,6 +186,15 @@ macro_rules! __hook {
                 $crate::__private::HandlerError,
             > {
                 $crate::__private::receive($crate::__function!(did_receive $($f)?), message)
+            }
+        }}
+    };
+    (middleware $($f:path)?) => {
+        $crate::__export! { middleware export_middleware middleware {
+            fn did_receive(
+                message: $crate::Message,
+            ) -> ::core::result::Result<$crate::Reception, $crate::__private::HandlerError> {
+                $crate::__private::receive($crate::__function!(middleware $($f)?), message)
             }
         }}
     };

@@ -77,7 +77,7 @@ where
     to_host(batch::call(hook, records)).map(batch::to_wire)
 }
 
-/// `did-receive` and `did-receive-bulk`.
+/// `did-receive`, of handlers and of middleware, and `did-receive-bulk`.
 pub fn receive<T, R, E: Into<Error>>(
     hook: impl FnOnce(T) -> Result<R, E>,
     received: T,

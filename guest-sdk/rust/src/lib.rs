@@ -55,6 +55,7 @@ pub use bindings::imports::kafka::handler::json::Value as JsonValue;
 pub use bindings::imports::kafka::handler::types::{
     Failure, FailureKind, Header, Message, Outcome, Verdict,
 };
+pub use bindings::middleware::exports::kafka::handler::middleware::Reception;
 pub use change::{Change, ChangeError, Changed};
 pub use config::{Config, config};
 pub use conversation::{NoRequest, PendingRequest, RequestError, reply};
@@ -76,7 +77,8 @@ pub mod __private {
     pub use crate::bindings::packed_bulk::exports::kafka::handler::packed_bulk_handler::PackedBatch;
     pub use crate::bindings::view::exports::kafka::handler::view_handler::MessageHead;
     pub use crate::bindings::{
-        bulk, bulk_error, bulk_received, context, error, events, finished, message, packed_bulk,
+        bulk, bulk_error, bulk_received, context, error, events, finished, message, middleware,
+        packed_bulk,
         partition, received, tombstone, view,
     };
     pub use crate::events::{unknown, with_event};

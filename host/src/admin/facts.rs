@@ -126,6 +126,7 @@ impl View {
         Scrape {
             now_ms: now_ms(),
             series: self.registry.read(),
+            stages: self.registry.stages(),
             handlers: catalog
                 .handlers()
                 .map(|handler| {

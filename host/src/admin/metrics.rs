@@ -20,7 +20,7 @@ use crate::catalog::GroupKey;
 use crate::ids::{HandlerId, Revision, TenantId};
 use crate::outcome::{Ending, FailureKind};
 use crate::reply::Counts;
-use crate::stats::{BUCKETS_US, HistogramReading, Reading};
+use crate::stats::{BUCKETS_US, HistogramReading, Reading, Received, StageReading};
 use crate::watcher::Seen;
 
 /// What is read for one scrape.
@@ -29,6 +29,7 @@ pub(super) struct Scrape {
     /// Milliseconds since the Unix epoch.
     pub(super) now_ms: i64,
     pub(super) series: Vec<(HandlerId, Arc<str>, Reading)>,
+    pub(super) stages: Vec<StageReading>,
     /// Who serves, with which revision, and whether it pauses.
     pub(super) handlers: Vec<(HandlerId, Revision, bool)>,
     pub(super) groups: Vec<(GroupKey, GroupReading)>,
@@ -81,6 +82,7 @@ impl Collector for Scrape {
         let mut writer = Writer(&mut encoder);
         self.write_counts(&mut writer)?;
         self.write_state(&mut writer)?;
+        self.write_stages(&mut writer)?;
         self.write_groups(&mut writer)?;
         self.write_requests(&mut writer)?;
         self.write_producers(&mut writer)?;
@@ -120,6 +122,22 @@ impl Scrape {
             &names::INSTANCE_STARTS,
             each(|reading| reading.instance_starts),
         )
+    }
+
+    /// What middleware did.
+    fn write_stages(&self, writer: &mut Writer<'_, '_>) -> fmt::Result {
+        let records = self.stages.iter().flat_map(|stage| {
+            let results = Received::ALL.iter().zip(stage.results);
+            results.map(move |(result, n)| {
+                let [tenant, handler, middleware] = stage_labels(stage);
+                let labels = [tenant, handler, middleware, ("result", result.as_str())];
+                (labels, n)
+            })
+        });
+        writer.counters(&names::MIDDLEWARE_RECORDS, records)?;
+        let durations = self.stages.iter();
+        let durations = durations.map(|stage| (stage_labels(stage), &stage.duration));
+        writer.histograms(&names::MIDDLEWARE_DURATION, durations)
     }
 
     /// What lanes are like now.
@@ -317,6 +335,14 @@ fn labels((handler, topic, _): &(HandlerId, Arc<str>, Reading)) -> [Label<'_>; 3
         ("tenant", handler.tenant.as_str()),
         ("handler", handler.name.as_str()),
         ("topic", topic),
+    ]
+}
+
+fn stage_labels(stage: &StageReading) -> [Label<'_>; 3] {
+    [
+        ("tenant", stage.handler.tenant.as_str()),
+        ("handler", stage.handler.name.as_str()),
+        ("middleware", &stage.stage),
     ]
 }
 

@@ -88,6 +88,12 @@ families! {
     PARKED_KEYS = Gauge Count "kafka_wasm_parked_keys":
         "Keys whose records go to the dead letters unhandled, since one of them failed";
 
+    // By tenant, handler and middleware.
+    MIDDLEWARE_RECORDS = Counter Count "kafka_wasm_middleware_records_total":
+        "Records that middleware saw, by what became of them there: passed, changed, dropped, failed";
+    MIDDLEWARE_DURATION = Histogram Seconds "kafka_wasm_middleware_duration_seconds":
+        "Time of a record in middleware";
+
     // By tenant and group.
     ASSIGNED_PARTITIONS = Gauge Count "kafka_wasm_assigned_partitions":
         "Partitions that Kafka assigned to this host";

@@ -88,6 +88,7 @@ fn party<'a>(id: &'a HandlerId, loaded: &'a Loaded, rules: &'a [OwnRule]) -> Par
         id,
         manifest: &loaded.manifest,
         rules,
+        middleware: &loaded.middleware.id,
         takes_singles: loaded.component.takes().singles,
     }
 }
@@ -103,10 +104,11 @@ fn describe(id: &HandlerId, loaded: &Loaded, rules: &[OwnRule]) -> String {
         Subscription::Pattern(pattern) => format!("pattern {}", pattern.source()),
     };
     let (routes, responses) = (routes(rules), responses(manifest));
+    let middleware = middleware(loaded);
     let limits = &manifest.limits;
     format!(
         "{id}  revision {}\n  hooks        {}\n  imports      {}\n  topics       {topics}\n  group        {}\n  \
-         ordering     {}\n{routes}{responses}  dead letters {}\n  limits       {} MiB, {} ms a call, {} attempts, {} records under way a partition\n",
+         ordering     {}\n{middleware}{routes}{responses}  dead letters {}\n  limits       {} MiB, {} ms a call, {} attempts, {} records under way a partition\n",
         loaded.revision,
         loaded.component.hooks().join(", "),
         loaded.component.imports().join(", "),
@@ -118,6 +120,16 @@ fn describe(id: &HandlerId, loaded: &Loaded, rules: &[OwnRule]) -> String {
         manifest.retry.base().max_attempts,
         limits.in_flight_records,
     )
+}
+
+/// The line that says what sees records first; empty where nothing does.
+fn middleware(loaded: &Loaded) -> String {
+    let stages = loaded.middleware.stages.iter();
+    let names: Vec<&str> = stages.map(|(middleware, _)| &*middleware.name).collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!("  middleware   {}\n", names.join(", "))
 }
 
 /// The lines that say which records the handler takes; empty where it takes all.

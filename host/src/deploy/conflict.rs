@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::HandlerId;
+use crate::ids::{HandlerId, Revision};
 use crate::manifest::Manifest;
 use crate::policy::{Delivery, OnExhausted, Subscription};
 use crate::route::{OwnRule, contested};
@@ -16,6 +16,8 @@ pub(super) struct Party<'a> {
     pub(super) id: &'a HandlerId,
     pub(super) manifest: &'a Manifest,
     pub(super) rules: &'a [OwnRule],
+    /// What sees its records first.
+    pub(super) middleware: &'a Revision,
     pub(super) takes_singles: bool,
 }
 
@@ -44,6 +46,7 @@ fn not_told_apart(new: Party<'_>, old: Party<'_>) -> Option<String> {
         ("multi", routing.multi != other.multi),
         ("event.source", routing.source != other.source),
         ("unmatched", routing.unmatched != other.unmatched),
+        ("[[middleware]]", new.middleware != old.middleware),
         ("ordering", here.ordering != there.ordering),
         ("concurrency", here.concurrency != there.concurrency),
         (
@@ -153,14 +156,20 @@ mod tests {
     fn conflict(new: &Manifest, old: &Manifest) -> Option<String> {
         let [here, there]: [HandlerId; 2] = ["a/b", "a/c"].map(|id| id.parse().unwrap());
         let rules = [new, old].map(|it| it.routing.own_rules(&[], true));
-        let party = |id, manifest, rules| Party {
+        let chain = |it: &Manifest| Revision::from_digest(&[u8::from(it.middleware.is_empty()); 6]);
+        let [new_chain, old_chain] = &[new, old].map(chain);
+        let party = |id, manifest, rules, middleware| Party {
             id,
             manifest,
             rules,
+            middleware,
             takes_singles: true,
         };
         let [new_rules, old_rules] = &rules;
-        let why = obstacle(party(&here, new, new_rules), party(&there, old, old_rules))?;
+        let why = obstacle(
+            party(&here, new, new_rules, new_chain),
+            party(&there, old, old_rules, old_chain),
+        )?;
         Some(
             why.strip_prefix("does not go together with a/c: ")
                 .unwrap()
@@ -190,6 +199,10 @@ mod tests {
             ("concurrency = 2", "concurrency"),
             ("limits.in-flight-records = 2", "limits.in-flight-records"),
             ("limits.in-flight-mib = 2", "limits.in-flight-mib"),
+            (
+                "middleware = [{ component = \"a.wasm\" }]",
+                "[[middleware]]",
+            ),
             ("[bulk]", "takes batches"),
         ] {
             let why = conflict(&one(keys), &a).unwrap();

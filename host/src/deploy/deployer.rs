@@ -15,9 +15,10 @@ use tokio::time::Instant;
 
 use super::board::Board;
 use super::conflict::{Party, obstacle};
+use super::facts::Facts;
 use super::load::{Loaded, load, try_out};
 use super::retention;
-use super::scan::{Candidate, Facts, scan, unreadable};
+use super::scan::{Candidate, scan, unreadable};
 use super::topics::TopicKeeper;
 use crate::breaker::Breaker;
 use crate::catalog::{Catalog, Deployed};
@@ -28,6 +29,7 @@ use crate::manifest::Manifest;
 use crate::policy::Delivery;
 use crate::reply::Exchanges;
 use crate::sinks::Sinks;
+use crate::stats::Registry;
 use crate::subscriptions::Subscriptions;
 use crate::topic_settings::topic_settings;
 use crate::topics::{conflict, wanted};
@@ -45,6 +47,7 @@ pub(crate) struct Deployer {
     pub(crate) subscriptions: Arc<Mutex<Subscriptions>>,
     pub(crate) board: Arc<Board>,
     pub(crate) topics: Arc<TopicKeeper>,
+    pub(crate) registry: Arc<Registry>,
     pub(crate) known: BTreeMap<HandlerId, Known>,
 }
 
@@ -268,11 +271,19 @@ impl Deployer {
                 .map_err(at)?,
         };
         let rules = try_out(candidate, &loaded, &setup).await?;
+        let Loaded {
+            manifest,
+            component,
+            middleware,
+            revision,
+        } = loaded;
+        let middleware = middleware.into_chain(&candidate.id, &setup, &self.registry);
         let new = Party {
             id: &candidate.id,
-            manifest: &loaded.manifest,
+            manifest: &manifest,
             rules: &rules,
-            takes_singles: loaded.component.takes().singles,
+            middleware: &middleware.id,
+            takes_singles: component.takes().singles,
         };
         for known in self.known.values() {
             let Some(other) = known.serving.as_ref() else {
@@ -282,21 +293,17 @@ impl Deployer {
                 id: &other.id,
                 manifest: &other.manifest,
                 rules: &other.rules,
+                middleware: &other.middleware.id,
                 takes_singles: other.component.takes().singles,
             };
             if let Some(what) = obstacle(new, theirs) {
                 return Err(at(what));
             }
-            if let Some(what) = conflict(&loaded.manifest, &other.manifest) {
+            if let Some(what) = conflict(&manifest, &other.manifest) {
                 let file = known.facts.manifest().display();
                 return Err(at(format!("does not go together with {file}: {what}")));
             }
         }
-        let Loaded {
-            manifest,
-            component,
-            revision,
-        } = loaded;
         Ok(Deployed {
             id: candidate.id.clone(),
             revision,
@@ -310,6 +317,7 @@ impl Deployer {
             component,
             rules,
             setup,
+            middleware,
             sink,
         })
     }

@@ -12,9 +12,10 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::scan::Candidate;
-use crate::guest::{GuestLog, Handler as Component, Instance, Lent, Runtime, Setup};
+use super::stages::{self, Loading};
+use crate::guest::{GuestLog, Handler as Component, Instance, Lent, Role, Runtime, Setup};
 use crate::ids::Revision;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, Middleware};
 use crate::policy::OnExhausted;
 use crate::route::{Matcher, NamedEvent, OwnRule, contested};
 use crate::setting::check_value;
@@ -27,6 +28,7 @@ const TRIAL_MAX: Duration = Duration::from_secs(5);
 pub(crate) struct Loaded {
     pub(crate) manifest: Manifest,
     pub(crate) component: Component,
+    pub(crate) middleware: Loading,
     pub(crate) revision: Revision,
 }
 
@@ -40,41 +42,44 @@ pub(super) fn load(candidate: &Candidate, runtime: &Runtime) -> Result<Loaded, V
             .collect::<Vec<_>>()
     });
     // A bad manifest need not hide a bad component.
-    let path = component_path(
-        candidate,
-        manifest
-            .as_ref()
-            .ok()
-            .and_then(|manifest| manifest.component.as_deref()),
-    );
+    let known = manifest.as_ref().ok();
+    let named = known.and_then(|manifest| manifest.component.as_deref());
+    let beside = known.map_or_else(Vec::new, |manifest| manifest.middleware.clone());
+    let path = component_path(candidate, named, &beside);
     let component = path.and_then(|path| {
         let wasm = fs::read(&path)
             .map_err(|error| format!("{}: cannot be read: {error}", path.display()))?;
-        let component = Component::load(runtime, &wasm)
+        let component = Component::load(runtime, &wasm, Role::Handler)
             .map_err(|error| format!("{}: {error}", path.display()))?;
         Ok((component, wasm))
     });
-    match (manifest, component) {
-        (Ok(manifest), Ok((component, wasm))) => {
+    let middleware = stages::load(candidate, &beside, runtime);
+    match (manifest, component, middleware) {
+        (Ok(manifest), Ok((component, wasm)), Ok(middleware)) => {
             if let Some(what) = misfit(&manifest, &component) {
                 return Err(vec![format!("{}: {what}", candidate.manifest.display())]);
             }
             let mut digest = Sha256::new();
             digest.update(text.as_bytes());
             digest.update(&wasm);
+            if !middleware.stages.is_empty() {
+                digest.update(middleware.id.as_str());
+            }
             let revision = Revision::from_digest(&digest.finalize());
             Ok(Loaded {
                 manifest,
                 component,
+                middleware,
                 revision,
             })
         }
-        (manifest, component) => Err(manifest
-            .err()
-            .into_iter()
-            .flatten()
-            .chain(component.err())
-            .collect()),
+        (manifest, component, middleware) => {
+            let problems = manifest.err().into_iter().flatten();
+            let problems = problems.chain(component.err());
+            Err(problems
+                .chain(middleware.err().into_iter().flatten())
+                .collect())
+        }
     }
 }
 
@@ -123,7 +128,11 @@ pub(super) fn read_text(path: &Path) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| format!("{}: cannot be read: {error}", path.display()))
 }
 
-fn component_path(candidate: &Candidate, named: Option<&str>) -> Result<PathBuf, String> {
+fn component_path(
+    candidate: &Candidate,
+    named: Option<&str>,
+    middleware: &[Middleware],
+) -> Result<PathBuf, String> {
     let manifest = candidate.manifest.display();
     if let Some(named) = named {
         let path = candidate.manifest.with_file_name(named);
@@ -135,8 +144,14 @@ fn component_path(candidate: &Candidate, named: Option<&str>) -> Result<PathBuf,
             ))
         };
     }
-    match candidate.components.as_slice() {
-        [only] => Ok(only.clone()),
+    let is_middleware = |path: &&PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        middleware.iter().any(|it| Some(&*it.component) == name)
+    };
+    let components = candidate.components.iter();
+    let components: Vec<&PathBuf> = components.filter(|path| !is_middleware(path)).collect();
+    match components.as_slice() {
+        [only] => Ok((*only).clone()),
         [] => Err(format!(
             "{manifest}: there is no component beside it (expected one .wasm file)"
         )),
@@ -155,29 +170,49 @@ fn component_path(candidate: &Candidate, named: Option<&str>) -> Result<PathBuf,
     }
 }
 
-/// Lets one instance begin, name its events and go, as a lane would; returns the rules that come of it. All deployments wait for it, so a handler's own deadline does not
-/// hold in full.
+/// Lets an instance begin. All deployments wait for it, so a handler's own deadline does not hold in full.
+async fn try_start(
+    candidate: &Candidate,
+    component: &Component,
+    setup: &Setup,
+    which: &str,
+) -> Result<Instance, String> {
+    let log = GuestLog::new(candidate.id.clone(), Arc::from("(trial)"), 0);
+    let mut setup = setup.clone();
+    setup.limits.deadline = setup.limits.deadline.min(TRIAL_MAX);
+    let began = Instant::now();
+    let started = Instance::start(component, &setup, log, None, Lent::default()).await;
+    started.map_err(|error| {
+        let told = format!("{}: {which}{error}", candidate.manifest.display());
+        if began.elapsed() < TRIAL_MAX {
+            return told;
+        }
+        format!(
+            "{told} (the trial before a deployment has {} s, or limits.deadline-ms where that is less)",
+            TRIAL_MAX.as_secs()
+        )
+    })
+}
+
+/// Lets one instance of each component begin and go, as a lane would, and the handler's name its events; returns the rules
+/// that come of it.
 pub(super) async fn try_out(
     candidate: &Candidate,
     loaded: &Loaded,
     setup: &Setup,
 ) -> Result<Vec<OwnRule>, String> {
-    let log = GuestLog::new(candidate.id.clone(), Arc::from("(trial)"), 0);
-    let mut setup = setup.clone();
-    setup.limits.deadline = setup.limits.deadline.min(TRIAL_MAX);
-    let began = Instant::now();
+    for (middleware, component) in &loaded.middleware.stages {
+        let which = format!("middleware {}: ", middleware.name);
+        try_start(
+            candidate,
+            component,
+            &stages::setup(middleware, setup),
+            &which,
+        )
+        .await?;
+    }
+    let mut instance = try_start(candidate, &loaded.component, setup, "").await?;
     let manifest = candidate.manifest.display();
-    let mut instance = Instance::start(&loaded.component, &setup, log, None, Lent::default())
-        .await
-        .map_err(|error| {
-            if began.elapsed() < TRIAL_MAX {
-                return format!("{manifest}: {error}");
-            }
-            format!(
-                "{manifest}: {error} (the trial before a deployment has {} s, or limits.deadline-ms where that is less)",
-                TRIAL_MAX.as_secs()
-            )
-        })?;
     let events = instance.events().await;
     let events =
         events.map_err(|failure| format!("{manifest}: events failed: {}", failure.message))?;

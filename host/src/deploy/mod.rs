@@ -4,10 +4,12 @@ mod board;
 mod check;
 mod conflict;
 mod deployer;
+mod facts;
 mod find;
 mod load;
 mod retention;
 mod scan;
+mod stages;
 mod topics;
 mod watch;
 

@@ -1,19 +1,22 @@
 //! What lies in the handlers folder.
 //!
-//! `<tenant>/<handler>/handler.toml` with one component; `<handler>/handler.toml` and `<handler>.toml` with
+//! `<tenant>/<handler>/handler.toml` with one component, and `<tenant>/tenant.toml` beside the folders of the handlers; `<handler>/handler.toml` and `<handler>.toml` with
 //! `<handler>.wasm` belong to the tenant `default`. Hidden files, and files of other kinds, are left alone.
 //! **Invariant:** reads names and file facts only; what is in the files is for `load`.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use super::facts::Facts;
 use crate::ids::{HandlerId, HandlerName, TenantId};
 
 /// The manifest's name in a handler's folder.
 pub(super) const MANIFEST: &str = "handler.toml";
+
+/// The name of the file for all handlers of a tenant, in its folder.
+pub(super) const TENANT: &str = "tenant.toml";
 
 /// Where handlers are looked for, for messages.
 pub(crate) const EXPECTED: &str = "expected <handler>/handler.toml with a .wasm file beside it";
@@ -29,44 +32,6 @@ pub(super) fn unreadable(folder: &Path, error: &std::io::Error) -> String {
     format!("{folder}: the handlers folder cannot be read: {error} ({remedy})")
 }
 
-/// What is known of a file without reading it; it changes whenever the file is replaced or written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct FileFacts {
-    inode: u64,
-    len: u64,
-    /// Seconds and nanoseconds of the last change of the file's content or facts.
-    changed: (i64, i64),
-}
-
-/// Facts of all files that make up one handler.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Facts(Vec<(PathBuf, Option<FileFacts>)>);
-
-impl Facts {
-    fn of(paths: impl IntoIterator<Item = PathBuf>) -> Self {
-        let facts = |path: &Path| {
-            let found = fs::metadata(path).ok()?;
-            let changed = (found.ctime(), found.ctime_nsec());
-            Some(FileFacts {
-                inode: found.ino(),
-                len: found.len(),
-                changed,
-            })
-        };
-        Self(
-            paths
-                .into_iter()
-                .map(|path| (path.clone(), facts(&path)))
-                .collect(),
-        )
-    }
-
-    /// Returns the path of the manifest, which is the first of the files.
-    pub(super) fn manifest(&self) -> &Path {
-        self.0.first().map_or(Path::new(MANIFEST), |(path, _)| path)
-    }
-}
-
 /// The files of one handler.
 #[derive(Debug, Clone)]
 pub(super) struct Candidate {
@@ -74,7 +39,16 @@ pub(super) struct Candidate {
     pub(super) manifest: PathBuf,
     /// The components that lie beside the manifest.
     pub(super) components: Vec<PathBuf>,
+    /// The tenant's own file, if there is one.
+    pub(super) tenant: Option<PathBuf>,
     pub(super) facts: Facts,
+}
+
+impl Candidate {
+    /// Returns whether the handler has a folder of its own.
+    pub(super) fn has_folder(&self) -> bool {
+        name_of(&self.manifest) == MANIFEST
+    }
 }
 
 /// What was found.
@@ -83,6 +57,8 @@ pub(super) struct Scan {
     pub(super) candidates: BTreeMap<HandlerId, Candidate>,
     /// What is wrong, by path.
     pub(super) problems: BTreeMap<String, String>,
+    /// The files of tenants, with the components beside them.
+    tenants: BTreeMap<TenantId, Vec<PathBuf>>,
 }
 
 /// Looks through the handlers folder. Fails only when the folder itself cannot be read.
@@ -116,6 +92,7 @@ pub(super) fn scan(folder: &Path) -> std::io::Result<Scan> {
             );
         }
     }
+    scan.join_tenants();
     Ok(scan)
 }
 
@@ -148,26 +125,43 @@ impl Scan {
             Ok(inside) => inside,
             Err(error) => return self.problem(folder, &format!("cannot be read: {error}")),
         };
-        if is_handler(&inside) {
+        let file = folder.join(TENANT);
+        let is_tenant = inside.contains(&file);
+        if is_handler(&inside) && !is_tenant {
             return self.handler(&TenantId::default(), folder, inside);
         }
         let tenant = match name_of(folder).parse::<TenantId>() {
             Ok(tenant) => tenant,
             Err(error) => return self.problem(folder, &format!("is no name of a tenant: {error}")),
         };
-        for path in inside {
+        for path in &inside {
             if path.is_dir() {
-                match entries(&path) {
-                    Ok(inside) if is_handler(&inside) => self.handler(&tenant, &path, inside),
+                match entries(path) {
+                    Ok(inside) if is_handler(&inside) => self.handler(&tenant, path, inside),
                     // Perhaps it is being filled.
                     Ok(_) => {}
-                    Err(error) => self.problem(&path, &format!("cannot be read: {error}")),
+                    Err(error) => self.problem(path, &format!("cannot be read: {error}")),
                 }
-            } else if name_of(&path) == "tenant.toml" {
-                self.problem(
-                    &path,
-                    "is not supported by this version; nothing in it is applied",
-                );
+            } else if is_tenant && name_of(path) == MANIFEST {
+                let what = format!("lies beside a {TENANT} (a handler has a folder of its own)");
+                self.problem(path, &what);
+            }
+        }
+        if is_tenant {
+            let components = inside
+                .into_iter()
+                .filter(|path| has_extension(path, "wasm"));
+            let files = std::iter::once(file).chain(components).collect();
+            self.tenants.insert(tenant, files);
+        }
+    }
+
+    /// Tells each handler of the file of its tenant.
+    fn join_tenants(&mut self) {
+        for candidate in self.candidates.values_mut() {
+            if let Some(files) = self.tenants.get(&candidate.id.tenant) {
+                candidate.tenant = files.first().cloned();
+                candidate.facts.add(files.iter().cloned());
             }
         }
     }
@@ -222,6 +216,7 @@ impl Scan {
                 id,
                 manifest,
                 components,
+                tenant: None,
                 facts,
             },
         );
@@ -302,6 +297,7 @@ mod tests {
             "lone.wasm",
             "lone2.toml",
             "t/tenant.toml",
+            "t/handler.toml",
             "bad name/handler.toml",
             ".hidden/handler.toml",
             "notes.txt",
@@ -328,13 +324,41 @@ mod tests {
         assert!(
             problems
                 .iter()
-                .any(|p| p.contains("not supported by this version"))
+                .any(|p| p.contains("lies beside a tenant.toml"))
         );
         assert!(
             problems
                 .iter()
                 .any(|p| p.contains("is no name of a handler"))
         );
+    }
+
+    #[test]
+    fn handlers_know_the_file_of_their_tenant() {
+        let folder = folder(&[
+            "acme/tenant.toml",
+            "acme/decrypt.wasm",
+            "acme/orders/handler.toml",
+            "default/tenant.toml",
+            "flat.toml",
+            "flat.wasm",
+            "other/x/handler.toml",
+        ]);
+        let found = || scan(folder.path()).unwrap();
+        assert_eq!(ids(&found()), ["acme/orders", "default/flat", "other/x"]);
+        assert!(found().problems.is_empty(), "{:?}", found().problems);
+        let tenant = |id: &str| found().candidates[&id.parse().unwrap()].tenant.clone();
+        let path = |name: &str| Some(folder.path().join(name));
+        assert_eq!(tenant("acme/orders"), path("acme/tenant.toml"));
+        assert_eq!(tenant("default/flat"), path("default/tenant.toml"));
+        assert_eq!(tenant("other/x"), None);
+        // What changes there concerns all of them.
+        let facts = || found().candidates.pop_first().unwrap().1.facts;
+        let before = facts();
+        let component = folder.path().join("acme/decrypt.wasm");
+        fs::write(folder.path().join("new"), "").unwrap();
+        fs::rename(folder.path().join("new"), component).unwrap();
+        assert_ne!(before, facts());
     }
 
     #[test]

@@ -9,7 +9,7 @@ pub(super) mod json;
 use wasmtime::component::{ComponentType, Lift, Lower, WasmList, WasmStr};
 
 use crate::outcome::{Ending, Failure, FailureKind, Verdict};
-use crate::record::{Header, RecordView};
+use crate::record::{Changed, Header, RecordView};
 use crate::reply::Response;
 
 /// `types.header`, lowered.
@@ -83,26 +83,28 @@ pub(super) struct MessageResult {
     headers: Vec<HeaderResult>,
 }
 
-impl MessageResult {
-    /// Lends the returned record. Its place stays that of the original.
-    pub(super) fn view<'a>(&'a self, original: &RecordView<'a>) -> RecordView<'a> {
-        RecordView {
-            topic: original.topic,
-            partition: original.partition,
-            offset: original.offset,
-            timestamp_ms: self.timestamp,
-            key: self.key.as_deref(),
-            value: self.value.as_deref(),
-            headers: self
-                .headers
-                .iter()
-                .map(|header| Header {
-                    key: header.key.as_str().into(),
-                    value: header.value.as_deref(),
-                })
-                .collect(),
+impl From<MessageResult> for Changed {
+    fn from(message: MessageResult) -> Self {
+        let headers = message.headers.into_iter();
+        Self {
+            timestamp_ms: message.timestamp,
+            key: message.key,
+            value: message.value,
+            headers: headers.map(|header| (header.key, header.value)).collect(),
         }
     }
+}
+
+/// `middleware.reception`.
+#[derive(ComponentType, Lift, Debug)]
+#[component(variant)]
+pub(super) enum ReceptionResult {
+    #[component(name = "pass")]
+    Pass,
+    #[component(name = "change")]
+    Change(MessageResult),
+    #[component(name = "drop")]
+    Drop,
 }
 
 /// `types.retry-request`.

@@ -78,6 +78,21 @@ pub(crate) enum Error {
          on_message, on_view or on_bulk in the SDK's handler!, or use its events!)"
     )]
     NoHandler,
+    /// It is named as middleware and is none.
+    #[error(
+        "the component does not export {PACKAGE}/middleware@{VERSION}, so it is no middleware (include world receiving, or \
+         name middleware in the SDK's handler!)"
+    )]
+    NoMiddleware,
+}
+
+/// What a component is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It handles records or batches.
+    Handler,
+    /// It sees records before it is known who handles them.
+    Middleware,
 }
 
 macro_rules! hooks {
@@ -114,6 +129,8 @@ hooks! {
     define_context: "context-definer" "define-context",
     /// Sees a record first.
     did_receive: "received-hook" "did-receive",
+    /// Sees a record before it is known who handles it.
+    middleware: "middleware" "did-receive",
     /// Handles a record.
     on_message: "message-handler" "on-message",
     /// Names the events that it handles.
@@ -162,7 +179,7 @@ impl std::fmt::Debug for Handler {
 
 impl Handler {
     /// Compiles a component, or takes it from the cache, and links it. Takes long: not for the record path.
-    pub(crate) fn load(runtime: &Runtime, wasm: &[u8]) -> Result<Self, Error> {
+    pub(crate) fn load(runtime: &Runtime, wasm: &[u8], role: Role) -> Result<Self, Error> {
         check_preamble(wasm)?;
         let engine = &runtime.engine;
         let cached = runtime
@@ -180,7 +197,7 @@ impl Handler {
             component
         };
         let hooks = Hooks::find(&component);
-        check_exports(runtime, &component, &hooks)?;
+        check_exports(runtime, &component, &hooks, role)?;
         let imports: Vec<String> = component
             .component_type()
             .imports(engine)
@@ -287,7 +304,12 @@ fn check_preamble(wasm: &[u8]) -> Result<(), Error> {
     }
 }
 
-fn check_exports(runtime: &Runtime, component: &Component, hooks: &Hooks) -> Result<(), Error> {
+fn check_exports(
+    runtime: &Runtime,
+    component: &Component,
+    hooks: &Hooks,
+    role: Role,
+) -> Result<(), Error> {
     let handlers = [
         &hooks.on_message,
         &hooks.on_event,
@@ -295,7 +317,11 @@ fn check_exports(runtime: &Runtime, component: &Component, hooks: &Hooks) -> Res
         &hooks.on_bulk,
         &hooks.on_packed_bulk,
     ];
-    if handlers.into_iter().any(Option::is_some) {
+    let (is_there, missing) = match role {
+        Role::Handler => (handlers.into_iter().any(Option::is_some), Error::NoHandler),
+        Role::Middleware => (hooks.middleware.is_some(), Error::NoMiddleware),
+    };
+    if is_there {
         return Ok(());
     }
     let ours = format!("{PACKAGE}/");
@@ -309,7 +335,7 @@ fn check_exports(runtime: &Runtime, component: &Component, hooks: &Hooks) -> Res
         .collect();
     match versions.into_iter().next() {
         Some(found) => Err(Error::OtherVersion { found }),
-        None => Err(Error::NoHandler),
+        None => Err(missing),
     }
 }
 

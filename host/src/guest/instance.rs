@@ -18,7 +18,7 @@ use super::allowance::Allowance;
 use super::bindings::json::HeadParam;
 use super::bindings::{
     BulkFailure, FailureParam, HandlerError, MessageParam, MessageResult, OutcomeParam,
-    PackedBatch, VerdictResult,
+    PackedBatch, ReceptionResult, VerdictResult,
 };
 use super::component::{Handler, chain};
 use super::lent::Lent;
@@ -65,6 +65,7 @@ type OnEvent =
 pub(super) type OnView = TypedFunc<(HeadParam<'static>,), (Result<(), HandlerError>,)>;
 type DidReceive =
     TypedFunc<(MessageParam<'static>,), (Result<Option<MessageResult>, HandlerError>,)>;
+type Middleware = TypedFunc<(MessageParam<'static>,), (Result<ReceptionResult, HandlerError>,)>;
 type OnError = TypedFunc<(FailureParam<'static>, MessageParam<'static>), (VerdictResult,)>;
 type Batch = &'static [MessageParam<'static>];
 type OnBulk = TypedFunc<(Batch,), (Result<Vec<BulkFailure>, HandlerError>,)>;
@@ -80,6 +81,7 @@ type DefineContext = TypedFunc<(&'static [(&'static str, &'static str)],), (Resu
 pub(super) struct Functions {
     define_context: Option<DefineContext>,
     pub(super) did_receive: Option<DidReceive>,
+    pub(super) middleware: Option<Middleware>,
     pub(super) on_message: Option<OnRecord>,
     events: Option<Events>,
     pub(super) on_event: Option<OnEvent>,
@@ -325,6 +327,7 @@ fn functions(
     Ok(Functions {
         define_context: typed!(define_context),
         did_receive: typed!(did_receive),
+        middleware: typed!(middleware),
         on_message: typed!(on_message),
         events: typed!(events),
         on_event: typed!(on_event),

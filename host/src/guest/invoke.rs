@@ -14,7 +14,7 @@ use super::bindings::{
 use super::instance::{BulkOutcome, Instance, OnView};
 use super::packed::Packed;
 use crate::outcome::{Ending, Failure, FailureKind, Outcome, Verdict};
-use crate::record::RecordView;
+use crate::record::{Changed, RecordView};
 use crate::route::EventCall;
 
 impl Instance {
@@ -50,8 +50,9 @@ impl Instance {
         match self.did_receive(record, started).await? {
             None => Ok(Outcome::Filtered),
             Some(changed) => {
-                let changed = changed.view(record);
-                self.on_record(&changed, event, Instant::now()).await
+                let changed = Changed::from(changed);
+                self.on_record(&changed.view(record), event, Instant::now())
+                    .await
             }
         }
     }
@@ -192,7 +193,11 @@ impl Instance {
                 .await?;
             result?
         };
-        let (places, kept) = places(records, &received);
+        let (places, kept) = places(records, received);
+        let kept: Vec<_> = kept
+            .iter()
+            .map(|(changed, original)| changed.view(original))
+            .collect();
         let mut kept_places = places.iter().peekable();
         let filtered = (0..records.len())
             .filter(|place| kept_places.next_if_eq(&place).is_none())
@@ -356,7 +361,7 @@ impl Instance {
             .await
     }
 
-    fn begin(&mut self, offset: i64, may_emit: bool) {
+    pub(super) fn begin(&mut self, offset: i64, may_emit: bool) {
         let state = self.store.data_mut();
         state.current.release();
         state.may_emit = may_emit;
@@ -388,12 +393,12 @@ fn batch_params<'a>(
         .collect()
 }
 
-/// Finds what `did-receive-bulk` kept: each record's place in the batch, and the record as it was returned. Records
-/// of other offsets, or out of order, are not known here and are left out.
+/// Finds what `did-receive-bulk` kept: each record's place in the batch, and the record as it was returned, with the
+/// original. Records of other offsets, or out of order, are not known here and are left out.
 fn places<'a>(
     records: &'a [RecordView<'a>],
-    received: &'a [MessageResult],
-) -> (Vec<usize>, Vec<RecordView<'a>>) {
+    received: Vec<MessageResult>,
+) -> (Vec<usize>, Vec<(Changed, &'a RecordView<'a>)>) {
     let offsets = records.iter().map(|record| record.offset.cast_unsigned());
     let mut by_offset: Vec<(u64, usize)> = offsets.zip(0..).collect();
     by_offset.sort_unstable();
@@ -407,7 +412,7 @@ fn places<'a>(
             found.and_then(|(_, place)| Some((*place, records.get(*place)?)))
         {
             places.push(place);
-            kept.push(result.view(original));
+            kept.push((Changed::from(result), original));
             from = place + 1;
         }
     }

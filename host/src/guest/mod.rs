@@ -21,16 +21,18 @@ mod places;
 mod reading;
 mod requests;
 mod setup;
+mod stage;
 mod state;
 
 pub(crate) use aot::AotCache;
-pub(crate) use component::Handler;
+pub(crate) use component::{Handler, Role};
 pub(crate) use engine::Runtime;
 pub(crate) use instance::{BulkOutcome, Instance};
 pub(crate) use lent::{Admitted, Lent};
 pub(crate) use log::GuestLog;
 pub(crate) use places::Places;
 pub(crate) use setup::{Conversation, Setup};
+pub(crate) use stage::{Reception, Stage};
 
 /// Why the runtime cannot be made.
 #[derive(Debug, thiserror::Error)]

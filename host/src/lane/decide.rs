@@ -1,65 +1,14 @@
 //! What a lane does about a failed attempt: count it, ask the error hook, decide.
 
-use std::time::{Duration, SystemTime};
-
-use tokio::time::Instant;
+use std::time::SystemTime;
 
 use super::{Lane, Stopped, log_hook_failure};
 use crate::catalog::Deployed;
-use crate::flight::Started;
-use crate::moment::now_ms;
+use crate::flight::{Attempt, Started};
 use crate::outcome::{Failure, Settlement, Verdict};
 use crate::record::RecordView;
-use crate::returned::{Deferral, Returned};
 use crate::settle::{BatchSettlement, Tried, settle, settle_batch};
 use crate::suspects::{Refusal, Suspicion};
-
-/// One attempt of a record or a batch.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Attempt {
-    /// Which one it is, from 1.
-    pub(crate) number: u32,
-    /// When the first one began.
-    first_begun: Instant,
-}
-
-impl Attempt {
-    /// Returns the last attempt of a record that came back by a topic of its own.
-    pub(crate) fn before(returned: &Returned) -> Self {
-        let age_ms = returned.begun_ms.map(|begun_ms| now_ms() - begun_ms);
-        let age = Duration::from_millis(age_ms.unwrap_or_default().try_into().unwrap_or_default());
-        let now = Instant::now();
-        Self {
-            number: returned.letter.attempts,
-            first_begun: now.checked_sub(age).unwrap_or(now),
-        }
-    }
-
-    /// Returns the last attempt of the record of a batch that was tried most, if any came back.
-    pub(crate) fn before_all(cargo: &[Started]) -> Option<Self> {
-        let returned = cargo.iter().filter_map(|started| started.returned.as_ref());
-        let most = returned.max_by_key(|returned| returned.letter.attempts)?;
-        Some(Self::before(most))
-    }
-
-    /// Returns what is written down of a record that is tried again after a wait in a topic.
-    pub(crate) fn deferral(&self, after: Duration) -> Deferral {
-        let (now_ms, age) = (now_ms(), self.first_begun.elapsed());
-        let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
-        Deferral {
-            due_ms: now_ms.saturating_add(millis(after)),
-            begun_ms: now_ms.saturating_sub(millis(age)),
-        }
-    }
-
-    /// Returns the attempt that begins at `begun`, after the one that failed last, if any did.
-    pub(crate) fn after(last: Option<Self>, begun: Instant) -> Self {
-        Self {
-            number: last.map_or(0, |last| last.number) + 1,
-            first_begun: last.map_or(begun, |last| last.first_begun),
-        }
-    }
-}
 
 impl Lane {
     /// Returns what was refused of the record when it was part of an earlier transaction, if the handler whose turn it is
@@ -137,7 +86,7 @@ impl Lane {
         let manifest = &handler.manifest;
         let tried = Tried {
             attempts: attempt.number,
-            age: attempt.first_begun.elapsed(),
+            age: attempt.age(),
         };
         let settlement = settle(
             failure,

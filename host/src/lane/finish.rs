@@ -90,7 +90,7 @@ impl Lane {
         }
         if let Some(reason) = reason {
             for started in &cargo {
-                let view = started.view(&self.place.topic);
+                let view = started.original(&self.place.topic);
                 // This outbox has no bounds: a dead letter is never refused here.
                 let _ = dead_letter::write(&mut self.letters, handler, &view, reason);
             }

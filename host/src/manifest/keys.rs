@@ -4,6 +4,7 @@
 //! come from `policy.rs`.
 //! **Invariant:** every key that the manifest reads is in [`KEYS`], once.
 
+pub(crate) mod middleware;
 pub(crate) mod retry;
 pub(crate) mod route;
 pub(crate) mod topic;
@@ -86,6 +87,7 @@ pub(crate) static KEYS: &[&Key] = list!(
         BREAKER_SHARE,
         BREAKER_WINDOW,
         BREAKER_PAUSE_MS,
+        MIDDLEWARE,
         ROUTE,
         EVENT_SOURCE,
         MULTI,
@@ -98,6 +100,7 @@ pub(crate) static KEYS: &[&Key] = list!(
     ]
 );
 
+use middleware::MIDDLEWARE;
 use retry::TOPIC_DELAYS_MS as RETRY_TOPIC_DELAYS_MS;
 use route::{EVENT_SOURCE, MULTI, ROUTE, UNMATCHED};
 use topic::TOPIC;

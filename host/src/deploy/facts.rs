@@ -1,0 +1,50 @@
+//! What is known of files without reading them.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use super::scan::MANIFEST;
+
+/// What is known of a file without reading it; it changes whenever the file is replaced or written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct FileFacts {
+    inode: u64,
+    len: u64,
+    /// Seconds and nanoseconds of the last change of the file's content or facts.
+    changed: (i64, i64),
+}
+
+/// Facts of all files that make up one handler.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Facts(Vec<(PathBuf, Option<FileFacts>)>);
+
+impl Facts {
+    pub(super) fn of(paths: impl IntoIterator<Item = PathBuf>) -> Self {
+        let facts = |path: &Path| {
+            let found = fs::metadata(path).ok()?;
+            let changed = (found.ctime(), found.ctime_nsec());
+            Some(FileFacts {
+                inode: found.ino(),
+                len: found.len(),
+                changed,
+            })
+        };
+        Self(
+            paths
+                .into_iter()
+                .map(|path| (path.clone(), facts(&path)))
+                .collect(),
+        )
+    }
+
+    /// Adds the facts of more files.
+    pub(super) fn add(&mut self, paths: impl IntoIterator<Item = PathBuf>) {
+        self.0.extend(Self::of(paths).0);
+    }
+
+    /// Returns the path of the manifest, which is the first of the files.
+    pub(super) fn manifest(&self) -> &Path {
+        self.0.first().map_or(Path::new(MANIFEST), |(path, _)| path)
+    }
+}

@@ -1,0 +1,112 @@
+//! A record between its fetch and its settlement, with what was made of it so far.
+//!
+//! **Invariant:** what middleware makes of a record is kept until it is settled, so that no middleware sees it twice; where
+//! it lies, its order and its dead letter stay those of the original.
+
+use super::attempt::Attempt;
+use super::part::Part;
+use crate::ids::Revision;
+use crate::record::{Changed, RecordView};
+use crate::returned::Returned;
+use crate::source::Record;
+use crate::watermark::Ticket;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) ticket: Ticket,
+    pub(crate) record: Record,
+    /// Of a record that came back by a topic of its own: what it was before.
+    pub(crate) returned: Option<Box<Returned>>,
+    /// What handlers have made of it that take it beside others.
+    pub(crate) parts: Vec<Part>,
+    pub(crate) passage: Passage,
+}
+
+/// How far a record is on its way through the middleware.
+#[derive(Debug, Default)]
+pub(crate) enum Passage {
+    /// It has not begun.
+    #[default]
+    Before,
+    /// One of it has failed.
+    Within(Box<Within>),
+    /// It is through, and was changed where there is a record.
+    Through(Option<Box<Changed>>),
+}
+
+/// A record that is to be tried again somewhere within the middleware.
+#[derive(Debug)]
+pub(crate) struct Within {
+    /// Which middleware that is.
+    pub(crate) chain: Revision,
+    /// The place in it of the one that failed.
+    pub(crate) place: usize,
+    /// What those before it made of the record.
+    pub(crate) changed: Option<Box<Changed>>,
+    /// The attempt that failed last.
+    pub(crate) failed: Attempt,
+}
+
+impl Started {
+    /// Makes a record that nobody has seen.
+    pub(crate) fn new(ticket: Ticket, record: Record) -> Self {
+        Self {
+            ticket,
+            record,
+            returned: None,
+            parts: Vec::new(),
+            passage: Passage::Before,
+        }
+    }
+
+    /// Returns the bytes of key and value.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.record.size_bytes()
+    }
+
+    /// Returns whether the record is through the middleware.
+    pub(crate) fn is_received(&self) -> bool {
+        matches!(self.passage, Passage::Through(_))
+    }
+
+    /// Returns what middleware has made of the record, if it was changed.
+    pub(crate) fn changed(&self) -> Option<&Changed> {
+        match &self.passage {
+            Passage::Before => None,
+            Passage::Within(within) => within.changed.as_deref(),
+            Passage::Through(changed) => changed.as_deref(),
+        }
+    }
+
+    /// Returns the key that handlers are shown.
+    pub(crate) fn key(&self) -> Option<&[u8]> {
+        match self.changed() {
+            Some(changed) => changed.key.as_deref(),
+            None => self.record.key(),
+        }
+    }
+
+    /// Lends the record's parts as handlers are shown them. `topic` is the topic of the queue it came from.
+    pub(crate) fn view<'a>(&'a self, topic: &'a str) -> RecordView<'a> {
+        let original = self.original(topic);
+        match self.changed() {
+            Some(changed) => changed.view(&original),
+            None => original,
+        }
+    }
+
+    /// Lends the record's parts as they were written to the topic that the handler reads.
+    pub(crate) fn original<'a>(&'a self, topic: &'a str) -> RecordView<'a> {
+        let mut view = self.record.view(topic);
+        if let Some(returned) = &self.returned {
+            let letter = &returned.letter;
+            view.topic = &letter.topic;
+            view.partition = letter.partition;
+            view.offset = letter.offset;
+            view.timestamp_ms = letter.timestamp_ms;
+            view.headers.truncate(returned.own_headers);
+        }
+        view
+    }
+}

@@ -1,0 +1,135 @@
+//! Reads which components make up a handler, and what `tenant.toml` says.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::manifest::keys::middleware as keys;
+use crate::manifest::{Key, Masked, Problem, Reader, Text, kafka};
+
+/// What the name of a component's file ends with.
+const SUFFIX: &str = ".wasm";
+
+/// A component that sees records before a handler is chosen.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Middleware {
+    /// File name of the component beside the file that names it.
+    pub component: String,
+    /// What messages and metrics call it.
+    pub name: String,
+    /// Texts for the component, by name.
+    pub config: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Middleware {
+    /// Prints the names of settings without their values: some are passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Middleware")
+            .field("component", &self.component)
+            .field("name", &self.name)
+            .field("config", &Masked(&self.config))
+            .finish()
+    }
+}
+
+/// Reads a `tenant.toml`: the middleware before all handlers of a tenant.
+///
+/// The error holds everything that is wrong, in the order of the file; it is never empty.
+pub fn tenant(text: &str) -> Result<Vec<Middleware>, Vec<Problem>> {
+    let mut reader = Reader::new(text, keys::TENANT_KEYS, kafka::any_value)?;
+    let middleware = middleware(&mut reader);
+    reader.finish(Some(middleware))
+}
+
+/// Reads the name of a component's file.
+pub(super) fn component(reader: &mut Reader<'_>, key: &'static Key) -> Option<String> {
+    let Text { text, offset } = reader.text(key)?;
+    if text.contains(['/', '\\']) {
+        let what = format!(
+            "expected a file name, found the path {text:?} (the component lies beside its manifest)"
+        );
+        reader.problem(key, Some(offset), &what);
+    } else if text.strip_suffix(SUFFIX).is_none_or(str::is_empty) {
+        let what = format!("expected {}, found the text {text:?}", key.kind.expected());
+        reader.problem(key, Some(offset), &what);
+    }
+    Some(text)
+}
+
+/// Reads the tables `[[middleware]]`.
+pub(super) fn middleware(reader: &mut Reader<'_>) -> Vec<Middleware> {
+    let mut all: Vec<Middleware> = Vec::new();
+    reader.each_row(&keys::MIDDLEWARE, |row, start| {
+        if row.offset(&keys::COMPONENT).is_none() {
+            let what = "missing (name the file of the middleware beside this one)";
+            return row.problem(&keys::COMPONENT, Some(start), what);
+        }
+        let Some(component) = component(row, &keys::COMPONENT) else {
+            return;
+        };
+        let stem = component.strip_suffix(SUFFIX).unwrap_or(&component);
+        let named = row.text(&keys::NAME).map(|Text { text, .. }| text);
+        let name = named.unwrap_or_else(|| stem.to_owned());
+        if name.is_empty() {
+            row.problem(&keys::NAME, Some(start), "a name must not be empty");
+        }
+        if all.iter().any(|other| other.name == name) {
+            let what = format!("there are two of the name {name} (give one of them another name)");
+            row.problem(&keys::NAME, Some(start), &what);
+        }
+        let config = row.table(&keys::CONFIG);
+        all.push(Middleware {
+            component,
+            name,
+            config,
+        });
+    });
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn middleware_has_the_name_of_its_file_unless_it_is_given_one() {
+        let text = "[[middleware]]\ncomponent = \"decrypt.wasm\"\nconfig = { key = \"k\" }\n\
+                    [[middleware]]\ncomponent = \"decrypt.wasm\"\nname = \"again\"";
+        let all = tenant(text).unwrap();
+        let names: Vec<_> = all.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(names, ["decrypt", "again"]);
+        assert_eq!(all[0].config["key"], "k");
+        // Texts may be secrets.
+        assert!(!format!("{all:?}").contains("\"k\""), "{all:?}");
+    }
+
+    #[test]
+    fn what_is_wrong_with_middleware_is_told_with_its_place() {
+        let told = |text: &str| {
+            let problems = tenant(text).unwrap_err();
+            let problems = problems.iter().map(ToString::to_string);
+            problems.collect::<Vec<_>>().join("\n")
+        };
+        for (text, what) in [
+            (
+                "[[middleware]]\nname = \"x\"",
+                "middleware[0].component: missing",
+            ),
+            (
+                "[[middleware]]\ncomponent = \"a/b.wasm\"",
+                "expected a file name",
+            ),
+            (
+                "[[middleware]]\ncomponent = \"b\"",
+                "expected the name of a .wasm file",
+            ),
+            ("middleware = [\"a.wasm\"]", "middleware"),
+            (
+                "[[middleware]]\ncomponent = \"a.wasm\"\n[[middleware]]\ncomponent = \"a.wasm\"",
+                "two of the name a",
+            ),
+            ("quota = 1", "quota"),
+        ] {
+            assert!(told(text).contains(what), "{text}: {}", told(text));
+        }
+    }
+}
