@@ -29,15 +29,17 @@ enum Passed {
 }
 
 /// Lets a record through the middleware; else tells how its delivery ended.
-pub(crate) async fn receive(lane: &mut Lane, job: Job) -> Result<Job, Delivered> {
+pub(crate) async fn receive(lane: &mut Lane, mut job: Job) -> Result<Job, Delivered> {
     if job.started.is_received() {
         return Ok(job);
     }
     let Some(first) = lane.behind_middleware() else {
+        // What is gone by now leaves nothing behind.
+        job.started.passage = Passage::Before;
         return Ok(job);
     };
     // A record that nobody is to handle now is not shown to anybody.
-    let mut job = follow_parked(lane, &first, job).await?;
+    job = follow_parked(lane, &first, job).await?;
     if let Some(until) = paused_until(&first) {
         return Err(Delivered::Later(job, until));
     }

@@ -60,6 +60,9 @@ unmatched = "halt"
 event.source = "key"
 [[route]]
 event = "a*"
+[[middleware]]
+component = "decrypt.wasm"
+config.key = "k"
 [limits]
 memory-mib = 128
 deadline-ms = 0x10
@@ -105,6 +108,7 @@ fn one_line_is_a_manifest() {
         parse("topics = [\"a\"]"),
         Manifest {
             component: None,
+            middleware: Vec::new(),
             subscription: Subscription::Topics(vec!["a".parse().unwrap()]),
             group: "acme.orders".parse().unwrap(),
             start: Start::Earliest,
@@ -164,6 +168,11 @@ fn a_full_manifest_is_read_as_written() {
         .collect();
     assert_eq!(responses, [("bills", Some("billed")), ("bills.eu", None)]);
     assert!(manifest.side_effects);
+    let middleware = manifest.middleware.first().unwrap();
+    assert_eq!(
+        (&*middleware.name, &*middleware.config["key"]),
+        ("decrypt", "k")
+    );
     let backoff = Backoff {
         kind: BackoffKind::Fixed,
         initial: Duration::from_millis(5),

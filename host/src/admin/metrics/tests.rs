@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::stats::Registry;
+use crate::stats::{Received, Registry};
 use crate::watchdog::{Stall, Why};
 use crate::watcher::{Poll, StalledPartition};
 
@@ -44,10 +44,16 @@ fn scrape() -> Scrape {
         is_up,
         transactions: (assigned > 0).then_some([40, 1]),
     };
+    let decrypt = registry.stage(&bills, "decrypt");
+    decrypt.note(Received::Changed, Duration::from_micros(60));
+    // A new revision goes on where the last one was.
+    let decrypt = registry.stage(&bills, "decrypt");
+    decrypt.note(Received::Changed, Duration::from_micros(60));
     let watched = seen(&bills, &orders, group("acme", "acme.bills"));
     Scrape {
         now_ms: NOW_MS,
         series: registry.read(),
+        stages: registry.stages(),
         handlers: vec![(bills, Revision::from_digest(&[0xab; 32]), true)],
         groups: vec![
             (group("acme", "acme.bills"), reading(2, true)),
@@ -131,6 +137,9 @@ kafka_wasm_invoke_duration_seconds_bucket{le="0.0001",tenant="acme",handler="bil
 kafka_wasm_invoke_duration_seconds_bucket{le="10.0",tenant="acme",handler="bills",topic="orders"} 2
 kafka_wasm_invoke_duration_seconds_bucket{le="+Inf",tenant="acme",handler="bills",topic="orders"} 3
 kafka_wasm_instance_starts_total{tenant="acme",handler="bills",topic="orders"} 2
+kafka_wasm_middleware_records_total{tenant="acme",handler="bills",middleware="decrypt",result="passed"} 0
+kafka_wasm_middleware_records_total{tenant="acme",handler="bills",middleware="decrypt",result="changed"} 2
+kafka_wasm_middleware_duration_seconds_count{tenant="acme",handler="bills",middleware="decrypt"} 2
 kafka_wasm_in_flight_records{tenant="acme",handler="bills",topic="orders"} 10
 kafka_wasm_lag_records{tenant="acme",handler="bills",topic="orders"} 200
 kafka_wasm_lag_seconds{tenant="acme",handler="bills",topic="orders"} 2.5

@@ -303,6 +303,7 @@ impl Naive<'_> {
                 .iter()
                 .any(|(path, _)| *path == "component")
                 .then(|| self.text("component", "")),
+            middleware: Vec::new(),
             subscription: Subscription::Topics(vec!["In-put.0".parse().unwrap()]),
             group: group.parse().unwrap(),
             start: match self.text("start", "").split_once(':') {
