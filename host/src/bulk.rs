@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::catalog::Deployed;
 use crate::compact::is_last_of_its_key;
 use crate::dead_letter::Reason;
-use crate::deliver::{Delivered, Job, deliver_refused, halt};
+use crate::deliver::{Delivered, Job, deliver_refused, give_up_cut, halt};
 use crate::flight::{Attempt, Cargo, Started};
 use crate::guest::BulkOutcome;
 use crate::lane::{Lane, Stopped};
@@ -172,19 +172,19 @@ async fn receive_all(lane: &mut Lane, batch: Batch) -> Result<Batch, Carried> {
 async fn carry_parts(lane: &mut Lane, handler: &Deployed, Batch { mut parts }: Batch) -> Carried {
     // Of a record that was part of a batch of which Kafka refused an output only a batch of its own shows whether it was
     // its.
-    while let Some(part) = parts.next(|started| lane.is_suspect(started)) {
+    let max_hops = handler.manifest.routing.max_hops;
+    while let Some(part) = parts.next(|started| started.hops > max_hops || lane.is_suspect(started))
+    {
         let Part {
             records: cargo,
             failed,
         } = part;
-        if let [only] = cargo.as_slice()
-            && let Some(refusal) = lane.refusal_of(handler, only)
-        {
-            match deliver_refused(lane, cargo, &[refusal]).await {
-                Delivered::Settled => continue,
-                delivered => return Carried::Done(with_rest(delivered, parts)),
-            }
-        }
+        let cargo = match settle_lone(lane, handler, cargo, failed).await {
+            Ok(cargo) => cargo,
+            Err(Delivered::Settled) => continue,
+            Err(delivered) => return Carried::Done(with_rest(delivered, parts)),
+        };
+        lane.count_from(&cargo);
         let Ok(_permit) = lane.admit(handler).await else {
             return Carried::Done(Delivered::Stopped);
         };
@@ -218,6 +218,32 @@ async fn carry_parts(lane: &mut Lane, handler: &Deployed, Batch { mut parts }: B
         }
     }
     Carried::Done(Delivered::Settled)
+}
+
+/// Lets records through that are to be handled; else tells how the delivery of the only one ended.
+async fn settle_lone(
+    lane: &mut Lane,
+    handler: &Deployed,
+    mut cargo: Cargo,
+    failed: Option<Attempt>,
+) -> Result<Cargo, Delivered> {
+    let [only] = cargo.as_slice() else {
+        return Ok(cargo);
+    };
+    if let Some(failure) = lane.cut(handler, only) {
+        lane.count_from(&cargo);
+        return match cargo.pop() {
+            Some(started) => {
+                let job = Job { started, failed };
+                Err(give_up_cut(lane, handler, job, failure).await)
+            }
+            None => Ok(cargo),
+        };
+    }
+    match lane.refusal_of(handler, only) {
+        Some(refusal) => Err(deliver_refused(lane, cargo, &[refusal]).await),
+        None => Ok(cargo),
+    }
 }
 
 /// Settles the records of which the batch has a later one with the same key; returns the others.

@@ -3,6 +3,8 @@
 //! **Invariant:** within one (tenant, group) the handlers of a topic can be told apart by their routes; the deployer sees
 //! to it before it publishes.
 
+mod readers;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,13 +12,14 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
+pub(crate) use self::readers::{Fed, Readers};
 use crate::breaker::Breaker;
 use crate::guest::{Handler as Component, Setup, Stage};
 use crate::ids::{GroupId, HandlerId, Revision, TenantId};
 use crate::manifest::Manifest;
 use crate::marker::parked_topic;
 use crate::policy::{LagBounds, OnExhausted};
-use crate::route::{OwnRule, is_choosy};
+use crate::route::{OwnRule, is_choosy, may_take};
 use crate::sink::Sink;
 
 /// How the records of a partition are handed over.
@@ -47,6 +50,8 @@ pub(crate) struct Deployed {
     pub(crate) permits: Option<Arc<Semaphore>>,
     /// What makes the handler pause; a new revision begins with a closed one.
     pub(crate) breaker: Option<Mutex<Breaker<Instant>>>,
+    /// Whom the revision was seen to feed.
+    pub(crate) fed: Fed,
 }
 
 /// Middleware, in the order in which it sees a record.
@@ -107,6 +112,12 @@ impl Deployed {
             && !(self.parks() && parked_topic(&manifest.group).is_ok_and(|it| it.as_str() == topic))
     }
 
+    /// Returns whether a record of `topic` may come to the component: one that the handler reads, and that a rule of its
+    /// own takes, whatever its event and headers.
+    pub(crate) fn is_fed_by(&self, topic: &str) -> bool {
+        self.reads(topic) && may_take(self.rules.iter().map(|(rule, _)| rule), topic)
+    }
+
     /// Returns whether a failure parks its key.
     pub(crate) fn parks(&self) -> bool {
         self.manifest.on_exhausted == OnExhausted::Park
@@ -120,17 +131,21 @@ pub(crate) type GroupKey = (TenantId, GroupId);
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
     groups: BTreeMap<GroupKey, Vec<Arc<Deployed>>>,
+    tenants: BTreeMap<TenantId, Readers>,
 }
 
 impl Catalog {
     /// Makes a snapshot of these handlers.
     pub(crate) fn new(handlers: impl IntoIterator<Item = Arc<Deployed>>) -> Self {
         let mut groups: BTreeMap<GroupKey, Vec<Arc<Deployed>>> = BTreeMap::new();
+        let mut tenants: BTreeMap<TenantId, Readers> = BTreeMap::new();
         for handler in handlers {
+            let tenant = tenants.entry(handler.id.tenant.clone()).or_default();
+            tenant.add(Arc::clone(&handler));
             let key = (handler.id.tenant.clone(), handler.manifest.group.clone());
             groups.entry(key).or_default().push(handler);
         }
-        Self { groups }
+        Self { groups, tenants }
     }
 
     /// Returns the handlers that a group has for `topic`, in the order of their names.
@@ -145,6 +160,11 @@ impl Catalog {
         }
         let readers = handlers.iter().filter(|handler| handler.reads(topic));
         readers.cloned().collect()
+    }
+
+    /// Returns who reads what among the handlers of a tenant, if it has any.
+    pub(crate) fn tenant(&self, tenant: &TenantId) -> Option<&Readers> {
+        self.tenants.get(tenant)
     }
 
     /// Lists the groups with their handlers.

@@ -87,17 +87,10 @@ async fn carry(lane: &mut Lane, job: Job) -> Delivered {
             return Delivered::Settled;
         }
     };
-    let job = match follow_parked(lane, &handler, job).await {
+    let Job { started, failed } = match let_through(lane, &handler, job).await {
         Ok(job) => job,
         Err(delivered) => return delivered,
     };
-    if let Some(until) = paused_until(&handler) {
-        return Delivered::Later(job, until);
-    }
-    let Job { started, failed } = job;
-    if let Some(refusal) = lane.refusal_of(&handler, &started) {
-        return give_up(lane, &handler, Cargo::from_iter([started]), &refusal).await;
-    }
     let Ok(_permit) = lane.admit(&handler).await else {
         return Delivered::Stopped;
     };
@@ -125,6 +118,24 @@ async fn carry(lane: &mut Lane, job: Job) -> Delivered {
     match settlement {
         Ok(settlement) => settle(lane, &handler, started, &failure, attempt, settlement).await,
         Err(Stopped) => Delivered::Stopped,
+    }
+}
+
+/// Lets a record through that is to be handled now; else tells how its delivery ended.
+async fn let_through(lane: &mut Lane, handler: &Deployed, job: Job) -> Result<Job, Delivered> {
+    let job = follow_parked(lane, handler, job).await?;
+    if let Some(failure) = lane.cut(handler, &job.started) {
+        return Err(give_up_cut(lane, handler, job, failure).await);
+    }
+    if let Some(until) = paused_until(handler) {
+        return Err(Delivered::Later(job, until));
+    }
+    match lane.refusal_of(handler, &job.started) {
+        Some(refusal) => {
+            let cargo = Cargo::from_iter([job.started]);
+            Err(give_up_refused(lane, handler, cargo, &refusal).await)
+        }
+        None => Ok(job),
     }
 }
 
@@ -192,10 +203,16 @@ async fn leave_unmatched(
     why: Unmatched,
     unmatched: OnUnmatched,
 ) -> Delivered {
-    let cargo = Cargo::from_iter([started]);
     let Some(first) = lane.route() else {
-        return Delivered::Unrouted(cargo);
+        return Delivered::Unrouted(Cargo::from_iter([started]));
     };
+    if unmatched == OnUnmatched::DeadLetter
+        && let Some(failure) = lane.cut(&first, &started)
+    {
+        // Its letter may be what goes round.
+        return give_up_cut(lane, &first, Job::from(started), failure).await;
+    }
+    let cargo = Cargo::from_iter([started]);
     let failure = Failure::new(FailureKind::Unmatched, why.to_string());
     lane.attempts = 0;
     match unmatched {
@@ -224,12 +241,13 @@ pub(crate) async fn deliver_refused(
     refusals: &[Refusal],
 ) -> Delivered {
     let mut delivered = Delivered::Settled;
+    lane.count_from(&cargo);
     for (at, refusal) in refusals.iter().enumerate() {
         let is_followed = at + 1 < refusals.len();
         let Some(handler) = lane.turn_to_blamed(refusal, is_followed) else {
             return Delivered::Unrouted(cargo);
         };
-        delivered = give_up(lane, &handler, cargo, refusal).await;
+        delivered = give_up_refused(lane, &handler, cargo, refusal).await;
         match lane.handed_on() {
             Some(started) => cargo = Cargo::from_iter([started]),
             None => break,
@@ -241,7 +259,7 @@ pub(crate) async fn deliver_refused(
 
 /// Settles records of which Kafka refused an output for good. The hook has long returned and later records were handled,
 /// so there is no attempt after this one.
-async fn give_up(
+async fn give_up_refused(
     lane: &mut Lane,
     handler: &Deployed,
     cargo: Cargo,
@@ -249,33 +267,64 @@ async fn give_up(
 ) -> Delivered {
     let failure = Failure::new(FailureKind::Emit, refusal.reason.as_str());
     lane.attempts = refusal.attempts;
-    let topic = Arc::clone(lane.topic());
-    let first = cargo.first().map(|first| first.view(&topic));
-    lane.note_failure(handler, &failure, refusal.attempts, first.as_ref());
     note_refused(handler);
     let settlement = if refusal.is_letter {
         Settlement::Halt
     } else {
         exhausted(handler.manifest.on_exhausted)
     };
+    give_up(lane, handler, cargo, &failure, settlement).await
+}
+
+/// Settles a record that handlers have passed on too often.
+pub(crate) async fn give_up_cut(
+    lane: &mut Lane,
+    handler: &Deployed,
+    Job { started, failed }: Job,
+    mut failure: Failure,
+) -> Delivered {
+    lane.attempts = failed.map_or(0, |failed| failed.number);
+    let mut settlement = exhausted(handler.manifest.on_exhausted);
+    let is_written = matches!(settlement, Settlement::DeadLetter | Settlement::Park);
+    if is_written && lane.letter_goes_round(handler, &started) {
+        let topic = &handler.manifest.dead_letter_topic;
+        failure.message = format!(
+            "{}; it was cut before, and handlers read {topic}, so its dead letter would go round for ever (give the handler \
+             another dead-letter-topic)",
+            failure.message
+        );
+        settlement = Settlement::Halt;
+    }
+    let cargo = Cargo::from_iter([started]);
+    give_up(lane, handler, cargo, &failure, settlement).await
+}
+
+/// Settles records without another attempt.
+async fn give_up(
+    lane: &mut Lane,
+    handler: &Deployed,
+    cargo: Cargo,
+    failure: &Failure,
+    settlement: Settlement,
+) -> Delivered {
+    let topic = Arc::clone(lane.topic());
+    let first = cargo.first().map(|first| first.view(&topic));
+    lane.note_failure(handler, failure, lane.attempts, first.as_ref());
+    let given_up = Reason::last(failure, lane.attempts);
     let (ending, reason) = match settlement {
-        Settlement::DeadLetter => {
-            let reason = Reason::last(&failure, refusal.attempts);
-            (Ending::DeadLettered, Some(reason))
-        }
+        Settlement::DeadLetter => (Ending::DeadLettered, Some(given_up)),
         Settlement::Skip => (Ending::Skipped, None),
         Settlement::Park if !lane.parked().is_full() => {
-            let reason = Reason::last(&failure, refusal.attempts);
             for started in cargo {
                 lane.mark(handler, &started, failure.kind);
                 let cargo = Cargo::from_iter([started]);
-                lane.send_off(handler, cargo, Ending::DeadLettered, Some(reason))
+                lane.send_off(handler, cargo, Ending::DeadLettered, Some(given_up))
                     .await;
             }
             return Delivered::Settled;
         }
         Settlement::Halt | Settlement::Park | Settlement::Retry { .. } => {
-            return halt(lane, handler, cargo, &failure);
+            return halt(lane, handler, cargo, failure);
         }
     };
     lane.send_off(handler, cargo, ending, reason).await;

@@ -5,6 +5,7 @@
 
 mod decide;
 mod finish;
+mod hops;
 mod park;
 mod patience;
 mod pause;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use self::hops::Hops;
 pub(crate) use self::park::follow_parked;
 pub(crate) use self::pause::{note_failed, note_handled, note_refused, paused_until};
 use self::stage::Working;
@@ -99,6 +101,8 @@ pub(crate) struct Lane {
     lent: Lent,
     /// Dead letters of the record at hand.
     letters: Outbox,
+    /// How often it was passed on, and who reads what is sent.
+    hops: Hops,
     alive: Alive,
 }
 
@@ -130,6 +134,7 @@ impl Lane {
             stop,
             outbox: Outbox::new(usize::MAX, usize::MAX),
             letters: Outbox::new(usize::MAX, usize::MAX),
+            hops: Hops::default(),
             attempts: 1,
             clock: Instant::now(),
             is_first: true,
@@ -181,6 +186,7 @@ impl Lane {
             .readers(&self.place.group, &self.place.topic);
         self.routes = Routes::of(&readers);
         self.serving = self.routes.as_ref().map(Routes::revisions);
+        self.hops.forget();
         let first = self.first();
         let has_turned = |route: &Route| first.as_ref().is_none_or(|it| it.id != route.handler.id);
         if self.route.as_ref().is_some_and(has_turned) {
@@ -287,7 +293,10 @@ impl Lane {
             }
         }
         match &mut self.instance {
-            Some((_, instance)) => Ok(Ok(instance)),
+            Some((_, instance)) => {
+                instance.count_from(self.hops.in_hand());
+                Ok(Ok(instance))
+            }
             None => Ok(Err(Failure::new(FailureKind::Other, "no instance"))),
         }
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use crate::ids::{GroupId, HandlerId, NameError, TopicName};
 use crate::outcome::FailureKind;
 use crate::record::{Header, RecordId};
+use crate::route::HOPS_HEADER;
 
 pub(crate) const TOPIC: &str = "dead-letter.topic";
 pub(crate) const PARTITION: &str = "dead-letter.partition";
@@ -142,6 +143,19 @@ pub(crate) fn split<'h, 'r>(
 ) -> Option<(&'h [Header<'r>], &'h [Header<'r>])> {
     let begin = headers.iter().rposition(|header| header.key == TOPIC)?;
     headers.split_at_checked(begin)
+}
+
+/// Takes the count of hops from a record's own headers, where its dead letter was written because of that count: whoever has
+/// it handled again has seen to the loop, or means to try, and the same count would cut it at once.
+pub(crate) fn forget_hops(headers: &mut Vec<Header<'_>>) {
+    let Some((own, block)) = split(headers) else {
+        return;
+    };
+    if optional_text(block, KIND).as_deref() != Some(FailureKind::Loop.as_str()) {
+        return;
+    }
+    let mut own = 0..own.len();
+    headers.retain(|header| own.next().is_none() || header.key != HOPS_HEADER);
 }
 
 /// Reads a header out of a block and what follows it; `None` where there is no such header.

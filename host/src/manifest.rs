@@ -184,6 +184,13 @@ impl Manifest {
     }
 }
 
+impl Manifest {
+    /// Lists the topics to which the handler's records go without its component doing anything.
+    pub(crate) fn outputs(&self) -> impl Iterator<Item = &TopicName> {
+        std::iter::once(&self.dead_letter_topic)
+    }
+}
+
 impl fmt::Debug for Manifest {
     /// Prints the names of settings without their values: some are passwords.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -38,11 +38,13 @@ pub enum FailureKind {
     Parked,
     /// No handler of the group takes the record. No attempt ends so.
     Unmatched,
+    /// Handlers have passed the record on too often. No attempt ends so.
+    Loop,
 }
 
 impl FailureKind {
     /// All kinds, in the order of their declaration.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Retry,
         Self::Reject,
         Self::Other,
@@ -52,6 +54,7 @@ impl FailureKind {
         Self::Emit,
         Self::Parked,
         Self::Unmatched,
+        Self::Loop,
     ];
 
     /// Returns the kind's name in headers, metrics and logs.
@@ -66,6 +69,7 @@ impl FailureKind {
             Self::Emit => "emit",
             Self::Parked => "parked",
             Self::Unmatched => "unmatched",
+            Self::Loop => "loop",
         }
     }
 }

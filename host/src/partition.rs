@@ -204,6 +204,9 @@ impl PartitionTask {
         if self.lane.is_return() {
             self.read_returned(known);
         }
+        for started in self.waiting.iter_mut().skip(known) {
+            started.read_hops();
+        }
         if let Some(done) = done {
             let (done, open) = std::mem::take(&mut self.waiting)
                 .into_iter()

@@ -30,6 +30,7 @@ enum Passed {
 
 /// Lets a record through the middleware; else tells how its delivery ended.
 pub(crate) async fn receive(lane: &mut Lane, mut job: Job) -> Result<Job, Delivered> {
+    lane.count_from(std::slice::from_ref(&job.started));
     if job.started.is_received() {
         return Ok(job);
     }

@@ -19,7 +19,10 @@ use std::fmt;
 
 use smallvec::SmallVec;
 
-pub use self::loops::{HOPS_HEADER, TooManyHops, feeds_itself, next_hop};
+pub use self::loops::{
+    HOPS_HEADER, HOPS_KEY, MAX_HOPS, TooManyHops, hops_of, may_take, next_hop, way_back, with_hops,
+    with_later_hops, within,
+};
 pub use self::matcher::{HeaderMatcher, Matcher, MatcherError};
 pub use self::routing::{
     EventCall, EventSource, EventSourceError, Named, NamedEvent, OnUnmatched, OwnRule, OwnTarget,

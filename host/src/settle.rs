@@ -101,7 +101,8 @@ fn default_verdict(kind: FailureKind) -> Verdict {
         | FailureKind::Memory
         | FailureKind::Emit
         | FailureKind::Parked
-        | FailureKind::Unmatched => Verdict::Retry,
+        | FailureKind::Unmatched
+        | FailureKind::Loop => Verdict::Retry,
     }
 }
 

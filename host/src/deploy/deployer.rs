@@ -21,7 +21,7 @@ use super::retention;
 use super::scan::{Candidate, scan, unreadable};
 use super::topics::TopicKeeper;
 use crate::breaker::Breaker;
-use crate::catalog::{Catalog, Deployed};
+use crate::catalog::{Catalog, Deployed, Fed};
 use crate::duration::millis;
 use crate::guest::{Conversation, Runtime, Setup};
 use crate::ids::{HandlerId, TopicName};
@@ -313,6 +313,7 @@ impl Deployer {
             breaker: manifest
                 .breaker
                 .map(|policy| Mutex::new(Breaker::new(policy))),
+            fed: Fed::default(),
             manifest,
             component,
             rules,
@@ -353,9 +354,11 @@ impl Deployer {
 
     /// Lets lanes see what serves now, then makes the consumers match.
     fn publish(&mut self) {
+        let mut new = Vec::new();
         for known in self.known.values_mut() {
             if let (Some(took), Some(deployed)) = (known.took.take(), &known.serving) {
                 self.board.published.increment();
+                new.push(Arc::clone(deployed));
                 tracing::info!(
                     tenant = %deployed.id.tenant,
                     handler = %deployed.id.name,
@@ -371,6 +374,11 @@ impl Deployer {
                 .values()
                 .filter_map(|known| known.serving.clone()),
         ));
+        for deployed in new {
+            if let Some(readers) = catalog.tenant(&deployed.id.tenant) {
+                readers.warn_of_manifest(&deployed);
+            }
+        }
         self.catalog.send_replace(Arc::clone(&catalog));
         self.subscriptions.lock().reconcile(&catalog);
     }

@@ -8,6 +8,7 @@ use super::part::Part;
 use crate::ids::Revision;
 use crate::record::{Changed, RecordView};
 use crate::returned::Returned;
+use crate::route::{HOPS_KEY, hops_of};
 use crate::source::Record;
 use crate::watermark::Ticket;
 
@@ -18,6 +19,8 @@ pub(crate) struct Started {
     pub(crate) record: Record,
     /// Of a record that came back by a topic of its own: what it was before.
     pub(crate) returned: Option<Box<Returned>>,
+    /// How often handlers have passed it on, once that was read.
+    pub(crate) hops: u32,
     /// What handlers have made of it that take it beside others.
     pub(crate) parts: Vec<Part>,
     pub(crate) passage: Passage,
@@ -55,8 +58,17 @@ impl Started {
             ticket,
             record,
             returned: None,
+            hops: 0,
             parts: Vec::new(),
             passage: Passage::Before,
+        }
+    }
+
+    /// Reads how often handlers have passed it on. To be called once it is known what it was before.
+    pub(crate) fn read_hops(&mut self) {
+        // Most records have no such header, and nothing is made of the others that they have.
+        if self.record.has_header(HOPS_KEY) {
+            self.hops = hops_of(&self.original("").headers);
         }
     }
 

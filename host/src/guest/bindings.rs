@@ -181,7 +181,8 @@ impl<'a> FailureParam<'a> {
             FailureKind::Other
             | FailureKind::Emit
             | FailureKind::Parked
-            | FailureKind::Unmatched => FailureKindParam::Other,
+            | FailureKind::Unmatched
+            | FailureKind::Loop => FailureKindParam::Other,
             FailureKind::Trap => FailureKindParam::Trap,
             FailureKind::Deadline => FailureKindParam::Deadline,
             FailureKind::Memory => FailureKindParam::Memory,

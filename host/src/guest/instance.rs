@@ -207,6 +207,11 @@ impl Instance {
         Ok(events)
     }
 
+    /// Takes note of how often the record was passed on that the next hooks are about.
+    pub(crate) fn count_from(&mut self, hops: u32) {
+        self.store.data_mut().hops = hops;
+    }
+
     /// Returns whether the instance must not be called again.
     pub(crate) fn is_spent(&self) -> bool {
         self.spent

@@ -19,6 +19,7 @@ use super::outgoing::with_record;
 use super::setup::Conversation;
 use super::state::GuestState;
 use crate::reply::{Asker, Error, Response, Ticket, WAIT_MAX, WaitSlot, Wants};
+use crate::route::{next_hop, with_hops};
 
 /// What a call of an import returns: a trap, or a result for the guest.
 type Answer<T> = wasmtime::Result<Result<T, RequestError>>;
@@ -152,8 +153,10 @@ async fn ask(
         Ok(turn) => turn,
         Err(error) => return Ok(Err(error.into())),
     };
+    // Whoever answers may ask in turn, on whatever host.
+    let count = next_hop(store.data().hops).to_string();
     with_record(store, outgoing, |record| {
-        Ok(asker.ask(turn, record, wants, until)?)
+        Ok(asker.ask(turn, with_hops(record, &count), wants, until)?)
     })
 }
 

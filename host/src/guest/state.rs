@@ -72,6 +72,8 @@ pub(super) struct GuestState {
     pub(super) outbox: Outbox,
     /// Whether the running hook may emit.
     pub(super) may_emit: bool,
+    /// How often the record in hand was passed on, of several the largest count.
+    pub(super) hops: u32,
     pub(super) message_max_bytes: usize,
     pub(super) current: Current,
     /// What the guest selected and did not drop yet.
@@ -104,6 +106,7 @@ impl GuestState {
             allowance: Allowance::new(Instant::now() + limits.deadline),
             outbox: Outbox::new(limits.outbox_records, limits.outbox_bytes),
             may_emit: false,
+            hops: 0,
             message_max_bytes: setup.message_max_bytes,
             current: Current::for_imports(handler.imports()),
             selected: Selected::default(),

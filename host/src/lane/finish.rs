@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::hops::{Hops, Mail, Sender, counted};
 use super::{FULL_WAIT, Lane, Stopped, log_hook_failure};
 use crate::catalog::Deployed;
 use crate::dead_letter::{self, Reason};
@@ -136,13 +137,24 @@ impl Lane {
             return;
         };
         let sink = shared.unwrap_or(own);
-        send_all(sink, &self.outbox, &flight).await;
-        send_all(sink, &self.letters, &flight).await;
+        let (catalog, tenant) = (&self.catalog, &handler.id.tenant);
+        let sender = |id, handler| Sender {
+            catalog,
+            tenant,
+            id,
+            handler,
+        };
+        let from = sender(&handler.id, Some(handler));
+        let hops = &mut self.hops;
+        send_all(sink, &self.outbox, &flight, (hops, &from, Mail::Outputs)).await;
+        send_all(sink, &self.letters, &flight, (hops, &from, Mail::Letters)).await;
         for part in flight.parts() {
-            let its_own = || self.handler(&part.handler).map_or(own, |it| &it.sink);
-            let sink = shared.unwrap_or_else(its_own);
-            send_all(sink, &part.outputs, &flight).await;
-            send_all(sink, &part.letters, &flight).await;
+            let routes = self.routes.as_ref();
+            let its = routes.and_then(|routes| routes.handler(&part.handler));
+            let sink = shared.unwrap_or_else(|| its.map_or(own, |it| &it.sink));
+            let from = sender(&part.handler, its.map(|it| &**it));
+            send_all(sink, &part.outputs, &flight, (hops, &from, Mail::Outputs)).await;
+            send_all(sink, &part.letters, &flight, (hops, &from, Mail::Letters)).await;
         }
         if let Some(pass) = pass {
             pass.leave();
@@ -231,8 +243,15 @@ impl Lane {
 }
 
 /// Hands all records of an outbox to the producer, waiting while its queue is full.
-async fn send_all(sink: &Sink, outbox: &Outbox, flight: &Arc<Flight>) {
+async fn send_all(
+    sink: &Sink,
+    outbox: &Outbox,
+    flight: &Arc<Flight>,
+    (hops, from, mail): (&mut Hops, &Sender<'_>, Mail),
+) {
     for emit in outbox.iter() {
+        let count = hops.count(from, mail, &emit);
+        let emit = counted(emit, mail, count.as_deref());
         while sink.send(&emit, flight) == Sent::QueueFull {
             tokio::time::sleep(FULL_WAIT).await;
         }

@@ -189,11 +189,6 @@ impl Lane {
         }
     }
 
-    /// Returns the handler of this name, if it has the topic.
-    pub(super) fn handler(&self, id: &HandlerId) -> Option<&Arc<Deployed>> {
-        self.routes.as_ref()?.handler(id)
-    }
-
     /// Where several handlers have the record, puts what is in the outboxes beside it. Returns the records that are to be
     /// settled: not one of which it is the turn of another handler.
     pub(super) fn in_parts(

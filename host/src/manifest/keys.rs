@@ -92,6 +92,7 @@ pub(crate) static KEYS: &[&Key] = list!(
         EVENT_SOURCE,
         MULTI,
         UNMATCHED,
+        MAX_HOPS,
         RESPONSE,
         TOPIC,
         CONFIG,
@@ -102,7 +103,7 @@ pub(crate) static KEYS: &[&Key] = list!(
 
 use middleware::MIDDLEWARE;
 use retry::TOPIC_DELAYS_MS as RETRY_TOPIC_DELAYS_MS;
-use route::{EVENT_SOURCE, MULTI, ROUTE, UNMATCHED};
+use route::{EVENT_SOURCE, MAX_HOPS, MULTI, ROUTE, UNMATCHED};
 use topic::TOPIC;
 
 pub(crate) const COMPONENT: Key = Key {

@@ -389,7 +389,7 @@ impl<'t> Reader<'t> {
         self.problems.add(self.text, Some(offset), &path, what);
     }
 
-    /// Returns the path that was probably meant: a near name in the same table, or the name in another one.
+    /// Returns the path that was probably meant: the name in another table, or a near one in the same.
     fn meant(&self, path: &str, around: &str) -> Option<String> {
         let name = path
             .strip_prefix(around)
@@ -397,6 +397,10 @@ impl<'t> Reader<'t> {
         // A path in quotes is a name for TOML.
         if self.keys.iter().any(|key| key.path == path) {
             return Some(path.to_owned());
+        }
+        let own = name.to_lowercase().replace('_', "-");
+        if let Some(elsewhere) = self.keys.iter().find(|key| key.name() == own) {
+            return Some(elsewhere.path.to_owned());
         }
         let siblings = self.siblings(around);
         if let Some(near) = closest(name, siblings.iter().copied()) {
@@ -406,12 +410,7 @@ impl<'t> Reader<'t> {
                 format!("{around}.{near}")
             });
         }
-        let own = name.to_lowercase().replace('_', "-");
-        let elsewhere = self.keys.iter().find(|key| key.name() == own);
-        elsewhere
-            .map(|key| key.path)
-            .or_else(|| self.further_in(&own, around))
-            .map(str::to_owned)
+        self.further_in(&own, around).map(str::to_owned)
     }
 
     /// Returns the table of this name that is further in than was written: `[retry.on.trap]` for `[retry.trap]`.

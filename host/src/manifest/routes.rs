@@ -45,6 +45,7 @@ pub(super) fn routing(reader: &mut Reader<'_>, subscription: Option<&Subscriptio
         source: source.unwrap_or_default(),
         multi,
         unmatched,
+        max_hops: u32::try_from(reader.whole(&keys::MAX_HOPS)).unwrap_or(u32::MAX),
         rules,
     }
 }

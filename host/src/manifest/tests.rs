@@ -57,6 +57,7 @@ dead-letter-topic = "orders.failed"
 on-exhausted = "halt"
 multi = "all"
 unmatched = "halt"
+max-hops = 3
 event.source = "key"
 [[route]]
 event = "a*"

@@ -184,6 +184,8 @@ pub struct Routing {
     pub multi: Multi,
     /// What becomes of a record that no rule takes.
     pub unmatched: OnUnmatched,
+    /// How often handlers may have passed a record on that it takes.
+    pub max_hops: u32,
     /// The rules of the manifest, without a target.
     pub rules: Vec<Rule>,
 }

@@ -122,13 +122,6 @@ proptest! {
             let _ = matcher.matches_bytes(&bytes);
         }
     }
-
-    #[test]
-    fn hops_count_up_until_there_are_too_many(hops in any::<u32>(), max in any::<u32>()) {
-        let next = u64::from(hops) + 1;
-        let expected = if next > u64::from(max) { Err(TooManyHops { hops: next, max }) } else { Ok(next) };
-        prop_assert_eq!(next_hop(Some(hops.to_string().as_bytes()), max).map(u64::from), expected);
-    }
 }
 
 proptest! {
@@ -347,51 +340,4 @@ fn what_cannot_be_a_matcher_says_why() {
     );
     let exact = Matcher::exact("a*?").unwrap();
     assert!(exact.matches("a*?") && !exact.matches("abc"));
-}
-
-#[test]
-fn hops_begin_anew_where_the_header_is_missing_or_damaged() {
-    let damaged = ["", "x", "-1", "+1", " 1", "1 ", "1.0", "\u{661}"].map(str::as_bytes);
-    for value in damaged
-        .into_iter()
-        .chain([&b"1\xFF"[..]])
-        .map(Some)
-        .chain([None])
-    {
-        assert_eq!(next_hop(value, 16), Ok(1), "{value:?}");
-    }
-    assert_eq!(next_hop(Some(b"0015"), 16), Ok(16));
-    let error = next_hop(Some(b"16"), 16).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the record would have 17 hops, and 16 are allowed"
-    );
-    let huge = next_hop(Some(b"99999999999999999999999"), u32::MAX).unwrap_err();
-    assert_eq!(huge.hops, 1 << 32, "over any maximum");
-    assert!(next_hop(None, 0).is_err());
-}
-
-#[test]
-fn a_route_that_feeds_its_own_input_is_found() {
-    let rules = [
-        rule(0, ORDERS, "order.created", &[]),
-        rule(0, "eu-*", "-", &[]),
-        rule(1, "-", "-", &[]),
-    ];
-    let is_read = |topic: &str| topic != "elsewhere";
-    let outputs = ["audit", "elsewhere", ORDERS, "eu-7"];
-    assert_eq!(
-        feeds_itself(&rules, &outputs, is_read),
-        [
-            ("audit", 2),
-            (ORDERS, 0),
-            (ORDERS, 2),
-            ("eu-7", 1),
-            ("eu-7", 2)
-        ]
-    );
-    assert_eq!(
-        feeds_itself(&rules[..2], &["audit", "elsewhere"], |_| true),
-        []
-    );
 }

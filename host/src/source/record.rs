@@ -86,13 +86,30 @@ impl Record {
             .then_some(timestamp)
     }
 
-    fn headers(&self) -> Vec<Header<'_>> {
+    /// Returns whether it has a header of this name.
+    pub(crate) fn has_header(&self, name: &CStr) -> bool {
+        let Some(list) = self.header_list() else {
+            return false;
+        };
+        let (mut value, mut len) = (std::ptr::null(), 0);
+        // SAFETY: the list is valid, and the name ends with a NUL.
+        let found = unsafe {
+            sys::rd_kafka_header_get_last(list, name.as_ptr(), &raw mut value, &raw mut len)
+        };
+        found == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+    }
+
+    fn header_list(&self) -> Option<*mut sys::rd_kafka_headers_t> {
         let mut list = std::ptr::null_mut();
         // SAFETY: parses the headers in place on first use; the list lives as long as the message.
         let found = unsafe { sys::rd_kafka_message_headers(self.0.as_ptr(), &raw mut list) };
-        if found != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+        (found == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR).then_some(list)
+    }
+
+    fn headers(&self) -> Vec<Header<'_>> {
+        let Some(list) = self.header_list() else {
             return Vec::new();
-        }
+        };
         let mut headers = Vec::new();
         for index in 0.. {
             let (mut key, mut value, mut len) = (std::ptr::null(), std::ptr::null(), 0);

@@ -131,7 +131,7 @@ fn each_flag_chooses_letters_and_unknown_ones_are_refused() {
     for (flags, told) in [
         (
             ["--kind", "tarp"],
-            "[possible values: retry, reject, other, trap, deadline, memory, emit, parked, unmatched]",
+            "[possible values: retry, reject, other, trap, deadline, memory, emit, parked, unmatched, loop]",
         ),
         (
             ["--since", "soon"],

@@ -23,7 +23,7 @@ use super::ReachArgs;
 use crate::cli::connect::{Troubles, explain_config};
 use crate::cli::sender::to_base_record;
 use crate::ids::TopicName;
-use crate::letter::{REPLAY_OF, REPLAY_SESSION};
+use crate::letter::{REPLAY_OF, REPLAY_SESSION, forget_hops};
 use crate::record::{Emit, Header, RecordId, RecordView};
 
 /// Letters of one transaction.
@@ -169,6 +169,7 @@ impl Writer {
         };
         let of = place.to_string();
         let mut headers = letter.headers.clone();
+        forget_hops(&mut headers);
         if let Some(session) = &self.session {
             headers.push(Header {
                 key: Cow::Borrowed(REPLAY_SESSION),

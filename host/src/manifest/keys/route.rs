@@ -1,6 +1,7 @@
 //! The keys by which a handler says which records it takes.
 
 use crate::manifest::key::{Key, Kind};
+use crate::route;
 
 pub(crate) static KEYS: &[&Key] = &[&TOPIC, &EVENT, &HEADERS];
 
@@ -54,4 +55,15 @@ pub(crate) const UNMATCHED: Key = Key {
         words: &["skip", "dead-letter", "halt"],
     },
     doc: "What becomes of a record that no route matches. It is counted in any case.",
+};
+pub(crate) const MAX_HOPS: Key = Key {
+    path: "max-hops",
+    kind: Kind::Whole {
+        unit: "hops",
+        min: 1,
+        max: 1000,
+        default: Some(route::MAX_HOPS as u64),
+    },
+    doc: "How often handlers may have passed a record on; one that has come further goes round in a loop, and is not handled \
+          but given up as `on-exhausted` says.",
 };

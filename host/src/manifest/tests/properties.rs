@@ -291,6 +291,7 @@ impl Naive<'_> {
                 "halt" => OnUnmatched::Halt,
                 _ => OnUnmatched::Skip,
             },
+            max_hops: u32::try_from(self.number("max-hops", 32)).unwrap(),
             rules: Vec::new(),
         }
     }
@@ -422,8 +423,10 @@ proptest! {
         let at = at.index(name.len());
         let wrong = format!("{}{letter}{}", &name[..at], &name[at + usize::from(replaces)..]);
         let path = format!("{}{wrong}", key.path.strip_suffix(name).unwrap());
-        // Some mistakes make no other name, or one that stands for a value of the key.
-        if wrong.is_empty() || wrong.starts_with('-') || keys::KEYS.iter().any(|key| key.path == path) {
+        // Some mistakes make no other name, or one that stands for a value of the key, or is as near to another key.
+        let is_near = |other: &&Key| strsim::damerau_levenshtein(other.path, &path) < 2;
+        let near = keys::KEYS.iter().filter(|other| is_near(other)).count();
+        if wrong.is_empty() || wrong.starts_with('-') || keys::KEYS.iter().any(|key| key.path == path) || near > 1 {
             return Ok(());
         }
         let expected = format!("1: unknown key {path:?} (did you mean {:?}?)", key.path);

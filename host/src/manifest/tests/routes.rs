@@ -10,6 +10,7 @@ pub(super) fn unsaid() -> Routing {
         source: "value:/event".parse().unwrap(),
         multi: Multi::First,
         unmatched: OnUnmatched::Skip,
+        max_hops: 32,
         rules: Vec::new(),
     }
 }
