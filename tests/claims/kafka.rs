@@ -17,6 +17,7 @@ mod json;
 mod key_batches;
 mod letters;
 mod limits;
+mod loops;
 mod middleware;
 mod once;
 mod ordering;
