@@ -1,3 +1,5 @@
+//! Examples, and what must hold at random, against a naive model.
+
 use proptest::prelude::*;
 
 use super::*;
