@@ -63,23 +63,25 @@ fn looped(host: &Host) -> f64 {
 #[test]
 fn a_handler_that_feeds_itself_is_cut_at_the_limit() {
     for more in ["", ONCE, "ordering = \"key\"\n"] {
-        let stage = Stage::new("ring", 1);
+        // Both partitions see the circle, and one of them tells of it.
+        let stage = Stage::new("ring", 2);
         deploy_ring(&stage, "label", &format!("{more}max-hops = 3"));
         let host = stage.serve(&[]);
-        stage.produce(&["a", "b"]);
+        let records = (0..2).map(|n| TestRecord::new(format!("k{n}"), "a").on(n));
+        stage.produce_records(records);
         let letters = stage.letters(&host, 2);
-        assert_eq!(texts(&letters), ["a", "b"], "{more}");
         assert_eq!(hops(&letters), ["4", "4"], "{more}");
         assert_eq!(verdict(&letters[0]), is("loop", "0"), "{more}");
         assert_eq!(
             said(&letters[0], "error"),
             format!(
-                "handlers have passed the record on 4 times, and max-hops in handler.toml allows 3: they feed each other, or \
-                 it is too small (it came by {})",
+                "handlers have passed the record on 4 times, and max-hops in handler.toml allows 3: they feed each other, \
+                 or it is too small (it came by {})",
                 stage.input
             )
         );
-        let rounds = hops(&stage.exactly(&stage.input, &host, 10));
+        let mut rounds = hops(&stage.exactly(&stage.input, &host, 10));
+        rounds.sort_unstable();
         assert_eq!(rounds, ["", "", "1", "1", "2", "2", "3", "3", "4", "4"]);
         assert_eq!(looped(&host), 2.0, "{more}");
         assert_eq!(count_lines(&host, &[WARNING]), 1, "{}", host.tail());
