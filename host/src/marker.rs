@@ -5,7 +5,7 @@
 //! **Invariant:** two different places of keys are never written alike, and a state that cannot be read still parks its
 //! key.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -34,12 +34,20 @@ pub struct Slot {
 }
 
 /// Whose word a marker is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Says {
     /// Of the host that reads the partition.
     State,
-    /// Of a command that replays the key.
+    /// Of the command that replays the key in this session. Each has a marker of its own, so that none of two that ask at
+    /// once covers what the other asked for.
+    Request(String),
+}
+
+/// As a marker's key names the kind of its writer.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Kind {
+    State,
     Request,
 }
 
@@ -57,7 +65,7 @@ pub struct MarkerKey {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Written {
-    says: Says,
+    says: Kind,
     topic: String,
     partition: i32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -66,6 +74,8 @@ struct Written {
     key: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key_base64: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
 }
 
 /// A record of the topic is no marker.
@@ -84,13 +94,18 @@ impl MarkerKey {
     pub fn encode(&self) -> Vec<u8> {
         let text = std::str::from_utf8(&self.slot.key).ok().map(str::to_owned);
         let key_base64 = text.is_none().then(|| BASE64.encode(&self.slot.key));
+        let (says, session) = match &self.says {
+            Says::State => (Kind::State, None),
+            Says::Request(session) => (Kind::Request, Some(session.clone())),
+        };
         encoded(&Written {
-            says: self.says,
+            says,
             topic: self.place.0.clone(),
             partition: self.place.1,
             of: self.slot.of.clone(),
             key: text,
             key_base64,
+            session,
         })
     }
 
@@ -109,7 +124,11 @@ impl MarkerKey {
                 of: written.of,
                 key,
             },
-            says: written.says,
+            says: match written.says {
+                Kind::State => Says::State,
+                // Earlier commands had one marker for all of them.
+                Kind::Request => Says::Request(written.session.unwrap_or_default()),
+            },
         })
     }
 }
@@ -183,11 +202,15 @@ pub struct Asked {
     pub number: u64,
 }
 
+/// The last request of each session that asks for a key.
+pub type Askers = BTreeMap<String, Asked>;
+
 /// The markers of one partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PlaceMarkers {
     pub states: HashMap<Slot, State>,
-    pub requests: HashMap<Slot, Asked>,
+    /// What is asked of each key, by the session that its marker names.
+    pub requests: HashMap<Slot, Askers>,
 }
 
 /// All markers of a group, as the topic was read so far.
@@ -202,7 +225,7 @@ impl Markers {
     /// host says of its own keys is none.
     pub fn apply(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<bool, MarkerError> {
         let key = MarkerKey::decode(key)?;
-        let is_news = key.says == Says::Request || key.slot.of.is_some();
+        let is_news = key.says != Says::State || key.slot.of.is_some();
         self.read += 1;
         let markers = self.places.entry(key.place.clone()).or_default();
         match (key.says, value) {
@@ -214,13 +237,17 @@ impl Markers {
             (Says::State, None) => {
                 markers.states.remove(&key.slot);
             }
-            (Says::Request, Some(value)) => {
+            (Says::Request(session), Some(value)) => {
                 let request = serde_json::from_slice(value)?;
                 let number = self.read;
-                markers.requests.insert(key.slot, Asked { request, number });
+                let askers = markers.requests.entry(key.slot).or_default();
+                askers.insert(session, Asked { request, number });
             }
-            (Says::Request, None) => {
-                markers.requests.remove(&key.slot);
+            (Says::Request(session), None) => {
+                if let Some(askers) = markers.requests.get_mut(&key.slot) {
+                    askers.remove(&session);
+                }
+                markers.requests.retain(|_, askers| !askers.is_empty());
             }
         }
         if markers.states.is_empty() && markers.requests.is_empty() {

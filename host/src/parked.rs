@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use crate::marker::{Asked, PlaceMarkers, Request, Slot, State, Want};
+use crate::marker::{Askers, PlaceMarkers, Request, Slot, State, Want};
 
 /// Keys of one partition that may be parked at once; a failure beyond them halts the partition.
 pub const KEYS_MAX: usize = 10_000;
@@ -28,8 +28,8 @@ pub enum Look {
 #[derive(Debug)]
 struct Hold<At> {
     session: String,
-    /// Which one it took the key over from; that one asks in vain.
-    before: Option<String>,
+    /// Those that it took the key over from, one after the other; they ask in vain.
+    before: Vec<String>,
     until: At,
     /// Whether the state says that the key is held.
     is_answered: bool,
@@ -47,7 +47,7 @@ struct Entry<At> {
     is_read: bool,
 }
 
-impl<At> Entry<At> {
+impl<At: Copy + Ord> Entry<At> {
     fn new(state: State) -> Self {
         Self {
             state,
@@ -63,6 +63,69 @@ impl<At> Entry<At> {
         self.state.session = None;
         hold.is_answered.then(|| self.state.clone())
     }
+
+    /// Takes note of the requests that are new, in the order in which they came. Returns whether one of them unparks the
+    /// key; what comes behind that is of a key that is free.
+    fn ask(&mut self, askers: &Askers, now: At, until: impl Fn(&Request) -> At) -> bool {
+        let mut new: Vec<_> = askers
+            .values()
+            .filter(|it| it.number > self.asked)
+            .collect();
+        new.sort_by_key(|asked| asked.number);
+        new.into_iter().any(|asked| {
+            self.asked = asked.number;
+            let request = &asked.request;
+            match request.want {
+                Want::Hold => {
+                    self.hold_for(request, now, until(request));
+                    false
+                }
+                Want::Unpark => self.ends_with(request, now),
+            }
+        })
+    }
+
+    /// Goes on with a hold, or begins one unless it asks for it that was taken over from.
+    fn hold_for(&mut self, request: &Request, now: At, until: At) {
+        let session = &request.session;
+        let live = self.hold.take_if(|hold| now < hold.until);
+        let before = match live {
+            Some(mut hold) if hold.session == *session => {
+                hold.until = until;
+                self.hold = Some(hold);
+                return;
+            }
+            Some(hold) if hold.before.contains(session) => {
+                self.hold = Some(hold);
+                return;
+            }
+            Some(mut hold) => {
+                hold.before.push(hold.session);
+                hold.before
+            }
+            None => Vec::new(),
+        };
+        self.state.session = None;
+        self.hold = Some(Hold {
+            session: session.clone(),
+            before,
+            until,
+            is_answered: false,
+            is_last: false,
+        });
+    }
+
+    /// Ends the hold for good, if it is that of the request. If it had ended meanwhile, more records may have followed, of
+    /// which the command knows nothing.
+    fn ends_with(&mut self, request: &Request, now: At) -> bool {
+        let last = self.state.last;
+        let Some(hold) = &mut self.hold else {
+            return false;
+        };
+        let is_its = hold.session == request.session && request.last == Some(last);
+        hold.is_last = is_its && hold.is_answered && now < hold.until;
+        hold.is_last
+    }
 }
 
 /// What is to be written down. [`Parked::unparked`] is to be called once [`News::Unparked`] was.
@@ -72,8 +135,8 @@ pub enum News {
     State(State),
     /// The key is not parked any more.
     Unparked,
-    /// The request of the key is void.
-    NoRequest,
+    /// The request of the key is void whose marker names this session.
+    NoRequest(String),
 }
 
 /// See the module.
@@ -91,13 +154,17 @@ impl<At> Default for Parked<At> {
 }
 
 impl<At: Copy + Ord> Parked<At> {
-    /// Takes up what was written down before; a key that was held is so until `until`.
-    pub fn restore(&mut self, states: impl IntoIterator<Item = (Slot, State)>, until: At) {
+    /// Takes up what was written down before; a key that was held is so until `until`. Who else has asked by now does so in
+    /// vain meanwhile: it may be one that was taken over from.
+    pub fn restore(&mut self, markers: PlaceMarkers, until: At) {
+        let PlaceMarkers { states, requests } = markers;
         for (slot, state) in states {
             let session = state.session.clone().filter(|_| slot.of.is_none());
+            let askers = requests.get(&slot).into_iter().flat_map(Askers::values);
+            let sessions = askers.map(|asked| &asked.request.session);
             let hold = session.map(|session| Hold {
+                before: sessions.filter(|it| **it != session).cloned().collect(),
                 session,
-                before: None,
                 until,
                 is_answered: true,
                 is_last: false,
@@ -183,57 +250,29 @@ impl<At: Copy + Ord> Parked<At> {
     /// Takes note of all requests; `until` tells when a hold ends that is asked for now. Returns what is to be written.
     fn ask(
         &mut self,
-        requests: &HashMap<Slot, Asked>,
+        requests: &HashMap<Slot, Askers>,
         now: At,
         until: impl Fn(&Request) -> At,
     ) -> Vec<(Slot, News)> {
-        let mut news = Vec::new();
-        let slots: Vec<Slot> = self.keys.keys().cloned().collect();
-        for slot in slots.into_iter().filter(|slot| slot.of.is_none()) {
-            let Some(entry) = self.keys.get_mut(&slot) else {
-                continue;
-            };
-            let Some(asked) = requests.get(&slot) else {
-                // Who asked has taken it back.
-                if let Some(state) = entry.release() {
-                    news.push((slot, News::State(state)));
-                }
-                continue;
-            };
-            if asked.number <= entry.asked {
+        let (mut news, nobody) = (Vec::new(), Askers::new());
+        for (slot, entry) in self.keys.iter_mut().filter(|(slot, _)| slot.of.is_none()) {
+            if entry.hold.as_ref().is_some_and(|hold| hold.is_last) {
                 continue;
             }
-            entry.asked = asked.number;
-            let request = &asked.request;
-            let is_same = (entry.hold.as_mut()).filter(|hold| hold.session == request.session);
-            match (request.want, is_same) {
-                (Want::Hold, Some(hold)) if now < hold.until => hold.until = until(request),
-                (Want::Hold, _) => {
-                    let live = entry.hold.take_if(|hold| now < hold.until);
-                    if live.as_ref().and_then(|hold| hold.before.as_ref()) == Some(&request.session)
-                    {
-                        entry.hold = live;
-                        continue;
-                    }
-                    entry.state.session = None;
-                    entry.hold = Some(Hold {
-                        session: request.session.clone(),
-                        before: live.map(|hold| hold.session),
-                        until: until(request),
-                        is_answered: false,
-                        is_last: false,
-                    });
-                }
-                // If the hold had ended meanwhile, more records may have followed, of which the command knows nothing.
-                (Want::Unpark, Some(hold))
-                    if hold.is_answered
-                        && now < hold.until
-                        && request.last == Some(entry.state.last) =>
-                {
-                    hold.is_last = true;
-                    news.push((slot, News::Unparked));
-                }
-                (Want::Unpark, _) => {}
+            let askers = requests.get(slot).unwrap_or(&nobody);
+            let asks = |hold: &Hold<At>| {
+                let mut all = askers.values();
+                all.any(|asked| asked.request.session == hold.session)
+            };
+            if entry.hold.as_ref().is_some_and(|hold| !asks(hold)) {
+                // Who asked has taken it back.
+                let state = entry.release();
+                news.extend(state.map(|state| (slot.clone(), News::State(state))));
+            }
+            if entry.ask(askers, now, &until) {
+                news.push((slot.clone(), News::Unparked));
+                let sessions = askers.keys().cloned();
+                news.extend(sessions.map(|it| (slot.clone(), News::NoRequest(it))));
             }
         }
         news
@@ -256,9 +295,10 @@ impl<At: Copy + Ord> Parked<At> {
                 continue;
             }
             if hold.until <= now {
+                let session = hold.session.clone();
                 let state = entry.release();
                 news.extend(state.map(|state| (slot.clone(), News::State(state))));
-                news.push((slot.clone(), News::NoRequest));
+                news.push((slot.clone(), News::NoRequest(session)));
             } else if !hold.is_answered && complete_below > Some(entry.state.last) {
                 hold.is_answered = true;
                 entry.state.session = Some(hold.session.clone());

@@ -273,7 +273,7 @@ impl ParkedKeys {
             .await;
         let markers = self.markers();
         let mut keys = self.keys.lock();
-        keys.restore(markers.states, Instant::now() + RESTORED_HOLD);
+        keys.restore(markers, Instant::now() + RESTORED_HOLD);
         self.count.store(keys.count(), Ordering::Release);
         self.is_restored.store(true, Ordering::Release);
         if keys.count() > 0 {

@@ -121,7 +121,9 @@ impl Lane {
                     self.push_marker(slot.clone(), Says::State, None);
                     unparked.push(slot);
                 }
-                News::NoRequest => self.push_marker(slot, Says::Request, None),
+                News::NoRequest(session) => {
+                    self.push_marker(slot, Says::Request(session), None);
+                }
             }
         }
         // A flight of its own: these are no outputs of a record.

@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::marker::Asked;
+
+mod commands;
 
 fn slot() -> Slot {
     Slot {
@@ -21,14 +24,29 @@ fn like(offset: i64) -> State {
     }
 }
 
-fn asked(session: &str, want: Want, number: u64) -> HashMap<Slot, Asked> {
-    let request = Request {
-        session: session.to_owned(),
-        want,
-        lease_ms: 10,
-        last: (want == Want::Unpark).then_some(3),
-    };
-    HashMap::from([(slot(), Asked { request, number })])
+fn asked(session: &str, want: Want, number: u64) -> HashMap<Slot, Askers> {
+    asked_by(&[(session, want, number)])
+}
+
+fn asked_by(all: &[(&str, Want, u64)]) -> HashMap<Slot, Askers> {
+    let all = all.iter().map(|(session, want, number)| {
+        let request = Request {
+            session: (*session).to_owned(),
+            want: *want,
+            lease_ms: 10,
+            last: (*want == Want::Unpark).then_some(3),
+        };
+        let number = *number;
+        ((*session).to_owned(), Asked { request, number })
+    });
+    HashMap::from([(slot(), all.collect())])
+}
+
+/// The key is unparked, and what these asked of it is void.
+fn unparked_for(sessions: &[&str]) -> Vec<(Slot, News)> {
+    let void = sessions.iter().map(|it| News::NoRequest((*it).to_owned()));
+    let all = std::iter::once(News::Unparked).chain(void);
+    all.map(|news| (slot(), news)).collect()
 }
 
 const LEASE: u64 = 10;
@@ -40,7 +58,7 @@ struct World {
     parked: Parked<u64>,
     /// What is written down, and survives the host.
     state: Option<State>,
-    requests: HashMap<Slot, Asked>,
+    requests: HashMap<Slot, Askers>,
     number: u64,
     letters: BTreeSet<i64>,
     /// The next record of the key.
@@ -104,7 +122,11 @@ impl World {
                     self.state = None;
                     self.parked.unparked(&slot());
                 }
-                News::NoRequest => self.requests.clear(),
+                News::NoRequest(session) => {
+                    for askers in self.requests.values_mut() {
+                        askers.remove(&session);
+                    }
+                }
             }
         }
     }
@@ -123,10 +145,15 @@ impl World {
 
     fn request(&mut self, want: Want) {
         self.number += 1;
-        self.requests = asked(&self.session(), want, self.number);
-        for asked in self.requests.values_mut() {
-            asked.request.last = self.state.as_ref().map(|state| state.last);
-        }
+        let request = Request {
+            session: self.session(),
+            want,
+            lease_ms: LEASE,
+            last: self.state.as_ref().map(|state| state.last),
+        };
+        let (session, number) = (self.session(), self.number);
+        let askers = self.requests.entry(slot()).or_default();
+        askers.insert(session, Asked { request, number });
     }
 
     /// The command replays what lies in the dead letters, if the key is held for it.
@@ -143,8 +170,11 @@ impl World {
     fn crash(&mut self) {
         self.flights.clear();
         self.parked = Parked::default();
-        let state = self.state.clone().map(|state| (slot(), state));
-        self.parked.restore(state, self.now + LEASE);
+        let markers = PlaceMarkers {
+            states: self.state.iter().map(|it| (slot(), it.clone())).collect(),
+            requests: self.requests.clone(),
+        };
+        self.parked.restore(markers, self.now + LEASE);
         self.next = (0..=self.next)
             .find(|offset| !self.done.contains(offset))
             .unwrap_or(self.next);
@@ -252,7 +282,10 @@ fn a_hold_is_answered_when_everything_up_to_the_last_letter_is_complete() {
     assert_eq!(parked.look(&slot(), None, 3, 9), Look::Lies);
     assert_eq!(parked.look(&slot(), None, 4, 9), Look::Waits);
     assert_eq!(parked.look(&slot(), None, 4, 10), Look::Follows);
-    let over = [(slot(), News::State(like(3))), (slot(), News::NoRequest)];
+    let over = [
+        (slot(), News::State(like(3))),
+        (slot(), News::NoRequest("s".to_owned())),
+    ];
     assert_eq!(parked.tend_holds(10, None), over);
 }
 
@@ -268,11 +301,8 @@ fn only_the_session_that_holds_a_key_unparks_it() {
         "before the answer"
     );
     parked.tend_holds(0, Some(4));
-    assert!(
-        parked
-            .ask(&asked("other", Want::Unpark, 3), 0, |_| 10)
-            .is_empty()
-    );
+    let both = asked_by(&[("s", Want::Unpark, 2), ("other", Want::Unpark, 3)]);
+    assert!(parked.ask(&both, 0, |_| 10).is_empty());
     assert!(
         parked
             .ask(&asked("s", Want::Unpark, 4), 10, |_| 20)
@@ -281,7 +311,11 @@ fn only_the_session_that_holds_a_key_unparks_it() {
     );
     assert_eq!(parked.look(&slot(), None, 4, 9), Look::Waits);
     let unparked = parked.ask(&asked("s", Want::Unpark, 5), 9, |_| 20);
-    assert_eq!(unparked, [(slot(), News::Unparked)]);
+    assert_eq!(unparked, unparked_for(&["s"]));
+    // Until that is written, nobody else can get hold of the key.
+    let both = asked_by(&[("s", Want::Unpark, 5), ("other", Want::Hold, 6)]);
+    assert!(parked.ask(&both, 9, |_| 20).is_empty() && parked.tend_holds(9, Some(4)).is_empty());
+    assert!(parked.ask(&HashMap::new(), 9, |_| 20).is_empty());
     assert_eq!(parked.look(&slot(), None, 4, 99), Look::Waits);
     parked.unparked(&slot());
     assert_eq!(parked.look(&slot(), None, 4, 9), Look::Free);
@@ -302,23 +336,67 @@ fn what_followed_between_two_holds_of_a_session_keeps_the_key_parked() {
 #[test]
 fn a_session_that_was_taken_over_from_asks_in_vain() {
     let mut parked = held_by("old");
-    parked.ask(&asked("new", Want::Hold, 2), 1, |_| 11);
+    let both = |old, new| asked_by(&[("old", old, 3), ("new", new, 2)]);
+    let new = asked_by(&[("old", Want::Hold, 1), ("new", Want::Hold, 2)]);
+    parked.ask(&new, 1, |_| 11);
     let held = State {
         session: Some("new".to_owned()),
         ..like(3)
     };
     assert_eq!(parked.tend_holds(1, Some(4)), [(slot(), News::State(held))]);
     for want in [Want::Hold, Want::Unpark] {
-        let number = if want == Want::Hold { 3 } else { 4 };
-        assert!(
-            parked
-                .ask(&asked("old", want, number), 2, |_| 12)
-                .is_empty()
-        );
-        assert!(parked.tend_holds(2, Some(4)).is_empty());
+        parked.keys.get_mut(&slot()).unwrap().asked = 2;
+        let news = parked.ask(&both(want, Want::Hold), 2, |_| 12);
+        assert!(news.is_empty() && parked.tend_holds(2, Some(4)).is_empty());
     }
-    let unparked = parked.ask(&asked("new", Want::Unpark, 5), 3, |_| 13);
-    assert_eq!(unparked, [(slot(), News::Unparked)]);
+    // What both asked for since the last look is seen, in its order.
+    let all = asked_by(&[("old", Want::Unpark, 5), ("new", Want::Unpark, 4)]);
+    assert_eq!(parked.ask(&all, 3, |_| 13), unparked_for(&["new", "old"]));
+}
+
+#[test]
+fn none_of_those_that_were_taken_over_from_takes_a_key_back_from_the_newest() {
+    let mut parked = held_by("a");
+    let all = |a, b| {
+        asked_by(&[
+            ("a", Want::Hold, a),
+            ("b", Want::Hold, b),
+            ("c", Want::Hold, 3),
+        ])
+    };
+    parked.ask(
+        &asked_by(&[("a", Want::Hold, 1), ("b", Want::Hold, 2)]),
+        1,
+        |_| 11,
+    );
+    for (a, b) in [(1, 2), (4, 2), (4, 5), (6, 5)] {
+        parked.ask(&all(a, b), 2, |_| 12);
+        let state = &parked.keys[&slot()].hold.as_ref().unwrap().session;
+        assert_eq!(state, "c");
+    }
+}
+
+#[test]
+fn who_asked_before_a_host_began_takes_nothing_from_the_session_that_holds_a_key() {
+    let mut parked = Parked::default();
+    let held = State {
+        session: Some("new".to_owned()),
+        ..like(3)
+    };
+    // The older one does not know yet that it was taken over from.
+    let requests = asked_by(&[("new", Want::Hold, 1), ("old", Want::Hold, 2)]);
+    let markers = PlaceMarkers {
+        states: HashMap::from([(slot(), held)]),
+        requests,
+    };
+    parked.restore(markers.clone(), 10);
+    parked.ask(&markers.requests, 0, |_| 10);
+    assert!(parked.tend_holds(0, Some(4)).is_empty());
+    let unpark = asked_by(&[("new", Want::Unpark, 4), ("old", Want::Hold, 3)]);
+    assert_eq!(
+        parked.ask(&unpark, 1, |_| 11),
+        unparked_for(&["new", "old"])
+    );
 }
 
 #[test]

@@ -138,7 +138,7 @@ impl Command {
             }
             Stage::End if !is_held => {
                 if state.is_none() {
-                    self.mark(scene, Says::Request, None);
+                    self.mark(scene, self.request(), None);
                 }
                 return Ok(true);
             }
@@ -171,6 +171,10 @@ impl Command {
         scene.broker.keep(&Sent::Marker((key, value)));
     }
 
+    fn request(&self) -> Says {
+        Says::Request(self.session.to_string())
+    }
+
     fn ask(&mut self, scene: &mut Scene, want: Want) {
         self.asked_ms = scene.now_ms;
         let request = Request {
@@ -180,7 +184,7 @@ impl Command {
             last: (want == Want::Unpark).then_some(self.last),
         };
         scene.say(|| format!("replay {} asks: {want:?} {:?}", self.session, self.slot));
-        self.mark(scene, Says::Request, Some(request.encode()));
+        self.mark(scene, self.request(), Some(request.encode()));
     }
 
     /// Whether the group has committed that it settled everything up to this offset of the partition of replays.
@@ -281,7 +285,7 @@ impl Command {
                 let says = Says::State;
                 let key = MarkerKey { place, slot, says }.encode();
                 scene.broker.keep(&Sent::Marker((key, None)));
-                self.mark(scene, Says::Request, None);
+                self.mark(scene, self.request(), None);
             }
             _ => self.ask(scene, Want::Unpark),
         }

@@ -128,16 +128,13 @@ impl KeyReplay<'_> {
         let id = format!("{}-{}", now_ms(), std::process::id());
         let mut requests = Requests::hold(self.reach, &self.parked.name, key, &id)?;
         let Some(held) = self.wait_for_hold(key, &id)? else {
-            requests.withdraw()?;
-            let console = self.session.console;
-            console.say(&format!(
-                "{name} is not parked any more: another replay has unparked it"
-            ));
-            return Ok(Ended::Unparked);
+            return self.unparked_by_another(key, &mut requests);
         };
         // What was replayed of the key before may have failed again, and then it is among the letters.
         let before = self.before(key)?;
-        self.wait_for_group(key, &held, &before.last)?;
+        if !self.wait_for_group(key, &held, &before.last)? {
+            return self.unparked_by_another(key, &mut requests);
+        }
         let kept = self.letters(key, &before)?;
         self.session.console.clear();
         if let Some(first) = self.gap(key, &before, &kept) {
@@ -149,7 +146,9 @@ impl KeyReplay<'_> {
             );
         }
         self.write(&kept, writer, &id)?;
-        self.wait_for_group(key, &held, &writer.last())?;
+        if !self.wait_for_group(key, &held, &writer.last())? {
+            return self.unparked_by_another(key, &mut requests);
+        }
         self.parked.read_to_end()?;
         let console = self.session.console;
         if let Some((place, slot, state)) = self.failed_again(key, &id) {
@@ -168,6 +167,20 @@ impl KeyReplay<'_> {
         console.say(&format!(
             "replayed {} of {name} and unparked it",
             letters(kept.len() as u64)
+        ));
+        Ok(Ended::Unparked)
+    }
+
+    /// Another replay took over from this one and unparked the key, when all that this one had written was settled.
+    fn unparked_by_another(
+        &self,
+        key: &ParkedKey,
+        requests: &mut Requests,
+    ) -> anyhow::Result<Ended> {
+        requests.withdraw()?;
+        self.session.console.say(&format!(
+            "{} is not parked any more: another replay has unparked it",
+            key.name()
         ));
         Ok(Ended::Unparked)
     }
@@ -233,15 +246,16 @@ impl KeyReplay<'_> {
         }
     }
 
-    /// Waits until the group has settled everything up to these offsets of the topic of replays.
+    /// Waits until the group has settled everything up to these offsets of the topic of replays; returns whether the key is
+    /// still parked.
     fn wait_for_group(
         &mut self,
         key: &ParkedKey,
         held: &State,
         last: &BTreeMap<i32, i64>,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<bool> {
         if last.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let config = self.reach.connect.config(
             &[],
@@ -257,10 +271,13 @@ impl KeyReplay<'_> {
         loop {
             let left = self.unsettled(&consumer, last)?;
             if left == 0 {
-                return Ok(());
+                return Ok(true);
             }
             self.parked.read_some();
             if !self.is_held(key, held) {
+                if self.state(key).is_none() {
+                    return Ok(false);
+                }
                 bail!("{}", lost(key));
             }
             if Instant::now() > told_at {

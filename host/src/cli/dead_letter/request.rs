@@ -2,7 +2,7 @@
 //!
 //! It is handed a parked key and a session. A hold is asked for again and again by a thread of its own, so that it ends by
 //! itself soon after the command does, however that ends.
-//! **Invariant:** nothing is asked for after the end of a [`Requests`].
+//! **Invariant:** nothing is asked for after the end of a [`Requests`], and what others ask for the key stays as it is.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -56,6 +56,15 @@ struct Desk {
 impl Desk {
     /// Writes a marker, and waits until Kafka has it.
     fn write(&self, key: &MarkerKey, value: Option<&[u8]>) -> anyhow::Result<()> {
+        self.write_within(self.timeout, key, value)
+    }
+
+    fn write_within(
+        &self,
+        timeout: Duration,
+        key: &MarkerKey,
+        value: Option<&[u8]>,
+    ) -> anyhow::Result<()> {
         let key = key.encode();
         let mut record = BaseRecord::<[u8], [u8]>::to(self.topic.as_str()).key(&key);
         record.payload = value;
@@ -69,7 +78,7 @@ impl Desk {
             .send(record)
             .map_err(|(error, _)| anyhow!(error))
             .with_context(failed)?;
-        self.producer.flush(self.timeout).with_context(failed)?;
+        self.producer.flush(timeout).with_context(failed)?;
         match self.producer.context().0.lock().take() {
             None => Ok(()),
             Some(error) => Err(anyhow!(error)).with_context(failed),
@@ -90,7 +99,7 @@ impl Desk {
         MarkerKey {
             place: self.key.place.clone(),
             slot: self.key.slot(),
-            says: Says::Request,
+            says: Says::Request(self.session.clone()),
         }
     }
 }
@@ -99,6 +108,7 @@ impl Desk {
 pub(super) struct Requests {
     desk: Arc<Desk>,
     hold: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
+    is_withdrawn: bool,
 }
 
 impl Requests {
@@ -139,6 +149,7 @@ impl Requests {
         Ok(Self {
             desk,
             hold: Some((stop, thread)),
+            is_withdrawn: false,
         })
     }
 
@@ -165,13 +176,17 @@ impl Requests {
     /// Takes the request back.
     pub(super) fn withdraw(&mut self) -> anyhow::Result<()> {
         self.stop();
+        self.is_withdrawn = true;
         self.desk.write(&self.desk.key(), None)
     }
 }
 
 impl Drop for Requests {
     fn drop(&mut self) {
-        // The request stays: it may be another's by now. The hold ends by itself.
         self.stop();
+        if !self.is_withdrawn {
+            // The command ends with an error that tells more. If Kafka does not take this, the hold ends by itself.
+            let _ = self.desk.write_within(AGAIN, &self.desk.key(), None);
+        }
     }
 }

@@ -99,16 +99,16 @@ impl Task {
             return;
         }
         let (topic, partition) = name(&scene.scenario, self.partition);
-        let states = reader.markers.of(&topic, partition).states.into_iter();
-        let mut states: Vec<(Slot, State)> = states.collect();
-        states.sort_by(|(one, _), (other, _)| one.cmp(other));
-        for (slot, state) in &states {
+        let markers = reader.markers.of(&topic, partition);
+        let mut states: Vec<(&Slot, &State)> = markers.states.iter().collect();
+        states.sort_by_key(|(slot, _)| *slot);
+        for (slot, state) in states {
             scene.truth.restored(self.partition, slot);
             scene.say(|| format!("epoch {}: {slot:?} is parked: {state:?}", self.epoch));
             scene.note("a parked key is taken over");
         }
         let until_ms = scene.now_ms + scene.scenario.lease_ms;
-        self.keys.keys.restore(states, until_ms);
+        self.keys.keys.restore(markers, until_ms);
     }
 
     /// Lets a record through whose key is not parked.
@@ -242,7 +242,7 @@ impl Task {
                     unparked.push(slot.clone());
                     (Says::State, None)
                 }
-                News::NoRequest => (Says::Request, None),
+                News::NoRequest(session) => (Says::Request(session), None),
             };
             markers.push(self.marker(scene, slot, says, value));
         }
