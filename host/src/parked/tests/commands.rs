@@ -191,7 +191,7 @@ impl World {
         let before = std::mem::replace(&mut command.stage, next);
         match (before, next) {
             (Stage::Write(_), Stage::Settle(last)) => {
-                let from = self.replayed.len() as i64;
+                let from = self.replayed.last().map_or(0, |last| last + 1);
                 self.replayed.extend(from..=last);
             }
             (Stage::Settle(_), Stage::End(last)) => self.ask(at, Want::Unpark, Some(last)),
