@@ -294,7 +294,7 @@ fn what_to_try(topics: &Topics, brokers: &str, http: &str) -> String {
 }
 
 /// Returns a name that no earlier run on the same Kafka has used.
-fn run_id() -> String {
+pub(crate) fn run_id() -> String {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     format!(
         "{}-{}",

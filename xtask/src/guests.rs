@@ -180,7 +180,8 @@ pub(crate) fn examples() -> Result<Vec<Example>> {
     Ok(found)
 }
 
-fn component(krate: &str) -> PathBuf {
+/// Returns where a guest is, by the name of its crate.
+pub(crate) fn component(krate: &str) -> PathBuf {
     target("guests")
         .join(TARGET)
         .join("release")

@@ -19,6 +19,7 @@ mod feed;
 mod guests;
 mod json;
 mod kafka;
+mod orders;
 mod python;
 mod redis;
 mod served;
@@ -64,6 +65,9 @@ enum Task {
     },
     /// Runs the examples on real data and checks what comes out
     Demo {
+        /// What is run
+        #[arg(long, value_enum, default_value_t = Shown::Earthquakes)]
+        example: Shown,
         /// Use this Kafka (host:port,…), which has to make topics on first use, and not the embedded broker
         #[arg(long, value_name = "LIST")]
         brokers: Option<String>,
@@ -88,6 +92,15 @@ enum Task {
     },
     /// Writes the generated pages of docs/ anew
     Docs,
+}
+
+/// What the demo runs.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Shown {
+    /// A week of earthquakes through three handlers
+    Earthquakes,
+    /// Orders through a middleware, a pipeline and a handler that it asks
+    Orders,
 }
 
 #[derive(Subcommand)]
@@ -140,7 +153,16 @@ fn run(task: Task) -> Result<()> {
         Task::Guests => sh::step("guests", || guests::build(&guests::ALL)),
         Task::Check => check::run_all(),
         Task::Test { fast, filter } => test::run_all(fast, filter.as_deref()),
-        Task::Demo { brokers, keep } => demo::run(brokers.as_deref(), keep),
+        Task::Demo {
+            example: Shown::Earthquakes,
+            brokers,
+            keep,
+        } => demo::run(brokers.as_deref(), keep),
+        Task::Demo {
+            example: Shown::Orders,
+            brokers,
+            keep,
+        } => orders::run(brokers.as_deref(), keep),
         Task::Bench {
             bench: Bench::Path { options },
         } => test::with_kafka("bench-path", &options),
