@@ -145,7 +145,10 @@ fn native(args: &NativeArgs) -> Result<()> {
         | Variant::HostCommits
         | Variant::HostOnce
         | Variant::HostJson
-        | Variant::HostFields => {
+        | Variant::HostFields
+        | Variant::HostRoutes
+        | Variant::HostBehind
+        | Variant::HostChanged => {
             bail!("the host is no native variant")
         }
     }

@@ -56,7 +56,7 @@ impl Subject {
     /// Starts a variant and waits for nothing.
     pub(crate) fn start(variant: Variant, place: &Place<'_>, cache: &Cache) -> Result<Self> {
         match variant.guest() {
-            Some(krate) => host((krate, variant.manifest()), place, cache),
+            Some(krate) => host(variant, krate, place, cache),
             None => native(variant, place),
         }
     }
@@ -128,9 +128,13 @@ fn native(variant: Variant, place: &Place<'_>) -> Result<Subject> {
     Ok(Subject::Native(child))
 }
 
-fn host((krate, more): (&str, &str), place: &Place<'_>, cache: &Cache) -> Result<Subject> {
+fn host(variant: Variant, krate: &str, place: &Place<'_>, cache: &Cache) -> Result<Subject> {
     let handlers = HandlersDir::new()?;
-    let manifest = manifest(&place.input.topic, place.group, place.output, more);
+    let more = variant.manifest();
+    let manifest = manifest(&place.input.topic, place.group, place.output, &more);
+    if let Some(beside) = variant.beside() {
+        handlers.swap_beside("bench", &format!("{beside}.wasm"), guest(beside))?;
+    }
     handlers.handler("bench", guest(krate), &manifest)?;
     let host = Host::builder(place.brokers)
         .handlers(handlers.path())

@@ -6,6 +6,16 @@ use std::fmt;
 
 use clap::ValueEnum;
 
+/// How many routes a handler has that has many.
+const ROUTES: usize = 100;
+
+/// Three middlewares, each with `more` keys.
+fn behind(more: &str) -> String {
+    let table = |n| format!("{{ component = \"through.wasm\", name = \"{n}\"{more} }}");
+    let tables: Vec<String> = (1..=3).map(table).collect();
+    format!("middleware = [{}]\n", tables.join(", "))
+}
+
 /// One way to carry records from a topic to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Variant {
@@ -31,6 +41,12 @@ pub(crate) enum Variant {
     TunedFields,
     /// The same by a handler in the host, with which the record stays.
     HostFields,
+    /// Pass-through by a handler in the host that is found by one of 100 routes.
+    HostRoutes,
+    /// Pass-through by a handler in the host behind three middlewares that let every record pass.
+    HostBehind,
+    /// The same, with middlewares that hand every record back.
+    HostChanged,
     /// Reads and drops.
     ConsumeOnly,
     /// Writes made-up records.
@@ -39,7 +55,7 @@ pub(crate) enum Variant {
 
 impl Variant {
     /// All, in the order in which they run.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Native,
         Self::Tuned,
         Self::Host,
@@ -51,6 +67,9 @@ impl Variant {
         Self::NativeFields,
         Self::TunedFields,
         Self::HostFields,
+        Self::HostRoutes,
+        Self::HostBehind,
+        Self::HostChanged,
         Self::ConsumeOnly,
         Self::ProduceOnly,
     ];
@@ -61,13 +80,16 @@ impl Variant {
             Self::NativeJson | Self::HostJson => Self::NativeJson,
             Self::NativeFields | Self::TunedFields | Self::HostFields => Self::NativeFields,
             Self::HostCommits | Self::HostOnce => Self::HostCommits,
+            Self::HostRoutes | Self::HostBehind | Self::HostChanged => Self::Host,
             _ => Self::Native,
         }
     }
 
     /// Returns whether it is measured only when asked for.
     pub(crate) fn is_extra(self) -> bool {
-        self.is_floor() || matches!(self, Self::HostKey | Self::HostCommits | Self::HostOnce)
+        self.is_floor()
+            || self.baseline() == Self::Host
+            || matches!(self, Self::HostKey | Self::HostCommits | Self::HostOnce)
     }
 
     /// Returns whether it is half of a path only.
@@ -76,19 +98,40 @@ impl Variant {
     }
 
     /// Returns what its manifest says beside topics and group.
-    pub(crate) fn manifest(self) -> &'static str {
+    pub(crate) fn manifest(self) -> String {
         match self {
-            Self::HostKey => "ordering = \"key\"\n",
-            Self::HostCommits => "kafka.consumer.\"auto.commit.interval.ms\" = 100\n",
-            Self::HostOnce => "delivery = \"exactly-once\"\n",
-            _ => "",
+            Self::HostKey => "ordering = \"key\"\n".to_owned(),
+            Self::HostCommits => "kafka.consumer.\"auto.commit.interval.ms\" = 100\n".to_owned(),
+            Self::HostOnce => "delivery = \"exactly-once\"\n".to_owned(),
+            Self::HostRoutes => {
+                let routes: Vec<String> = (1..ROUTES)
+                    .map(|n| format!("{{ event = \"event-{n}\" }}"))
+                    .collect();
+                let all = "{ event = \"*\" }";
+                let routes = routes.join(", ");
+                format!("event.source = \"value:/name\"\nroute = [{routes}, {all}]\n")
+            }
+            Self::HostBehind => behind(""),
+            Self::HostChanged => behind(", config = { change = \"all\" }"),
+            _ => String::new(),
         }
+    }
+
+    /// Returns the fixture that stands beside its own, where its manifest names one.
+    pub(crate) fn beside(self) -> Option<&'static str> {
+        matches!(self, Self::HostBehind | Self::HostChanged).then_some("through")
     }
 
     /// Returns the fixture that the host runs, of a variant of the host.
     pub(crate) fn guest(self) -> Option<&'static str> {
         match self {
-            Self::Host | Self::HostKey | Self::HostCommits | Self::HostOnce => Some("pass"),
+            Self::Host
+            | Self::HostKey
+            | Self::HostCommits
+            | Self::HostOnce
+            | Self::HostRoutes
+            | Self::HostBehind
+            | Self::HostChanged => Some("pass"),
             Self::HostJson => Some("json"),
             Self::HostFields => Some("fields"),
             _ => None,
@@ -109,6 +152,9 @@ impl Variant {
             Self::NativeFields => "native-fields",
             Self::TunedFields => "tuned-fields",
             Self::HostFields => "host-fields",
+            Self::HostRoutes => "host-routes",
+            Self::HostBehind => "host-behind",
+            Self::HostChanged => "host-changed",
             Self::ConsumeOnly => "consume-only",
             Self::ProduceOnly => "produce-only",
         }
@@ -129,6 +175,9 @@ impl fmt::Display for Variant {
             Self::NativeFields => "three fields and on, native user loop",
             Self::TunedFields => "three fields and on, native tuned loop",
             Self::HostFields => "three fields and on, host",
+            Self::HostRoutes => "pass-through, host, 100 routes",
+            Self::HostBehind => "pass-through, host, behind 3 middlewares",
+            Self::HostChanged => "pass-through, host, behind 3 that change",
             Self::ConsumeOnly => "consume only, native",
             Self::ProduceOnly => "produce only, native",
         })
