@@ -326,8 +326,7 @@ fn covered(covers: Want, is_shared: bool) -> Stage {
 fn what_the_older_replay_asks_last_covers_nothing_that_the_newer_one_asked_for() {
     for covers in [Want::Hold, Want::Unpark] {
         assert_eq!(covered(covers, false), Stage::Unparked, "{covers:?}");
-        // With one marker for both, the newer one waits until its hold is over, and gives way, too.
-        let waits = covered(covers, true);
-        assert!(matches!(waits, Stage::End(_)), "{covers:?}: {waits:?}");
+        // With one marker for both, the newer one gives way, too, at the latest when its hold is over.
+        assert_ne!(covered(covers, true), Stage::Unparked, "{covers:?}");
     }
 }
