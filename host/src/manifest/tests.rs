@@ -136,6 +136,16 @@ fn one_line_is_a_manifest() {
 }
 
 #[test]
+fn a_full_manifest_names_its_middleware() {
+    let manifest = parse(FULL);
+    let middleware = manifest.middleware.first().unwrap();
+    assert_eq!(
+        (&*middleware.name, &*middleware.config["key"]),
+        ("decrypt", "k")
+    );
+}
+
+#[test]
 fn a_full_manifest_is_read_as_written() {
     let manifest = parse(FULL);
     assert_eq!(manifest.component.as_deref(), Some("orders.wasm"));
@@ -169,11 +179,6 @@ fn a_full_manifest_is_read_as_written() {
         .collect();
     assert_eq!(responses, [("bills", Some("billed")), ("bills.eu", None)]);
     assert!(manifest.side_effects);
-    let middleware = manifest.middleware.first().unwrap();
-    assert_eq!(
-        (&*middleware.name, &*middleware.config["key"]),
-        ("decrypt", "k")
-    );
     let backoff = Backoff {
         kind: BackoffKind::Fixed,
         initial: Duration::from_millis(5),

@@ -137,9 +137,7 @@ kafka_wasm_invoke_duration_seconds_bucket{le="0.0001",tenant="acme",handler="bil
 kafka_wasm_invoke_duration_seconds_bucket{le="10.0",tenant="acme",handler="bills",topic="orders"} 2
 kafka_wasm_invoke_duration_seconds_bucket{le="+Inf",tenant="acme",handler="bills",topic="orders"} 3
 kafka_wasm_instance_starts_total{tenant="acme",handler="bills",topic="orders"} 2
-kafka_wasm_middleware_records_total{tenant="acme",handler="bills",middleware="decrypt",result="passed"} 0
 kafka_wasm_middleware_records_total{tenant="acme",handler="bills",middleware="decrypt",result="changed"} 2
-kafka_wasm_middleware_duration_seconds_count{tenant="acme",handler="bills",middleware="decrypt"} 2
 kafka_wasm_in_flight_records{tenant="acme",handler="bills",topic="orders"} 10
 kafka_wasm_lag_records{tenant="acme",handler="bills",topic="orders"} 200
 kafka_wasm_lag_seconds{tenant="acme",handler="bills",topic="orders"} 2.5

@@ -12,7 +12,7 @@ fn header(value: Option<&[u8]>) -> Header<'_> {
     }
 }
 
-fn emit<'a>(headers: Vec<Header<'a>>) -> Emit<'a> {
+fn emit(headers: Vec<Header<'_>>) -> Emit<'_> {
     Emit {
         topic: "t",
         key: None,
