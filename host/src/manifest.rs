@@ -14,6 +14,7 @@ mod keys;
 mod librdkafka;
 mod masked;
 mod problem;
+mod publish;
 mod reader;
 mod refusals;
 mod responses;
@@ -42,6 +43,7 @@ use crate::policy::{
     Ordering, PatternError, ResponseRoute, RetryPolicy, ReturnTopics, Start, StartError,
     Subscription, TopicPattern,
 };
+use crate::publish::Publish;
 use crate::route::Routing;
 
 /// What the name of the default dead-letter topic ends with.
@@ -72,6 +74,8 @@ pub struct Manifest {
     pub side_effects: bool,
     /// Where responses to the component's requests arrive.
     pub responses: Vec<ResponseRoute>,
+    /// How its outputs are written.
+    pub publish: Publish,
     /// Which of the records it takes.
     pub routing: Routing,
     /// Topics that are to exist.
@@ -133,6 +137,7 @@ impl Manifest {
         let delivery = delivery::delivery(&mut reader);
         let side_effects = reader.choice(&keys::SIDE_EFFECTS) == Some("allowed");
         let responses = responses::responses(&mut reader, delivery, side_effects);
+        let publish = publish::publish(&mut reader);
         let declared_topics = topics::topics(&mut reader);
         let isolation = match reader.choice(&keys::ISOLATION) {
             Some("record") => Isolation::Record,
@@ -166,6 +171,7 @@ impl Manifest {
                     delivery,
                     side_effects,
                     responses,
+                    publish,
                     routing,
                     declared_topics,
                     isolation,
@@ -205,6 +211,7 @@ impl fmt::Debug for Manifest {
             .field("delivery", &self.delivery)
             .field("side_effects", &self.side_effects)
             .field("responses", &self.responses)
+            .field("publish", &self.publish)
             .field("routing", &self.routing)
             .field("declared_topics", &self.declared_topics)
             .field("isolation", &self.isolation)

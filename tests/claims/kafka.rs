@@ -25,6 +25,7 @@ mod packed;
 mod parking;
 mod positions;
 mod protocol;
+mod publish;
 mod rebalance;
 mod requests;
 mod retries;

@@ -16,7 +16,8 @@ use crate::bindings::imports::kafka::handler::producer;
 /// Begins a record for `topic`. It is taken by [`Emit::send`], sent by the host after the hook
 /// succeeded and dropped when the hook fails, so that a retry does not duplicate it.
 ///
-/// Without a key Kafka spreads the records; without a value the value is empty.
+/// Without a key Kafka spreads the records, unless the manifest takes keys from values; without a value the value is
+/// empty.
 ///
 /// ```
 /// # fn main() -> kafka_wasm_guest::Result {
@@ -54,7 +55,8 @@ pub struct Emit<'a> {
 }
 
 impl<'a> Emit<'a> {
-    /// The key: text or bytes, borrowed or owned; `None` is no key.
+    /// The key: text or bytes, borrowed or owned; `None` is no key, or that in the value where the manifest takes keys
+    /// from there (`publish.key-from`).
     pub fn key(mut self, key: impl IntoBytes<'a>) -> Self {
         self.key = key.into_bytes();
         self
@@ -142,7 +144,8 @@ pub enum EmitError {
         /// The largest size, in bytes.
         limit_bytes: u64,
     },
-    /// The topic may not be written to, or has no valid name; the reason.
+    /// The topic may not be written to or has no valid name, or the value has no key where the manifest takes it
+    /// from (`publish.key-from`); the reason.
     Denied(String),
     /// This invocation emitted more than its outbox holds; which limit.
     QuotaExceeded(String),

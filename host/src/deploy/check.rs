@@ -47,6 +47,7 @@ pub(crate) async fn check(folder: &Path, runtime: &Runtime) -> Report {
             limits: loaded.manifest.limits,
             config: Arc::new(loaded.manifest.config.clone()),
             message_max_bytes: crate::sink::MESSAGE_MAX_BYTES,
+            key_from: None,
             conversation: Conversation::Denied("this is only a trial"),
         };
         let rules = match try_out(candidate, &loaded, &setup).await {

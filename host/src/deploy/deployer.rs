@@ -266,6 +266,7 @@ impl Deployer {
             limits: loaded.manifest.limits,
             config: Arc::new(loaded.manifest.config.clone()),
             message_max_bytes: sink.message_max_bytes(),
+            key_from: loaded.manifest.publish.key_from.clone(),
             conversation: self
                 .conversation(&candidate.id, &loaded.manifest)
                 .map_err(at)?,

@@ -1,6 +1,7 @@
 //! A record that a guest hands over, read in place from its memory and from the record in hand.
 //!
-//! **Invariant:** what is lent may be written: its topic has a valid name and is not Kafka's own, and it is not over-large.
+//! **Invariant:** what is lent may be written: its topic has a valid name and is not Kafka's own, it is not over-large, and it
+//! has a key where the manifest takes keys from values.
 
 use std::borrow::Cow;
 
@@ -162,6 +163,16 @@ pub(super) fn with_record<'d, T, E: From<EmitError>>(
         topic: &topic,
         ..rest
     };
+    let key;
+    if record.key.is_none()
+        && let Some(place) = &store.data().key_from
+    {
+        key = match place.read(record.value) {
+            Ok(key) => key,
+            Err(why) => return Ok(Err(EmitError::Denied(why.to_string()).into())),
+        };
+        record.key = Some(&key);
+    }
     record.headers.reserve_exact(found.len());
     for header in &found {
         let key: Cow<'_, str> = header.key.to_str(store)?;

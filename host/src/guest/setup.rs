@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::policy::Limits;
+use crate::publish::KeyFrom;
 use crate::reply::Asker;
 
 /// What an instance is made with.
@@ -14,6 +15,8 @@ pub(crate) struct Setup {
     pub(crate) config: Arc<BTreeMap<String, String>>,
     /// The largest record that the guest may emit, in bytes.
     pub(crate) message_max_bytes: usize,
+    /// Where the key of a record stands that the guest emits without one.
+    pub(crate) key_from: Option<KeyFrom>,
     /// Whether the guest may ask others, and by what.
     pub(crate) conversation: Conversation,
 }

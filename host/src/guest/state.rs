@@ -25,6 +25,7 @@ use super::log::{GuestLog, GuestStream, StreamKind};
 use super::reading::Selected;
 use super::setup::{Conversation, Setup};
 use crate::outbox::Outbox;
+use crate::publish::KeyFrom;
 
 /// Table entries that one instance may have; interpreters have tens of thousands of functions.
 const TABLE_ENTRIES_MAX: usize = 100_000;
@@ -75,6 +76,7 @@ pub(super) struct GuestState {
     /// How often the record in hand was passed on, of several the largest count.
     pub(super) hops: u32,
     pub(super) message_max_bytes: usize,
+    pub(super) key_from: Option<KeyFrom>,
     pub(super) current: Current,
     /// What the guest selected and did not drop yet.
     pub(super) selected: Selected,
@@ -108,6 +110,7 @@ impl GuestState {
             may_emit: false,
             hops: 0,
             message_max_bytes: setup.message_max_bytes,
+            key_from: setup.key_from.clone(),
             current: Current::for_imports(handler.imports()),
             selected: Selected::default(),
             config: Arc::clone(&setup.config),

@@ -5,6 +5,8 @@
 //! **Invariant:** every key that the manifest reads is in [`KEYS`], once.
 
 pub(crate) mod middleware;
+pub(crate) mod publish;
+pub(crate) mod response;
 pub(crate) mod retry;
 pub(crate) mod route;
 pub(crate) mod topic;
@@ -94,6 +96,7 @@ pub(crate) static KEYS: &[&Key] = list!(
         UNMATCHED,
         MAX_HOPS,
         RESPONSE,
+        KEY_FROM,
         TOPIC,
         CONFIG,
         KAFKA_CONSUMER,
@@ -102,6 +105,8 @@ pub(crate) static KEYS: &[&Key] = list!(
 );
 
 use middleware::MIDDLEWARE;
+use publish::KEY_FROM;
+use response::RESPONSE;
 use retry::TOPIC_DELAYS_MS as RETRY_TOPIC_DELAYS_MS;
 use route::{EVENT_SOURCE, MAX_HOPS, MULTI, ROUTE, UNMATCHED};
 use topic::TOPIC;
@@ -296,34 +301,6 @@ pub(crate) const PENDING_REQUESTS: Key = Key {
         default: Some(Limits::DEFAULT.pending_requests as u64),
     },
     doc: "Requests that may wait for their responses at once, on each host.",
-};
-
-/// The keys of one table `[[response]]`.
-pub(crate) static RESPONSE_KEYS: &[&Key] = &[&RESPONSE_TOPIC, &RESPONSE_EVENT];
-
-pub(crate) const RESPONSE: Key = Key {
-    path: "response",
-    kind: Kind::Rows {
-        keys: RESPONSE_KEYS,
-    },
-    doc: "Where responses to the component's requests arrive. The first topic is told to whoever answers.",
-};
-pub(crate) const RESPONSE_TOPIC: Key = Key {
-    path: "topic",
-    kind: Kind::Text {
-        what: "a topic name",
-        default: "",
-    },
-    doc: "Topic of the responses; must be given.",
-};
-pub(crate) const RESPONSE_EVENT: Key = Key {
-    path: "event",
-    kind: Kind::Text {
-        what: "the name of an event",
-        default: "",
-    },
-    doc: "Name that a response has under `event` in its value, a JSON object. Left out, every record that bears the id of a \
-          request is its response.",
 };
 
 pub(crate) const BULK_RECORDS: Key = Key {

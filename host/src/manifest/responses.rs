@@ -1,7 +1,8 @@
 //! Reads where responses arrive.
 
 use crate::ids::TopicName;
-use crate::manifest::{INTERNAL_PREFIX, Reader, Text, keys};
+use crate::manifest::keys::response as keys;
+use crate::manifest::{INTERNAL_PREFIX, Reader, Text};
 use crate::policy::{Delivery, ResponseRoute};
 
 /// The longest name of an event, in bytes.
@@ -22,11 +23,7 @@ pub(super) fn responses(
         };
         let route = ResponseRoute { topic, event };
         if routes.contains(&route) {
-            row.problem(
-                &keys::RESPONSE_TOPIC,
-                Some(start),
-                "this response is there twice",
-            );
+            row.problem(&keys::TOPIC, Some(start), "this response is there twice");
         }
         routes.push(route);
     });
@@ -39,7 +36,7 @@ pub(super) fn responses(
 }
 
 fn topic(row: &mut Reader<'_>, start: usize) -> Option<TopicName> {
-    let key = &keys::RESPONSE_TOPIC;
+    let key = &keys::TOPIC;
     let Some(offset) = row.offset(key) else {
         row.problem(
             key,
@@ -57,7 +54,7 @@ fn topic(row: &mut Reader<'_>, start: usize) -> Option<TopicName> {
 }
 
 fn event(row: &mut Reader<'_>) -> Option<String> {
-    let key = &keys::RESPONSE_EVENT;
+    let key = &keys::EVENT;
     let Text { text, offset } = row.text(key)?;
     if text.is_empty() || text.len() > EVENT_BYTES_MAX {
         let what = format!("the name of an event has 1 to {EVENT_BYTES_MAX} bytes");

@@ -2,6 +2,7 @@
 
 mod bulk;
 mod properties;
+mod publish;
 mod refusals;
 mod retry;
 mod routes;
@@ -77,6 +78,8 @@ topic = "bills"
 event = "billed"
 [[response]]
 topic = "bills.eu"
+[publish]
+key-from = "/order/id"
 [retry]
 max-attempts = 9
 backoff = "fixed"
@@ -118,6 +121,7 @@ fn one_line_is_a_manifest() {
             delivery: Delivery::AtLeastOnce,
             side_effects: false,
             responses: Vec::new(),
+            publish: Publish::default(),
             routing: routes::unsaid(),
             declared_topics: Vec::new(),
             isolation: Isolation::Lane,
@@ -136,8 +140,9 @@ fn one_line_is_a_manifest() {
 }
 
 #[test]
-fn a_full_manifest_names_its_middleware() {
+fn a_full_manifest_says_what_is_before_and_behind_its_component() {
     let manifest = parse(FULL);
+    assert_eq!(manifest.publish.key_from, "/order/id".parse().ok());
     let middleware = manifest.middleware.first().unwrap();
     assert_eq!(
         (&*middleware.name, &*middleware.config["key"]),

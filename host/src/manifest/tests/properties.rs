@@ -73,6 +73,9 @@ fn scalar(key: &'static Key) -> BoxedStrategy<Line> {
                 any::<u32>().prop_map(|offset| format!("'offset:{offset}'")),
             ]
             .boxed(),
+            "publish.key-from" => "(/[a-z]{1,8}){0,2}"
+                .prop_map(|pointer| format!("'{pointer}'"))
+                .boxed(),
             _ => "[a-z]{1,8}".prop_map(|name| format!("'{name}'")).boxed(),
         },
     };
@@ -296,6 +299,14 @@ impl Naive<'_> {
         }
     }
 
+    fn publish(&self) -> Publish {
+        let is_given = |path: &str| self.0.iter().any(|(given, _)| *given == path);
+        let text = |path: &str| is_given(path).then(|| self.text(path, ""));
+        Publish {
+            key_from: text("publish.key-from").map(|pointer| pointer.parse().unwrap()),
+        }
+    }
+
     fn manifest(&self) -> Manifest {
         let group = self.text("group", "acme.orders");
         Manifest {
@@ -322,6 +333,7 @@ impl Naive<'_> {
             delivery: self.delivery(),
             side_effects: self.text("side-effects", "") == "allowed",
             responses: Vec::new(),
+            publish: self.publish(),
             routing: self.routing(),
             declared_topics: Vec::new(),
             isolation: match self.text("isolation", "").as_str() {
