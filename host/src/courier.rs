@@ -5,11 +5,14 @@
 //! **Invariant:** each record that is sent has exactly one report, or the courier is gone.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use parking_lot::Mutex;
+use rdkafka::Message as _;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{BorrowedMessage, DeliveryResult};
 use rdkafka::producer::{ProducerContext, ThreadedProducer};
 use tokio::sync::oneshot;
 
@@ -19,8 +22,27 @@ use crate::sink::{client_config, record_of};
 /// How long Kafka may take for a record before it is given up, in milliseconds.
 const MESSAGE_TIMEOUT_MS: &str = "30000";
 
-/// What became of a record: written, or why not.
-pub(crate) type Report = Result<(), String>;
+/// What became of a record: where it was written, or why it was not.
+pub(crate) type Report = Result<Receipt, String>;
+
+/// Where Kafka has a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Receipt {
+    pub(crate) partition: i32,
+    /// None where Kafka had the record already when it was sent again, and does not say where.
+    pub(crate) offset: Option<u64>,
+    pub(crate) timestamp_ms: Option<i64>,
+}
+
+impl Receipt {
+    fn of(message: &BorrowedMessage<'_>) -> Self {
+        Self {
+            partition: message.partition(),
+            offset: u64::try_from(message.offset()).ok(),
+            timestamp_ms: message.timestamp().to_millis(),
+        }
+    }
+}
 
 struct Reports;
 
@@ -34,7 +56,10 @@ impl ProducerContext for Reports {
     type DeliveryOpaque = Box<oneshot::Sender<Report>>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, report: Box<oneshot::Sender<Report>>) {
-        let result = result.as_ref().map(drop).map_err(|(error, _)| words(error));
+        let result = match result {
+            Ok(message) => Ok(Receipt::of(message)),
+            Err((error, _)) => Err(words(error)),
+        };
         // Whoever waits no more does not want to know.
         let _ = report.send(result);
     }
@@ -69,6 +94,33 @@ impl Courier {
             Ok(()) => Ok(reported),
             Err((error, _)) => Err(words(&error)),
         }
+    }
+}
+
+/// A courier that is made when it is needed first: most handlers need none.
+#[derive(Debug)]
+pub(crate) struct Post {
+    kafka: BTreeMap<String, String>,
+    courier: Mutex<Option<Arc<Courier>>>,
+}
+
+impl Post {
+    /// Takes librdkafka's keys for the courier.
+    pub(crate) fn new(kafka: &BTreeMap<String, String>) -> Arc<Self> {
+        Arc::new(Self {
+            kafka: kafka.clone(),
+            courier: Mutex::default(),
+        })
+    }
+
+    /// Returns the courier.
+    pub(crate) fn courier(&self) -> Result<Arc<Courier>, String> {
+        let mut courier = self.courier.lock();
+        if let Some(courier) = &*courier {
+            return Ok(Arc::clone(courier));
+        }
+        let new = Courier::start(&self.kafka).map_err(|error| words(&error))?;
+        Ok(Arc::clone(courier.insert(Arc::new(new))))
     }
 }
 

@@ -21,6 +21,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::util::IntoOpaque;
 
 use crate::api_versions::{ApiVersions, Needed, Told};
+use crate::courier::Post;
 use crate::flight::Flight;
 use crate::record::{Emit, Fingerprint, Header};
 
@@ -147,6 +148,8 @@ fn is_refusal(code: RDKafkaErrorCode) -> bool {
 pub(crate) struct Sink {
     producer: Arc<BaseProducer<Reports>>,
     message_max_bytes: usize,
+    /// For what is not to wait with other outputs.
+    post: Arc<Post>,
     stopping: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -212,7 +215,7 @@ fn transactional_config(kafka: &BTreeMap<String, String>, id: &str) -> ClientCon
 impl Sink {
     /// Makes a producer with librdkafka's keys in `kafka`, below the host's own.
     pub(crate) fn start(kafka: &BTreeMap<String, String>) -> Result<Self, Error> {
-        Self::with(&client_config(kafka), None)
+        Self::with(&client_config(kafka), None, Post::new(kafka))
     }
 
     /// Makes a producer of transactions; `id` is their `transactional.id`, `needed` what its brokers are to have.
@@ -223,10 +226,15 @@ impl Sink {
     ) -> Result<Self, Error> {
         let mut config = transactional_config(kafka, id);
         ApiVersions::ask(&mut config);
-        Self::with(&config, Some(ApiVersions::new(needed)))
+        let brokers = Some(ApiVersions::new(needed));
+        Self::with(&config, brokers, Post::new(kafka))
     }
 
-    fn with(config: &ClientConfig, brokers: Option<ApiVersions>) -> Result<Self, Error> {
+    fn with(
+        config: &ClientConfig,
+        brokers: Option<ApiVersions>,
+        post: Arc<Post>,
+    ) -> Result<Self, Error> {
         let reports = Reports {
             refused: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
@@ -256,6 +264,7 @@ impl Sink {
         Ok(Self {
             producer,
             message_max_bytes,
+            post,
             stopping,
             thread: Mutex::new(Some(thread)),
         })
@@ -264,6 +273,11 @@ impl Sink {
     /// Returns the largest record that may be sent, in bytes of key, value and headers.
     pub(crate) fn message_max_bytes(&self) -> usize {
         self.message_max_bytes
+    }
+
+    /// Returns how a record is sent with the same settings that is not to wait with other outputs.
+    pub(crate) fn post(&self) -> &Arc<Post> {
+        &self.post
     }
 
     /// Hands an output to the producer, without waiting.

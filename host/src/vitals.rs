@@ -30,7 +30,7 @@ pub(crate) enum Doing {
     Place,
     /// Its outputs are being handed to the producer.
     Sending,
-    /// The handler waits for the response to a request, which has a bound of its own.
+    /// The handler waits for the response to a request or the receipt of a record, which has a bound of its own.
     Response,
 }
 

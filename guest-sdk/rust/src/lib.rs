@@ -44,6 +44,7 @@ mod hook;
 mod json;
 mod message;
 mod payload;
+mod receipt;
 mod stderr;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
@@ -65,6 +66,7 @@ pub use error::{Error, Result, ResultExt, other, reject, retry, retry_after};
 pub use events::event;
 pub use json::{FromJson, JsonError, JsonFields, JsonSelection, JsonView, OtherKind};
 pub use payload::{FromBatch, FromMessage, Json, Record};
+pub use receipt::{Receipt, ReceiptError};
 pub use serde_json;
 pub use view::MessageView;
 

@@ -35,7 +35,7 @@ use crate::log::Level;
 use crate::message::find;
 use crate::{
     BulkFailure, EmitError, Error, FromBatch, FromMessage, Header, IntoBulkResult, IntoBytes,
-    Message, MessageView, RequestError, Result, batch,
+    Message, MessageView, Receipt, ReceiptError, RequestError, Result, batch,
 };
 
 #[derive(Default)]
@@ -46,6 +46,10 @@ struct Host {
     refusal: Option<EmitError>,
     requested: Vec<Emitted>,
     responses: VecDeque<std::result::Result<Message, RequestError>>,
+    written: Vec<Emitted>,
+    /// How many were written so far.
+    write_count: u64,
+    receipts: VecDeque<std::result::Result<Receipt, ReceiptError>>,
 }
 
 thread_local! {
@@ -135,6 +139,17 @@ pub fn respond(response: std::result::Result<Message, RequestError>) {
     with_host(|host| host.responses.push_back(response));
 }
 
+/// Takes what was sent at once on this thread since the last call. A record stays written when its hook fails.
+pub fn written() -> Vec<Emitted> {
+    with_host(|host| std::mem::take(&mut host.written))
+}
+
+/// Gives the receipt, or its failure, to whoever sends at once next on this thread. Without one
+/// being left each record has a receipt: its own partition or 0, and its place among all of them.
+pub fn acknowledge(receipt: std::result::Result<Receipt, ReceiptError>) {
+    with_host(|host| host.receipts.push_back(receipt));
+}
+
 /// Takes what was logged on this thread since the last call.
 pub fn logged() -> Vec<Logged> {
     with_host(|host| std::mem::take(&mut host.logged))
@@ -154,7 +169,8 @@ pub fn refuse_next_emit(error: EmitError) {
     with_host(|host| host.refusal = Some(error));
 }
 
-/// Forgets everything on this thread: emits, requests and their responses, log lines, config, a refusal.
+/// Forgets everything on this thread: emits, requests and their responses, what was sent at once and its receipts, log
+/// lines, config, a refusal.
 pub fn reset() {
     with_host(|host| *host = Host::default());
 }
@@ -355,6 +371,20 @@ pub(crate) fn start_request(outgoing: &Outgoing<'_>) {
 pub(crate) fn next_response() -> std::result::Result<Message, RequestError> {
     let response = with_host(|host| host.responses.pop_front());
     response.unwrap_or(Err(RequestError::Timeout))
+}
+
+pub(crate) fn write(outgoing: &Outgoing<'_>) -> std::result::Result<Receipt, ReceiptError> {
+    with_host(|host| {
+        let offset = host.write_count;
+        host.write_count += 1;
+        host.written.push(Emitted::from(outgoing));
+        let receipt = Receipt {
+            partition: outgoing.partition.unwrap_or_default(),
+            offset,
+            timestamp_ms: outgoing.timestamp,
+        };
+        host.receipts.pop_front().unwrap_or(Ok(receipt))
+    })
 }
 
 pub(crate) fn take_log(level: Level, context: &str, text: &str) {

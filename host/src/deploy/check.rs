@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::conflict::{Party, obstacle};
 use super::load::{Loaded, load, try_out};
 use super::scan::{EXPECTED, scan, unreadable};
-use crate::guest::{Conversation, Runtime, Setup};
+use crate::guest::{Conversation, Receipts, Runtime, Setup};
 use crate::ids::HandlerId;
 use crate::manifest::Manifest;
 use crate::policy::{Ordering, Subscription};
@@ -49,6 +49,7 @@ pub(crate) async fn check(folder: &Path, runtime: &Runtime) -> Report {
             message_max_bytes: crate::sink::MESSAGE_MAX_BYTES,
             key_from: None,
             conversation: Conversation::Denied("this is only a trial"),
+            receipts: Receipts::Denied("this is only a trial"),
         };
         let rules = match try_out(candidate, &loaded, &setup).await {
             Ok(rules) => rules,

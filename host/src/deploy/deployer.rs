@@ -23,11 +23,12 @@ use super::topics::TopicKeeper;
 use crate::breaker::Breaker;
 use crate::catalog::{Catalog, Deployed, Fed};
 use crate::duration::millis;
-use crate::guest::{Conversation, Runtime, Setup};
+use crate::guest::{Conversation, Receipts, Runtime, Setup};
 use crate::ids::{HandlerId, TopicName};
 use crate::manifest::Manifest;
 use crate::policy::Delivery;
 use crate::reply::Exchanges;
+use crate::sink::Sink;
 use crate::sinks::Sinks;
 use crate::stats::Registry;
 use crate::subscriptions::Subscriptions;
@@ -270,6 +271,7 @@ impl Deployer {
             conversation: self
                 .conversation(&candidate.id, &loaded.manifest)
                 .map_err(at)?,
+            receipts: receipts(&loaded.manifest, &sink),
         };
         let rules = try_out(candidate, &loaded, &setup).await?;
         let Loaded {
@@ -326,7 +328,7 @@ impl Deployer {
 
     /// Returns whether a handler may ask others.
     fn conversation(&self, id: &HandlerId, manifest: &Manifest) -> Result<Conversation, String> {
-        if manifest.delivery != Delivery::AtLeastOnce && !manifest.side_effects {
+        if !may_write_at_once(manifest) {
             return Ok(Conversation::Denied(
                 "no transaction takes a request back (delivery is exactly-once; write side-effects = \"allowed\")",
             ));
@@ -383,4 +385,19 @@ impl Deployer {
         self.catalog.send_replace(Arc::clone(&catalog));
         self.subscriptions.lock().reconcile(&catalog);
     }
+}
+
+/// Returns whether a handler may write what no transaction takes back.
+fn may_write_at_once(manifest: &Manifest) -> bool {
+    manifest.delivery == Delivery::AtLeastOnce || manifest.side_effects
+}
+
+/// Returns whether a handler may write records at once and wait until Kafka has them.
+fn receipts(manifest: &Manifest, sink: &Sink) -> Receipts {
+    if may_write_at_once(manifest) {
+        return Receipts::by(sink.post(), manifest.limits.pending_requests);
+    }
+    Receipts::Denied(
+        "no transaction takes back what is written at once (delivery is exactly-once; write side-effects = \"allowed\")",
+    )
 }

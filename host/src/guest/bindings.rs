@@ -5,6 +5,7 @@
 //! **Invariant:** field and case order are those of wit/; a mismatch is found when a component is loaded.
 
 pub(super) mod json;
+pub(super) mod receipt;
 
 use wasmtime::component::{ComponentType, Lift, Lower, WasmList, WasmStr};
 

@@ -5,6 +5,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use wasmtime::Engine;
+use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
 use super::clock::Clock;
@@ -17,9 +19,11 @@ pub(crate) const PACKAGE: &str = "kafka:handler";
 /// The version of [`PACKAGE`].
 pub(crate) const VERSION: &str = "0.1.0";
 
+/// The interface for writing.
+const PRODUCER: &str = "kafka:handler/producer@0.1.0";
 /// The interfaces of its own that the host offers.
 const OFFERED: [&str; 6] = [
-    "kafka:handler/producer@0.1.0",
+    PRODUCER,
     "kafka:handler/conversation@0.1.0",
     "kafka:handler/current@0.1.0",
     "kafka:handler/json@0.1.0",
@@ -165,6 +169,8 @@ pub(crate) struct Handler {
     pub(super) pre: InstancePre<GuestState>,
     pub(super) hooks: Hooks,
     imports: Vec<String>,
+    /// Whether it waits for receipts.
+    wants_receipts: bool,
     pub(super) clock: Arc<Clock>,
     places: Arc<Places>,
 }
@@ -203,6 +209,7 @@ impl Handler {
             .imports(engine)
             .map(|(name, _)| name.to_owned())
             .collect();
+        let wants_receipts = imports_function(engine, &component, PRODUCER, "emit-and-wait");
         let pre = runtime
             .linker
             .instantiate_pre(&component)
@@ -211,6 +218,7 @@ impl Handler {
             pre,
             hooks,
             imports,
+            wants_receipts,
             clock: Arc::clone(&runtime.clock),
             places: Arc::clone(runtime.places()),
         })
@@ -229,6 +237,11 @@ impl Handler {
     /// Returns the names of the interfaces that the component imports.
     pub(crate) fn imports(&self) -> &[String] {
         &self.imports
+    }
+
+    /// Returns whether the component imports what waits for receipts.
+    pub(crate) fn wants_receipts(&self) -> bool {
+        self.wants_receipts
     }
 
     /// Returns whether the component has a hook for batches, and whether it has one for single records.
@@ -276,6 +289,23 @@ pub(crate) struct Takes {
     pub(crate) singles: bool,
     /// Whether there is a hook for records whatever their event.
     pub(crate) any_record: bool,
+}
+
+/// Returns whether a component imports this function.
+fn imports_function(
+    engine: &Engine,
+    component: &Component,
+    interface: &str,
+    function: &str,
+) -> bool {
+    let ty = component.component_type();
+    let mut imports = ty.imports(engine).filter(|(name, _)| *name == interface);
+    imports.any(|(_, import)| match import.ty {
+        ComponentItem::ComponentInstance(instance) => {
+            instance.exports(engine).any(|(name, _)| name == function)
+        }
+        _ => false,
+    })
 }
 
 fn not_linked(imports: &[String], cause: String) -> Error {

@@ -1,7 +1,7 @@
 //! What a guest may call: interfaces of modules of their own, `producer`, wasi:logging, wasi:config, and WASI 0.2 with nothing granted.
 //!
-//! **Invariant:** no import fails the host, and none but that for requests waits: what is refused is refused with a typed
-//! error.
+//! **Invariant:** no import fails the host, and none but those for requests and receipts waits: what is refused is refused
+//! with a typed error.
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, WasmStr};
@@ -9,19 +9,21 @@ use wasmtime::component::{Linker, WasmStr};
 use super::bindings::{ConfigError, LogLevel, Outgoing};
 use super::outgoing::emit;
 use super::state::GuestState;
-use super::{clock, current, reading, requests};
+use super::{clock, current, reading, receipts, requests};
 
 /// Defines everything that a component may import.
 pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     clock::add_to_linker(linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
-    linker.instance("kafka:handler/producer@0.1.0")?.func_wrap(
+    let mut producer = linker.instance("kafka:handler/producer@0.1.0")?;
+    producer.func_wrap(
         "emit",
         |mut store: StoreContextMut<'_, GuestState>, (outgoing,): (Outgoing,)| {
             Ok((emit(&mut store, &outgoing)?,))
         },
     )?;
+    receipts::add_to_linker(&mut producer)?;
     requests::add_to_linker(linker)?;
     current::add_to_linker(linker)?;
     reading::add_to_linker(linker)?;

@@ -19,6 +19,7 @@ mod outgoing;
 mod packed;
 mod places;
 mod reading;
+mod receipts;
 mod requests;
 mod setup;
 mod stage;
@@ -31,6 +32,7 @@ pub(crate) use instance::{BulkOutcome, Instance};
 pub(crate) use lent::{Admitted, Lent};
 pub(crate) use log::GuestLog;
 pub(crate) use places::Places;
+pub(crate) use receipts::Receipts;
 pub(crate) use setup::{Conversation, Setup};
 pub(crate) use stage::{Reception, Stage};
 

@@ -124,7 +124,8 @@ async fn next_response(
     Ok(response)
 }
 
-fn deadline(timeout_ms: u64) -> Instant {
+/// Returns until when a guest waits that named a time.
+pub(super) fn deadline(timeout_ms: u64) -> Instant {
     Instant::now() + Duration::from_millis(timeout_ms).min(WAIT_MAX)
 }
 
@@ -161,7 +162,7 @@ async fn ask(
 }
 
 /// How a guest waits: without its permit, in time that is not the hook's.
-struct OffTheClock {
+pub(super) struct OffTheClock {
     allowance: Arc<Allowance>,
     lent: Lent,
     /// Whether others had their turn meanwhile.
@@ -169,7 +170,7 @@ struct OffTheClock {
 }
 
 impl OffTheClock {
-    fn of(state: &GuestState) -> Self {
+    pub(super) fn of(state: &GuestState) -> Self {
         Self {
             allowance: Arc::clone(&state.allowance),
             lent: state.lent.clone(),
@@ -178,7 +179,7 @@ impl OffTheClock {
     }
 
     /// Waits for what `begin` makes, which is told how long it may take.
-    async fn wait<T, F: Future<Output = T>>(
+    pub(super) async fn wait<T, F: Future<Output = T>>(
         &mut self,
         until: Instant,
         begin: impl FnOnce(Instant) -> F,
@@ -200,7 +201,7 @@ impl OffTheClock {
 
     /// Lets the guest in again. The epoch went on while it waited, and would send it to the end of the line as if it had
     /// computed, in time that is its own. One that did not wait gains nothing: it could else go on for ever.
-    fn let_in(&self, store: &mut StoreContextMut<'_, GuestState>) {
+    pub(super) fn let_in(&self, store: &mut StoreContextMut<'_, GuestState>) {
         if self.has_waited {
             store.set_epoch_deadline(1);
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::receipts::Receipts;
 use crate::policy::Limits;
 use crate::publish::KeyFrom;
 use crate::reply::Asker;
@@ -19,6 +20,8 @@ pub(crate) struct Setup {
     pub(crate) key_from: Option<KeyFrom>,
     /// Whether the guest may ask others, and by what.
     pub(crate) conversation: Conversation,
+    /// Whether it may wait until Kafka has a record, and by what.
+    pub(crate) receipts: Receipts,
 }
 
 /// Whether a guest may ask others.

@@ -23,6 +23,7 @@ use super::current::Current;
 use super::lent::Lent;
 use super::log::{GuestLog, GuestStream, StreamKind};
 use super::reading::Selected;
+use super::receipts::Receipts;
 use super::setup::{Conversation, Setup};
 use crate::outbox::Outbox;
 use crate::publish::KeyFrom;
@@ -82,6 +83,7 @@ pub(super) struct GuestState {
     pub(super) selected: Selected,
     pub(super) config: Arc<BTreeMap<String, String>>,
     pub(super) conversation: Conversation,
+    pub(super) receipts: Receipts,
     pub(super) lent: Lent,
     pub(super) log: Arc<GuestLog>,
     pub(super) clock: Arc<Clock>,
@@ -115,6 +117,7 @@ impl GuestState {
             selected: Selected::default(),
             config: Arc::clone(&setup.config),
             conversation: setup.conversation.clone(),
+            receipts: setup.receipts.clone(),
             lent,
             log,
             clock: Arc::clone(&handler.clock),

@@ -185,7 +185,7 @@ pub(crate) const SIDE_EFFECTS: Key = Key {
         words: &["refused", "allowed"],
     },
     doc: "With `delivery = \"exactly-once\"`, whether the component may do what no transaction takes back, such as asking \
-          others with emit-with-response.",
+          others with emit-with-response, or sending at once with emit-and-wait.",
 };
 pub(crate) const ORDERING: Key = Key {
     path: "ordering",
@@ -300,7 +300,7 @@ pub(crate) const PENDING_REQUESTS: Key = Key {
         max: 100_000,
         default: Some(Limits::DEFAULT.pending_requests as u64),
     },
-    doc: "Requests that may wait for their responses at once, on each host.",
+    doc: "Requests that may wait for their responses at once, on each host; and as many records that wait for their receipts.",
 };
 
 pub(crate) const BULK_RECORDS: Key = Key {

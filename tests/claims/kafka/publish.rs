@@ -1,7 +1,9 @@
-//! How outputs are written: by which key, and what becomes of those that Kafka refuses.
+//! How outputs are written: by which key, at once with a receipt, and what becomes of those that Kafka refuses.
 //!
 //! It is handed one stage for each test.
 //! **Invariant:** what is said of an output is read from the topic that it was written to.
+
+mod receipts;
 
 use harness::TestRecord;
 

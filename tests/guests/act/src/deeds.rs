@@ -201,3 +201,22 @@ pub fn answer_to(message: &Message, rest: &str) -> Result<Told> {
     emit(topic).answering(message).text(text).send()?;
     Ok(None)
 }
+
+/// `TOPIC MS TEXT`
+pub fn receipt(rest: &str) -> Result<String> {
+    let mut words = rest.splitn(3, ' ');
+    let mut word = || words.next().unwrap_or_default();
+    let (topic, timeout_ms, text) = (word(), word().parse()?, word());
+    let sent = emit(topic).text(text);
+    Ok(
+        match sent.send_and_wait(Duration::from_millis(timeout_ms)) {
+            Ok(receipt) => format!(
+                "{} {} {}",
+                receipt.partition,
+                receipt.offset,
+                receipt.timestamp_ms.unwrap_or(-1)
+            ),
+            Err(error) => error.to_string(),
+        },
+    )
+}

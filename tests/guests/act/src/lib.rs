@@ -14,7 +14,8 @@
 //! `ask TOPIC MS TEXT` (a request, its key that of the record and `?`; result: the response's text, or why there is
 //! none) · `ask-many N TOPIC MS` (N requests at once; result: how many have their response) · `ask-several N TOPIC MS`
 //! (one request; result: up to N responses) · `answer TEXT` (the response to a request) · `answer-to TOPIC TEXT` (to one
-//! that does not say where to).
+//! that does not say where to) · `receipt TOPIC MS TEXT` (sent at once; result: partition, offset and timestamp, or why there
+//! is no receipt) · `receipt-then-fail TOPIC`.
 //!
 //! A JSON object has its deed in the member `deed`.
 
@@ -70,6 +71,11 @@ fn on_message(message: Message) -> Result {
         "ask" => Some(deeds::ask(&message, rest)?),
         "ask-many" => Some(deeds::ask_many(rest)?),
         "ask-several" => Some(deeds::ask_several(rest)?),
+        "receipt" => Some(deeds::receipt(rest)?),
+        "receipt-then-fail" => {
+            deeds::receipt(&format!("{rest} 30000 kept"))?;
+            return Err(kafka_wasm_guest::other("failed after a receipt"));
+        }
         "answer" => deeds::answer(&message, rest)?,
         "answer-to" => deeds::answer_to(&message, rest)?,
         _ => None,

@@ -1,0 +1,138 @@
+//! The import `emit-and-wait`: a guest sends a record at once and waits until Kafka has it.
+//!
+//! **Invariant:** a receipt says where the record is; a guest that waits for one holds its instance and the right to wait.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::timeout_at;
+use wasmtime::StoreContextMut;
+use wasmtime::component::LinkerInstance;
+
+use super::bindings::receipt::{ReceiptError, ReceiptParam};
+use super::bindings::{EmitError, Outgoing};
+use super::outgoing::with_record;
+use super::requests::{OffTheClock, deadline};
+use super::state::GuestState;
+use crate::courier::{Courier, Post, Receipt, Report};
+
+/// Whether a guest may send records at once, and by what.
+#[derive(Debug, Clone)]
+pub(crate) enum Receipts {
+    /// By this.
+    Allowed(Arc<Desk>),
+    /// Not at all; why.
+    Denied(&'static str),
+}
+
+/// What the instances of a handler send by, together.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    post: Arc<Post>,
+    /// One for each record of the handler that may be under way.
+    slots: Arc<Semaphore>,
+    slots_max: usize,
+}
+
+impl Receipts {
+    /// Lets instances of a handler send by `post`, so many records at once.
+    pub(crate) fn by(post: &Arc<Post>, slots_max: usize) -> Self {
+        Self::Allowed(Arc::new(Desk {
+            post: Arc::clone(post),
+            slots: Arc::new(Semaphore::new(slots_max)),
+            slots_max,
+        }))
+    }
+
+    fn desk(&self) -> Result<&Desk, ReceiptError> {
+        match self {
+            Self::Allowed(desk) => Ok(desk),
+            Self::Denied(why) => Err(ReceiptError::Denied((*why).to_owned())),
+        }
+    }
+}
+
+impl Desk {
+    /// Takes the right to wait, and what to send by.
+    fn enter(&self) -> Result<(OwnedSemaphorePermit, Arc<Courier>), ReceiptError> {
+        let slot = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| {
+            ReceiptError::TooManyPending(format!(
+                "the handler may have {} at once (limits.pending-requests)",
+                self.slots_max
+            ))
+        })?;
+        let courier = self.post.courier().map_err(ReceiptError::Broker)?;
+        Ok((slot, courier))
+    }
+}
+
+/// Defines the import.
+pub(super) fn add_to_linker(producer: &mut LinkerInstance<'_, GuestState>) -> wasmtime::Result<()> {
+    producer.func_wrap_async(
+        "emit-and-wait",
+        |mut store: StoreContextMut<'_, GuestState>, (outgoing, timeout_ms): (Outgoing, u64)| {
+            Box::new(async move { Ok((emit_and_wait(&mut store, &outgoing, timeout_ms).await?,)) })
+        },
+    )
+}
+
+async fn emit_and_wait(
+    store: &mut StoreContextMut<'_, GuestState>,
+    outgoing: &Outgoing,
+    timeout_ms: u64,
+) -> wasmtime::Result<Result<ReceiptParam, ReceiptError>> {
+    if !store.data().may_emit {
+        return Ok(Err(ReceiptError::NotNow));
+    }
+    let until = deadline(timeout_ms);
+    let (_slot, courier) = match store.data().receipts.desk().and_then(Desk::enter) {
+        Ok(entered) => entered,
+        Err(error) => return Ok(Err(error)),
+    };
+    let sent = with_record(store, outgoing, |record| {
+        courier.send(&record).map_err(ReceiptError::Broker)
+    })?;
+    let reported = match sent {
+        Ok(reported) => reported,
+        Err(error) => return Ok(Err(error)),
+    };
+    let mut clock = OffTheClock::of(store.data());
+    let reported = clock.wait(until, |until| timeout_at(until, reported)).await;
+    clock.let_in(store);
+    let report = match reported {
+        Ok(report) => said(report),
+        Err(_) => return Ok(Err(ReceiptError::Timeout)),
+    };
+    Ok(report.and_then(ReceiptParam::try_from))
+}
+
+fn said(report: Result<Report, oneshot::error::RecvError>) -> Result<Receipt, ReceiptError> {
+    let report = report.unwrap_or_else(|_| Err("the host stops".to_owned()));
+    report.map_err(ReceiptError::Broker)
+}
+
+impl TryFrom<Receipt> for ReceiptParam {
+    type Error = ReceiptError;
+
+    fn try_from(receipt: Receipt) -> Result<Self, ReceiptError> {
+        let Some(offset) = receipt.offset else {
+            let what = "the record is written, and Kafka does not say at which offset";
+            return Err(ReceiptError::Broker(what.to_owned()));
+        };
+        Ok(Self {
+            partition: receipt.partition.cast_unsigned(),
+            offset,
+            timestamp: receipt.timestamp_ms,
+        })
+    }
+}
+
+impl From<EmitError> for ReceiptError {
+    fn from(error: EmitError) -> Self {
+        match error {
+            EmitError::TooLarge(limit) => Self::TooLarge(limit),
+            EmitError::Denied(why) | EmitError::QuotaExceeded(why) => Self::Denied(why),
+            EmitError::NotNow => Self::NotNow,
+        }
+    }
+}
