@@ -8,6 +8,8 @@
 //! dealt with the refusal, or keeps the transaction from being committed.
 
 mod attempt;
+mod cargo;
+mod mending;
 mod part;
 mod refused;
 mod started;
@@ -20,6 +22,8 @@ use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 pub(crate) use self::attempt::Attempt;
+pub(crate) use self::cargo::{Cargo, FlightKind, Purpose};
+pub(crate) use self::mending::{Fault, Mending, RefusedOutput, Repair};
 pub(crate) use self::part::Part;
 pub(crate) use self::started::{Passage, Started, Within};
 use crate::map_room;
@@ -30,27 +34,6 @@ use crate::source::Record;
 use crate::stats::LaneStats;
 use crate::suspects::Suspects;
 use crate::watermark::Watermark;
-
-/// The records of one invocation: one, or a batch.
-pub(crate) type Cargo = SmallVec<[Started; 1]>;
-
-/// What a flight carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// What handlers emitted. A refusal fails the records.
-    Outputs,
-    /// Dead letters, perhaps beside outputs. A refusal halts the partition.
-    DeadLetter,
-}
-
-/// What kind of flight it is, and how its records end when it lands well.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct FlightKind {
-    pub(crate) purpose: Purpose,
-    pub(crate) ending: Ending,
-    /// Attempts that the records have had.
-    pub(crate) attempts: u32,
-}
 
 /// The outputs of one invocation, under way.
 #[derive(Debug)]
@@ -64,7 +47,7 @@ pub(crate) struct Flight {
     waiting: AtomicU32,
     refusal: OnceLock<String>,
     /// The outputs that were refused, and why.
-    refused: Mutex<Vec<(Fingerprint, String)>>,
+    refused: Mutex<Vec<RefusedOutput>>,
     /// Whether an output was taken back, neither delivered nor refused.
     is_withdrawn: AtomicBool,
     /// What its record's handlers made of it, where there are several.
@@ -79,6 +62,11 @@ impl Flight {
 
     /// Takes note that an output was refused for good.
     pub(crate) fn refuse(self: &Arc<Self>, output: Fingerprint, reason: String) {
+        self.note_refused(RefusedOutput::bare(output, reason));
+    }
+
+    fn note_refused(self: &Arc<Self>, refused: RefusedOutput) {
+        let (output, reason) = (refused.output, &refused.reason);
         // The first refusal is told of all that is in the flight, unless several have emitted it.
         let is_first = self.refusal.set(reason.clone()).is_ok();
         if (is_first || !self.parts.is_empty())
@@ -86,11 +74,11 @@ impl Flight {
         {
             // Not only when the flight lands: what the producer refuses at once is no error of the transaction, which would
             // be committed while other outputs of the flight are under way.
-            for refusal in self.refusals_of(output, &reason) {
+            for refusal in self.refusals_of(output, reason) {
                 suspects.note(&self.offsets(), &refusal);
             }
         }
-        self.refused.lock().push((output, reason));
+        self.refused.lock().push(refused);
         self.acknowledge();
     }
 
@@ -131,7 +119,10 @@ impl Flight {
 
     /// Takes which outputs were refused, and why.
     pub(crate) fn take_refused_outputs(&self) -> Vec<(Fingerprint, String)> {
-        std::mem::take(&mut *self.refused.lock())
+        let refused = std::mem::take(&mut *self.refused.lock()).into_iter();
+        refused
+            .map(|it| (self.original(it.output), it.reason))
+            .collect()
     }
 
     /// Returns how its records end that are not to blame for a refusal.
@@ -175,6 +166,9 @@ pub(crate) struct Ledger {
     /// The task is told when no more than this is left under way: telling it of every landing would wake it for nothing.
     tell_at_flights: AtomicUsize,
     tell_at_bytes: AtomicUsize,
+    /// Flights that mend others, and whether any landed refused that nobody has dealt with.
+    repairs: AtomicUsize,
+    has_refused: AtomicBool,
     changed: Notify,
     /// Where outputs are part of a transaction.
     suspects: Option<Arc<Suspects>>,
@@ -246,7 +240,7 @@ impl Ledger {
             .iter_mut()
             .flat_map(|it| std::mem::take(&mut it.parts));
         let parts = parts.collect();
-        Arc::new(Flight {
+        let flight = Flight {
             ledger: Arc::clone(self),
             cargo: Mutex::new(cargo),
             bytes,
@@ -257,14 +251,21 @@ impl Ledger {
             refused: Mutex::default(),
             is_withdrawn: AtomicBool::new(false),
             parts,
-        })
+        };
+        if flight.is_repair() {
+            self.repairs.fetch_add(1, Ordering::Relaxed);
+        }
+        Arc::new(flight)
     }
 
     fn land(&self, flight: &Arc<Flight>) {
         let refused = flight.refusal.get().is_some();
         match &self.suspects {
             Some(_) if refused => {}
-            None if refused => self.entries.lock().refused.push(Arc::clone(flight)),
+            None if refused => {
+                self.entries.lock().refused.push(Arc::clone(flight));
+                self.has_refused.store(true, Ordering::Release);
+            }
             _ if flight.is_withdrawn.load(Ordering::Acquire) => {}
             booked => {
                 let cargo = flight.unload();
@@ -281,8 +282,12 @@ impl Ledger {
         let bytes = self.flight_bytes.fetch_sub(flight.bytes, Ordering::SeqCst) - flight.bytes;
         // Who sees that no flight is left also sees what they left in the entries.
         let flights = self.flights.fetch_sub(1, Ordering::SeqCst) - 1;
-        let wanted = flights <= self.tell_at_flights.load(Ordering::SeqCst)
-            && bytes <= self.tell_at_bytes.load(Ordering::SeqCst);
+        if flight.is_repair() {
+            self.repairs.fetch_sub(1, Ordering::Release);
+        }
+        let wanted = flight.is_repair()
+            || flights <= self.tell_at_flights.load(Ordering::SeqCst)
+                && bytes <= self.tell_at_bytes.load(Ordering::SeqCst);
         if refused || flights == 0 || wanted {
             self.changed.notify_one();
         }
@@ -290,6 +295,7 @@ impl Ledger {
 
     /// Takes the flights that landed refused, oldest first.
     pub(crate) fn take_refused(&self) -> Vec<Arc<Flight>> {
+        self.has_refused.store(false, Ordering::Release);
         std::mem::take(&mut self.entries.lock().refused)
     }
 
@@ -303,9 +309,16 @@ impl Ledger {
         self.entries.lock().watermark.open()
     }
 
-    /// Returns whether another record may take off: fewer than `flights` and `bytes` are under way.
+    /// Returns whether flights are under way that mend others.
+    pub(crate) fn has_repairs(&self) -> bool {
+        self.repairs.load(Ordering::Acquire) > 0
+    }
+
+    /// Returns whether another record may take off: fewer than `flights` and `bytes` are under way, and no refusal is to be
+    /// dealt with first.
     pub(crate) fn has_room(&self, flights: usize, bytes: usize) -> bool {
-        self.flights.load(Ordering::Relaxed) < flights
+        !self.has_refused.load(Ordering::Acquire)
+            && self.flights.load(Ordering::Relaxed) < flights
             && self.flight_bytes.load(Ordering::Relaxed) < bytes
     }
 

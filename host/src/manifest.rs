@@ -137,7 +137,7 @@ impl Manifest {
         let delivery = delivery::delivery(&mut reader);
         let side_effects = reader.choice(&keys::SIDE_EFFECTS) == Some("allowed");
         let responses = responses::responses(&mut reader, delivery, side_effects);
-        let publish = publish::publish(&mut reader);
+        let publish = publish::publish(&mut reader, delivery, routing.multi);
         let declared_topics = topics::topics(&mut reader);
         let isolation = match reader.choice(&keys::ISOLATION) {
             Some("record") => Isolation::Record,
@@ -186,6 +186,7 @@ impl Manifest {
                     kafka_consumer,
                     kafka_producer,
                 });
+        publish::stays_away(&mut reader, manifest.as_ref());
         reader.finish(manifest)
     }
 }

@@ -7,6 +7,7 @@ mod batches;
 mod halted;
 mod handing;
 mod lanes;
+mod mending;
 mod parallel;
 mod parked;
 mod refused;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use self::handing::Again;
+use self::mending::Mending;
 use self::parallel::Parallel;
 pub(crate) use self::standing::Told;
 use crate::catalog;
@@ -64,6 +66,8 @@ pub(crate) struct PartitionTask {
     /// Records at which the lane halted, and the revisions that served then, if any: others get them again.
     halted: Vec<Cargo>,
     halted_by: Option<Serving>,
+    /// Refused outputs that are to be sent once more.
+    mending: Mending,
     stored: Option<CommitPoint>,
     /// What may be committed, as of the last look.
     latest: Option<CommitPoint>,
@@ -89,6 +93,7 @@ impl PartitionTask {
             lag_switch: LagSwitch::default(),
             halted: Vec::new(),
             halted_by: None,
+            mending: Mending::default(),
             stored: None,
             latest: None,
             store_due: Instant::now(),
@@ -124,6 +129,9 @@ impl PartitionTask {
 
     async fn serve(&mut self) {
         self.settle_refused().await;
+        if self.is_mending() {
+            return self.mend().await;
+        }
         self.note_halt();
         if self.is_halted() {
             return self.serve_halted().await;

@@ -4,6 +4,8 @@
 //! their acknowledgement. Its transactions, if it has any, are begun and ended elsewhere.
 //! **Invariant:** each output that was taken is acknowledged to its flight exactly once, as delivered or as refused.
 
+mod refusal;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,10 +22,11 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::util::IntoOpaque;
 
+use self::refusal::{emit_of, is_own, may_pass};
 use crate::api_versions::{ApiVersions, Needed, Told};
 use crate::courier::Post;
-use crate::flight::Flight;
-use crate::record::{Emit, Fingerprint, Header};
+use crate::flight::{Fault, Flight};
+use crate::record::{Emit, Header};
 
 /// How long one poll for delivery reports lasts.
 const POLL: Duration = Duration::from_millis(100);
@@ -104,18 +107,13 @@ impl ProducerContext for Reports {
                 let code = error.rdkafka_error_code();
                 let error = code.map_or_else(|| error.to_string(), |code| code.to_string());
                 let reason = format!("kafka refused a record for topic {topic}: {error}");
-                let output = Fingerprint::of(topic, message.key(), message.payload());
                 match code {
                     Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) => {
                         flight.forget_output();
                     }
-                    Some(code) if is_refusal(code) => {
+                    code => {
                         self.refused.fetch_add(1, Ordering::Relaxed);
-                        flight.refuse(output, reason);
-                    }
-                    _ => {
-                        self.refused.fetch_add(1, Ordering::Relaxed);
-                        flight.withdraw(output, reason);
+                        fail(&flight, code, reason, &emit_of(message));
                     }
                 }
             }
@@ -123,25 +121,13 @@ impl ProducerContext for Reports {
     }
 }
 
-/// Returns whether the error is about the record itself, and would come again.
-fn is_refusal(code: RDKafkaErrorCode) -> bool {
-    use RDKafkaErrorCode as Code;
-    matches!(
-        code,
-        Code::MessageSizeTooLarge
-            | Code::MessageBatchTooLarge
-            | Code::InvalidMessage
-            | Code::InvalidMessageSize
-            | Code::InvalidRecord
-            | Code::InvalidTimestamp
-            | Code::InvalidTopic
-            | Code::PolicyViolation
-            | Code::TopicAuthorizationFailed
-            | Code::UnknownPartition
-            | Code::UnknownTopic
-            | Code::UnknownTopicOrPartition
-            | Code::UnsupportedForMessageFormat
-    )
+/// Tells a flight that an output of it was not written.
+fn fail(flight: &Arc<Flight>, code: Option<RDKafkaErrorCode>, reason: String, emit: &Emit<'_>) {
+    let fault = Fault {
+        is_own: code.is_some_and(is_own),
+        may_pass: code.is_some_and(may_pass),
+    };
+    flight.fail(emit, fault, reason);
 }
 
 /// A producer that several handlers may share.
@@ -299,11 +285,8 @@ impl Sink {
                     "the record for topic {} cannot be sent: {error}",
                     emit.topic
                 );
-                if error.rdkafka_error_code().is_some_and(is_refusal) {
-                    record.delivery_opaque.refuse(emit.fingerprint(), reason);
-                } else {
-                    record.delivery_opaque.withdraw(emit.fingerprint(), reason);
-                }
+                let code = error.rdkafka_error_code();
+                fail(&record.delivery_opaque, code, reason, emit);
                 Sent::Taken
             }
         }

@@ -128,6 +128,10 @@ pub(crate) struct LaneStats {
     pub(crate) completed_before: Counter,
     /// Records that handlers emitted and that were handed to the producer.
     pub(crate) emitted: Counter,
+    /// Outputs that were sent again because Kafka had refused them.
+    pub(crate) repeated: Counter,
+    /// Refused outputs that were sent to a topic for them.
+    pub(crate) redirected: Counter,
     /// Instances that were made.
     pub(crate) instance_starts: Counter,
     /// Time in the guest, a record or a batch at a time.
@@ -179,6 +183,8 @@ pub(crate) struct Reading {
     pub(crate) bytes_in: u64,
     pub(crate) completed_before: u64,
     pub(crate) emitted: u64,
+    pub(crate) repeated: u64,
+    pub(crate) redirected: u64,
     pub(crate) instance_starts: u64,
     pub(crate) invoke: HistogramReading,
     /// Partitions that are served now; the fields below are of their lanes.
@@ -210,6 +216,8 @@ impl Reading {
         self.bytes_in += lane.bytes_in.get();
         self.completed_before += lane.completed_before.get();
         self.emitted += lane.emitted.get();
+        self.repeated += lane.repeated.get();
+        self.redirected += lane.redirected.get();
         self.instance_starts += lane.instance_starts.get();
         self.invoke.add(&lane.invoke.read());
     }

@@ -105,6 +105,9 @@ impl Scrape {
         };
         writer.counters(&names::RECORD_BYTES, each(|reading| reading.bytes_in))?;
         writer.counters(&names::EMITTED_RECORDS, each(|reading| reading.emitted))?;
+        writer.counters(&names::REPEATED_OUTPUTS, each(|reading| reading.repeated))?;
+        let redirected = each(|reading| reading.redirected);
+        writer.counters(&names::REDIRECTED_OUTPUTS, redirected)?;
         let before = each(|reading| reading.completed_before);
         writer.counters(&names::COMPLETED_BEFORE, before)?;
         writer.counters(&names::RETRIES, each(|reading| reading.retries))?;

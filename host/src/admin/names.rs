@@ -55,6 +55,10 @@ families! {
         "Bytes of the keys and values of fetched records";
     EMITTED_RECORDS = Counter Count "kafka_wasm_emitted_records_total":
         "Records that handlers emitted and that were handed to the producer";
+    REPEATED_OUTPUTS = Counter Count "kafka_wasm_repeated_outputs_total":
+        "Emitted records that were sent again because Kafka had refused them";
+    REDIRECTED_OUTPUTS = Counter Count "kafka_wasm_redirected_outputs_total":
+        "Refused records that were sent to the topic for them";
     COMPLETED_BEFORE = Counter Count "kafka_wasm_completed_before_total":
         "Records that were not handled because an earlier owner of their partition had completed them";
     RETRIES = Counter Count "kafka_wasm_retries_total":

@@ -263,14 +263,13 @@ impl Deployer {
             .sinks
             .get(&loaded.manifest.kafka_producer)
             .map_err(|error| at(error.to_string()))?;
+        let conversation = self.conversation(&candidate.id, &loaded.manifest);
         let setup = Setup {
             limits: loaded.manifest.limits,
             config: Arc::new(loaded.manifest.config.clone()),
             message_max_bytes: sink.message_max_bytes(),
             key_from: loaded.manifest.publish.key_from.clone(),
-            conversation: self
-                .conversation(&candidate.id, &loaded.manifest)
-                .map_err(at)?,
+            conversation: conversation.map_err(at)?,
             receipts: receipts(&loaded.manifest, &sink),
         };
         let rules = try_out(candidate, &loaded, &setup).await?;

@@ -189,7 +189,7 @@ impl TopicKeeper {
                     why,
                 }),
                 // Brokers may make these at their first use, or somebody who has not declared them.
-                Need::DeadLetters | Need::Retries | Need::Responses => {
+                Need::DeadLetters | Need::Refused | Need::Retries | Need::Responses => {
                     tracing::info!(topic = %name, "{why}");
                 }
                 // Made where they are first needed; inputs are told by whoever waits for them.

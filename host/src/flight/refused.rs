@@ -48,8 +48,8 @@ impl Flight {
             return vec![self.as_refusal()];
         }
         let mut refusals: Vec<Refusal> = Vec::new();
-        for (output, reason) in self.refused.lock().iter() {
-            for refusal in self.refusals_of(*output, reason) {
+        for refused in self.refused.lock().iter() {
+            for refusal in self.refusals_of(refused.output, &refused.reason) {
                 match refusals.iter_mut().find(|it| it.taker == refusal.taker) {
                     // A dead letter that was refused halts the partition; that is not to be overlooked.
                     Some(known) => known.is_letter |= refusal.is_letter,

@@ -7,6 +7,7 @@ fn flight(ledger: &Arc<Ledger>) -> Arc<Flight> {
         purpose: Purpose::Outputs,
         ending: Ending::Handled,
         attempts: 1,
+        mending: None,
     };
     ledger.take_off(Cargo::new(), 0, kind, &Arc::default())
 }

@@ -15,6 +15,7 @@ use super::outgoing::with_record;
 use super::requests::{OffTheClock, deadline};
 use super::state::GuestState;
 use crate::courier::{Courier, Post, Receipt, Report};
+use crate::route::{next_hop, with_hops};
 
 /// Whether a guest may send records at once, and by what.
 #[derive(Debug, Clone)]
@@ -89,7 +90,9 @@ async fn emit_and_wait(
         Ok(entered) => entered,
         Err(error) => return Ok(Err(error)),
     };
+    let count = next_hop(store.data().hops).to_string();
     let sent = with_record(store, outgoing, |record| {
+        let record = with_hops(record, &count);
         courier.send(&record).map_err(ReceiptError::Broker)
     })?;
     let reported = match sent {

@@ -6,7 +6,7 @@ use super::hops::{Hops, Mail, Sender, counted};
 use super::{FULL_WAIT, Lane, Stopped, log_hook_failure};
 use crate::catalog::Deployed;
 use crate::dead_letter::{self, Reason};
-use crate::flight::{Cargo, Flight, FlightKind, Part, Purpose, Started};
+use crate::flight::{Cargo, Flight, FlightKind, Mending, Part, Purpose, Repair, Started};
 use crate::gate::Pass;
 use crate::outbox::Outbox;
 use crate::outcome::Ending;
@@ -133,7 +133,8 @@ impl Lane {
             // The transaction is not committed before the lane has left, and not at all if it never does.
             self.ledger.complete(&cargo);
         }
-        let Some(flight) = self.take_off(cargo, ending) else {
+        let keeps = handler.manifest.publish.has_remedy() && pass.is_none();
+        let Some(flight) = self.take_off(cargo, ending, keeps) else {
             return;
         };
         let sink = shared.unwrap_or(own);
@@ -160,6 +161,38 @@ impl Lane {
             pass.leave();
         }
         flight.acknowledge();
+    }
+
+    /// Sends once more what Kafka refused, or what goes in its place.
+    pub(crate) async fn mend(&mut self, handler: &Arc<Deployed>, cargo: Cargo, repair: Repair) {
+        self.turn_to(handler);
+        self.count_from(&cargo);
+        if let Some(route) = &self.route {
+            let (stats, outputs) = (route.stats.stats(), &repair.outputs);
+            stats.repeated.add(repair.repeated as u64);
+            stats
+                .redirected
+                .add((outputs.len() - repair.repeated) as u64);
+            let records: usize = cargo.iter().map(Started::size_bytes).sum();
+            let bytes = records + outputs.size_bytes();
+            let flight = self.ledger.take_off(cargo, bytes, repair.kind, stats);
+            let from = Sender {
+                catalog: &self.catalog,
+                tenant: &handler.id.tenant,
+                id: &handler.id,
+                handler: Some(handler),
+            };
+            let hops = &mut self.hops;
+            send_all(
+                &handler.sink,
+                outputs,
+                &flight,
+                (hops, &from, Mail::Outputs),
+            )
+            .await;
+            flight.acknowledge();
+        }
+        self.turn_back();
     }
 
     /// Waits until outputs may be sent as part of the transaction, where there are transactions.
@@ -195,12 +228,14 @@ impl Lane {
         outputs
     }
 
-    fn take_off(&mut self, cargo: Cargo, ending: Ending) -> Option<Arc<Flight>> {
+    /// Begins a flight; where it `keeps` its outputs, a refusal of one need not be the end of its records.
+    fn take_off(&mut self, cargo: Cargo, ending: Ending, keeps: bool) -> Option<Arc<Flight>> {
         let stats = self.route.as_ref()?.stats.stats();
         let records: usize = cargo
             .iter()
             .map(|started| started.record.size_bytes())
             .sum();
+        let is_plain = cargo.iter().all(|started| started.parts.is_empty());
         let parts = cargo.iter().flat_map(|started| &started.parts);
         let parts: usize = parts.map(Part::size_bytes).sum();
         let bytes = records + parts + self.outbox.size_bytes() + self.letters.size_bytes();
@@ -210,7 +245,9 @@ impl Lane {
             Purpose::DeadLetter
         };
         stats.emitted.add(self.outbox.len() as u64);
+        let is_kept = keeps && is_plain && !cargo.is_empty() && purpose == Purpose::Outputs;
         let kind = FlightKind {
+            mending: is_kept.then(Mending::default),
             purpose,
             ending,
             attempts: self.attempts,

@@ -189,6 +189,21 @@ impl Lane {
         }
     }
 
+    /// Returns the handler of this name as it is deployed now, if it has the topic; without a name, the one that speaks for
+    /// the partition.
+    pub(crate) fn handler_of(&mut self, id: Option<&HandlerId>) -> Option<Arc<Deployed>> {
+        let first = self.route()?;
+        match id {
+            Some(id) => self.handler(id).map(Arc::clone),
+            None => Some(first),
+        }
+    }
+
+    /// Returns the handler of this name, if it has the topic.
+    pub(super) fn handler(&self, id: &HandlerId) -> Option<&Arc<Deployed>> {
+        self.routes.as_ref()?.handler(id)
+    }
+
     /// Where several handlers have the record, puts what is in the outboxes beside it. Returns the records that are to be
     /// settled: not one of which it is the turn of another handler.
     pub(super) fn in_parts(

@@ -97,6 +97,11 @@ pub(crate) static KEYS: &[&Key] = list!(
         MAX_HOPS,
         RESPONSE,
         KEY_FROM,
+        PUBLISH_ATTEMPTS,
+        PUBLISH_BACKOFF,
+        PUBLISH_DELAY_MS,
+        PUBLISH_MAX_DELAY_MS,
+        PUBLISH_DEAD_LETTER_TOPIC,
         TOPIC,
         CONFIG,
         KAFKA_CONSUMER,
@@ -105,7 +110,11 @@ pub(crate) static KEYS: &[&Key] = list!(
 );
 
 use middleware::MIDDLEWARE;
-use publish::KEY_FROM;
+use publish::{
+    ATTEMPTS as PUBLISH_ATTEMPTS, BACKOFF as PUBLISH_BACKOFF,
+    DEAD_LETTER_TOPIC as PUBLISH_DEAD_LETTER_TOPIC, DELAY_MS as PUBLISH_DELAY_MS, KEY_FROM,
+    MAX_DELAY_MS as PUBLISH_MAX_DELAY_MS,
+};
 use response::RESPONSE;
 use retry::TOPIC_DELAYS_MS as RETRY_TOPIC_DELAYS_MS;
 use route::{EVENT_SOURCE, MAX_HOPS, MULTI, ROUTE, UNMATCHED};

@@ -7,6 +7,7 @@
 //! the next record.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -74,6 +75,8 @@ struct State {
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
+    /// No lane may begin another record.
+    is_held: AtomicBool,
     /// One idle lane is told that there is work.
     work: Notify,
     /// The task is told that a lane is wanted, that a lane halted, or that a time is to be watched.
@@ -118,9 +121,14 @@ impl State {
 }
 
 impl Shared {
+    /// Returns whether lanes may take what is ready.
+    fn goes_on(&self, state: &State) -> bool {
+        state.halts.is_empty() && !self.is_held.load(Ordering::Acquire)
+    }
+
     /// Makes sure that somebody takes what is ready.
     fn call_for_lane(&self, state: &mut State) {
-        let has_work = state.halts.is_empty() && state.schedule.has_next(Instant::now());
+        let has_work = self.goes_on(state) && state.schedule.has_next(Instant::now());
         if state.is_searching || !has_work {
             return;
         }
@@ -140,7 +148,7 @@ impl Shared {
         if was_called {
             state.is_searching = false;
         }
-        let turn = if state.halts.is_empty() {
+        let turn = if self.goes_on(&state) {
             state.take()
         } else {
             None
@@ -324,6 +332,13 @@ impl Parallel {
         for turn in std::mem::take(&mut state.halts) {
             state.schedule.again(turn, now);
         }
+        self.shared.call_for_lane(&mut state);
+    }
+
+    /// Lets no lane begin another record, or lets them go on.
+    pub(super) fn hold(&self, is_held: bool) {
+        let mut state = self.shared.state.lock();
+        self.shared.is_held.store(is_held, Ordering::Release);
         self.shared.call_for_lane(&mut state);
     }
 

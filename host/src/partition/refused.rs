@@ -23,6 +23,9 @@ impl PartitionTask {
     /// Deals with flights of which Kafka refused an output for good.
     pub(super) async fn settle_refused(&mut self) {
         for flight in self.ledger.take_refused() {
+            if self.takes_to_mend(&flight) {
+                continue;
+            }
             let (cargo, refusal) = (flight.unload_refused(), flight.as_refusal());
             if cargo.len() <= 1 || refusal.is_letter {
                 self.give_up(cargo, &flight.refusals()).await;

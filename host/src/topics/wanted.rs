@@ -11,6 +11,7 @@ use crate::ids::{HandlerId, TopicName};
 use crate::manifest::Manifest;
 use crate::marker::parked_topic;
 use crate::policy::{CLEANUP_POLICY, OnExhausted, RETENTION_MS, Subscription, TopicSpec};
+use crate::publish::LetterTopic;
 
 /// How long a topic of replays keeps them, and with them what was replayed: 30 days, in milliseconds.
 pub const REPLAY_RETENTION_MS: &str = "2592000000";
@@ -30,6 +31,8 @@ pub enum Need {
     Replays,
     /// Records go there that could not be handled.
     DeadLetters,
+    /// Outputs go there that Kafka refused.
+    Refused,
     /// Responses to requests arrive there.
     Responses,
     /// A handler reads it. What others write there only they know, so it is not created unless it is declared.
@@ -45,6 +48,7 @@ impl Need {
             Self::Retries => "retries",
             Self::Replays => "replays",
             Self::DeadLetters => "dead-letters",
+            Self::Refused => "refused-outputs",
             Self::Responses => "responses",
             Self::Input => "input",
         }
@@ -59,6 +63,7 @@ impl fmt::Display for Need {
             Self::Retries => "for the retries of",
             Self::Replays => "for the replays of",
             Self::DeadLetters => "for the dead letters of",
+            Self::Refused => "for the refused outputs of",
             Self::Responses => "for the responses to",
             Self::Input => "read by",
         })
@@ -88,7 +93,9 @@ impl Wanted {
         match self.need {
             Need::Declared => true,
             Need::Parked | Need::Retries => setting == CLEANUP_POLICY,
-            Need::Replays | Need::DeadLetters | Need::Responses | Need::Input => false,
+            Need::Replays | Need::DeadLetters | Need::Refused | Need::Responses | Need::Input => {
+                false
+            }
         }
     }
 
@@ -198,6 +205,10 @@ fn needs(manifest: &Manifest) -> Vec<Wish> {
             ..spec(&[(CLEANUP_POLICY, "compact")])
         };
         wish(&topic, Need::Parked, (spec, BTreeSet::new()));
+    }
+    let refused = manifest.publish.dead_letter.as_ref();
+    if let Some(topic) = refused.and_then(LetterTopic::only) {
+        wish(topic, Need::Refused, (none().0, inputs.clone()));
     }
     for route in &manifest.responses {
         wish(&route.topic, Need::Responses, none());

@@ -4,6 +4,7 @@
 //! **Invariant:** what is said of an output is read from the topic that it was written to.
 
 mod receipts;
+mod refused;
 
 use harness::TestRecord;
 

@@ -1,9 +1,12 @@
 //! Properties of the manifest over many files, against a reader that knows nothing of the table of keys.
 
+mod remedies;
+
 use std::fmt::Write as _;
 
 use proptest::prelude::*;
 
+use self::remedies::without_lone_remedies;
 use super::*;
 use crate::policy::LagBounds;
 use crate::route::{Multi, OnUnmatched};
@@ -98,6 +101,7 @@ fn lines() -> impl Strategy<Value = Vec<Line>> {
         .prop_map(|lines| TABLES.iter().fold(lines, made_valid))
         .prop_map(without_lone_topics)
         .prop_map(with_bounds_of_lag)
+        .prop_map(without_lone_remedies)
         .prop_filter(
             "batches have no breaker, no waits in topics and no parked keys; keys are parked in the order of keys; what several \
              take is neither parked nor waits in topics",
@@ -296,14 +300,6 @@ impl Naive<'_> {
             },
             max_hops: u32::try_from(self.number("max-hops", 32)).unwrap(),
             rules: Vec::new(),
-        }
-    }
-
-    fn publish(&self) -> Publish {
-        let is_given = |path: &str| self.0.iter().any(|(given, _)| *given == path);
-        let text = |path: &str| is_given(path).then(|| self.text(path, ""));
-        Publish {
-            key_from: text("publish.key-from").map(|pointer| pointer.parse().unwrap()),
         }
     }
 

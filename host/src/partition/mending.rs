@@ -1,0 +1,102 @@
+//! What a partition's task does about refused outputs that need not be the end of their records.
+//!
+//! They are sent again when their wait is over, in the order of their records, or go to a topic for refused outputs. Until
+//! all of that is acknowledged no other record of the partition is begun, so that no later output passes them.
+//! **Invariant:** a record whose output is to be mended stays open until the output, or what goes in its place, is
+//! acknowledged, or the record is given up.
+
+use tokio::time::{Instant, sleep_until};
+
+use super::{PartitionTask, REST_ABOVE, pause};
+use crate::flight::{Cargo, Flight, Repair};
+use crate::ids::HandlerId;
+
+/// What waits until it is sent.
+#[derive(Debug, Default)]
+pub(super) struct Mending {
+    waiting: Vec<(Option<HandlerId>, Cargo, Repair)>,
+    /// When all of it is sent.
+    due: Option<Instant>,
+    /// Whether the lanes were told not to begin another record.
+    is_holding: bool,
+}
+
+impl PartitionTask {
+    /// Takes up a flight that landed refused; returns whether its records need not be given up.
+    pub(super) fn takes_to_mend(&mut self, flight: &Flight) -> bool {
+        let handler = self.lane.handler_of(flight.handler());
+        let Some(repair) = handler.and_then(|it| flight.repair(&it.manifest.publish)) else {
+            return false;
+        };
+        let cargo = flight.unload();
+        if self.lane.stop.is_set() {
+            // Whoever reads the partition next handles the records again.
+            return true;
+        }
+        let due = Instant::now() + repair.wait;
+        for started in &cargo {
+            self.lane.vitals().wait(started.record.offset(), due);
+        }
+        tracing::warn!(
+            topic = &**self.lane.topic(),
+            partition = self.lane.partition(),
+            offset = cargo.first().map_or(-1, |started| started.record.offset()),
+            outputs = repair.outputs.len(),
+            repeated = repair.repeated,
+            wait_ms = crate::duration::millis(repair.wait),
+            error = repair.reason,
+            "kafka refused outputs; they are sent again, or go to the topic for refused outputs"
+        );
+        let mending = &mut self.mending;
+        mending.due = Some(mending.due.map_or(due, |other| other.max(due)));
+        let handler = flight.handler().cloned();
+        mending.waiting.push((handler, cargo, repair));
+        true
+    }
+
+    /// Returns whether refused outputs wait, or are under way again. As long as that is so, lanes begin no other record.
+    pub(super) fn is_mending(&mut self) -> bool {
+        let is_mending = !self.mending.waiting.is_empty() || self.ledger.has_repairs();
+        if is_mending != self.mending.is_holding {
+            self.mending.is_holding = is_mending;
+            self.parallel.hold(is_mending);
+        }
+        is_mending
+    }
+
+    /// Sends what has waited long enough, or waits.
+    pub(super) async fn mend(&mut self) {
+        let due = self.mending.due;
+        if due.is_some_and(|due| due <= Instant::now()) {
+            return self.send_mended().await;
+        }
+        if due.is_some_and(|due| due > Instant::now() + REST_ABOVE) {
+            self.lane.rest();
+        }
+        let ledger = &self.ledger;
+        let event = async {
+            match due {
+                None => ledger.changed().await,
+                Some(due) => tokio::select! {
+                    () = ledger.changed() => {}
+                    () = sleep_until(due) => {}
+                },
+            }
+        };
+        pause(&mut self.lane, event).await;
+    }
+
+    async fn send_mended(&mut self) {
+        self.mending.due = None;
+        let mut waiting = std::mem::take(&mut self.mending.waiting);
+        let first = |cargo: &Cargo| cargo.first().map(|started| started.record.offset());
+        waiting.sort_by_key(|(_, cargo, _)| first(cargo));
+        for (handler, cargo, repair) in waiting {
+            match self.lane.handler_of(handler.as_ref()) {
+                Some(handler) => self.lane.mend(&handler, cargo, repair).await,
+                // Whoever has the topic next handles the records.
+                None => self.hold(cargo),
+            }
+        }
+    }
+}
