@@ -80,8 +80,7 @@ pub mod __private {
     pub use crate::bindings::view::exports::kafka::handler::view_handler::MessageHead;
     pub use crate::bindings::{
         bulk, bulk_error, bulk_received, context, error, events, finished, message, middleware,
-        packed_bulk,
-        partition, received, tombstone, view,
+        packed_bulk, partition, received, tombstone, view,
     };
     pub use crate::events::{unknown, with_event};
     pub use crate::hook::*;

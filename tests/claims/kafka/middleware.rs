@@ -278,7 +278,7 @@ fn a_record_that_waits_within_middleware_begins_anew_in_another_one() {
     wait_lines(&host, &["deployed"], 3);
     stage.produce(&["2 once@b"]);
     wait_lines(&host, &["attempt failed", "middleware b: once"], 2);
-    let plain = manifest(&stage, &[], "");
+    let plain = manifest(&stage, &[], "component = \"handler.wasm\"\n");
     stage.folder.swap_manifest(&stage.name, &plain).unwrap();
     assert_eq!(headers(&stage.outputs(&host, 2)[1]), []);
     host.stop().unwrap();

@@ -3,7 +3,12 @@
 use kafka_wasm_guest::{Message, Result, handler, reply};
 
 /// Prices in cents.
-const PRICES: [(&str, u64); 4] = [("tea", 420), ("coffee", 790), ("cups", 1250), ("kettle", 4900)];
+const PRICES: [(&str, u64); 4] = [
+    ("tea", 420),
+    ("coffee", 790),
+    ("cups", 1250),
+    ("kettle", 4900),
+];
 
 #[derive(serde::Deserialize, serde::Serialize)]
 struct Order {

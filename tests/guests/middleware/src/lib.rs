@@ -28,7 +28,9 @@ fn middleware(mut message: Message) -> Result<Reception> {
     let calls = CALLS.replace(CALLS.get() + 1) + 1;
     let name = NAME.with(String::clone);
     let text = String::from_utf8_lossy(message.value().unwrap_or_default()).into_owned();
-    let ours = text.split(' ').filter_map(|word| word.strip_suffix(&*format!("@{name}")));
+    let ours = text
+        .split(' ')
+        .filter_map(|word| word.strip_suffix(&*format!("@{name}")));
     for word in ours {
         match word.split_once('=').unwrap_or((word, "")) {
             ("pass", _) => return Ok(Reception::Pass),
