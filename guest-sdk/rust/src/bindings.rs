@@ -105,6 +105,18 @@ world!(
     "export_finished",
     "kafka:handler/types@0.1.0"
 );
+world!(
+    transform,
+    "transform",
+    "export_transform",
+    "kafka:handler/types@0.1.0"
+);
+world!(
+    decide,
+    "decide",
+    "export_decide",
+    "kafka:handler/types@0.1.0"
+);
 world!(context, "define-context", "export_context");
 world!(partition, "partitions", "export_partition");
 

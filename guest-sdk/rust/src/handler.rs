@@ -8,7 +8,8 @@
 /// Exports functions as the hooks of a handler.
 ///
 /// Each hook is given by its name alone, or as `name: path::to::function`. A handler needs
-/// `on_message`, `on_view` or `on_bulk`; all else is optional.
+/// `on_message`, `on_view` or `on_bulk`; all else is optional. A step of pipelines needs `transform`
+/// or `decide`.
 ///
 /// | hook | function |
 /// |---|---|
@@ -23,6 +24,8 @@
 /// | `did_receive_bulk` | `fn(Batch) -> Result<Batch>` |
 /// | `on_finished` | `fn(&[Message], Outcome)` |
 /// | `define_context` | `fn(Config) -> Result`; an error refuses the deployment |
+/// | `transform` | `fn(Message, A) -> Result<Option<Message>>`, see below; `None` drops the record |
+/// | `decide` | `fn(Message, A) -> Result<Vec<Action>>`, see below |
 /// | `on_assigned`, `on_revoked` | `fn(topic: &str, partition: u32)` |
 ///
 /// `on_view` is called in place of `on_message`: the record stays with the host, which reads what the
@@ -34,6 +37,10 @@
 ///
 /// `middleware` makes a component that stands before handlers, where a manifest names it in `[[middleware]]`; it needs no
 /// other hook.
+///
+/// `transform` and `decide` make the component a step of pipelines, which needs no other hook. `A` is
+/// what the `args` of the step are read as, any type of serde; a step whose arguments are no `A` is
+/// not deployed. See [`Action`](crate::Action).
 ///
 /// In place of [`Error`](crate::Error) a function may return any error that converts into it.
 ///
@@ -224,6 +231,51 @@ macro_rules! __hook {
             }
         }}
     };
+    (transform $($f:path)?) => {
+        $crate::__export! { transform export_transform transformer {
+            fn check_arguments(
+                arguments: ::std::string::String,
+            ) -> ::core::result::Result<(), ::std::string::String> {
+                $crate::__private::check_arguments(
+                    $crate::__function!(transform $($f)?),
+                    &arguments,
+                )
+            }
+
+            fn transform(
+                message: $crate::Message,
+                arguments: ::std::string::String,
+            ) -> ::core::result::Result<
+                ::core::option::Option<$crate::Message>,
+                $crate::__private::HandlerError,
+            > {
+                $crate::__private::transform(
+                    $crate::__function!(transform $($f)?),
+                    message,
+                    &arguments,
+                )
+            }
+        }}
+    };
+    (decide $($f:path)?) => {
+        $crate::__export! { decide export_decide decider {
+            fn check_arguments(
+                arguments: ::std::string::String,
+            ) -> ::core::result::Result<(), ::std::string::String> {
+                $crate::__private::check_arguments($crate::__function!(decide $($f)?), &arguments)
+            }
+
+            fn decide(
+                message: $crate::Message,
+                arguments: ::std::string::String,
+            ) -> ::core::result::Result<
+                ::std::vec::Vec<$crate::__private::WireAction>,
+                $crate::__private::HandlerError,
+            > {
+                $crate::__private::actions($crate::__function!(decide $($f)?), message, &arguments)
+            }
+        }}
+    };
     (define_context $($f:path)?) => {
         $crate::__export! { context export_context context_definer {
             fn define_context(
@@ -241,7 +293,8 @@ macro_rules! __hook {
             "`",
             ::core::stringify!($unknown),
             "` is no hook: expected on_message, on_view, on_tombstone, on_bulk, on_bulk_list, on_error, \
-             on_bulk_error, did_receive, did_receive_bulk, on_finished, define_context, on_assigned or on_revoked",
+             on_bulk_error, did_receive, did_receive_bulk, on_finished, define_context, transform, decide, \
+             on_assigned or on_revoked",
         ));
     };
 }
@@ -289,7 +342,8 @@ mod tests {
 
     mod named {
         use crate::{
-            Batch, BulkFailure, Config, Failure, Json, Message, Outcome, Record, Result, Verdict,
+            Action, Batch, BulkFailure, Config, Failure, Json, Message, Outcome, Record, Result,
+            Verdict,
         };
 
         fn on_message(_: Json<u32>) -> Result {
@@ -323,12 +377,18 @@ mod tests {
         fn define_context(_: Config) -> Result {
             Ok(())
         }
+        fn transform(message: Message, _: ()) -> Result<Option<Message>> {
+            Ok(Some(message))
+        }
+        fn decide(_: Message, _: Vec<u32>) -> Result<Vec<Action>> {
+            Ok(vec![Action::Finish])
+        }
         fn on_assigned(_: &str, _: u32) {}
         fn on_revoked(_: &str, _: u32) {}
 
         crate::handler! {
             on_message, on_view, on_tombstone, on_bulk, on_bulk_list, on_error, on_bulk_error, did_receive,
-            did_receive_bulk, on_finished, define_context, on_assigned, on_revoked,
+            did_receive_bulk, on_finished, define_context, transform, decide, on_assigned, on_revoked,
         }
     }
 

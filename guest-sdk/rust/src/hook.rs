@@ -5,9 +5,13 @@
 //!
 //! **Invariant:** every call installs the panic hook before it runs the user's code.
 
+use serde::de::DeserializeOwned;
+
+use crate::bindings::decide::exports::kafka::handler::decider::Action as WireAction;
 use crate::bindings::imports::kafka::handler::types::{self, HandlerError};
 use crate::bindings::packed_bulk::exports::kafka::handler::packed_bulk_handler::PackedBatch;
 use crate::bindings::view::exports::kafka::handler::view_handler::MessageHead;
+use crate::pipeline::{Action, arguments};
 use crate::{
     Config, Error, Failure, FromBatch, FromMessage, FromView, IntoBulkResult, Message, MessageView,
     Outcome, Verdict, View, batch,
@@ -84,6 +88,38 @@ pub fn receive<T, R, E: Into<Error>>(
 ) -> HookResult<R> {
     enter();
     to_host(hook(received))
+}
+
+/// `check-arguments` of a step.
+pub fn check_arguments<A: DeserializeOwned, R>(
+    _hook: impl FnOnce(Message, A) -> R,
+    json: &str,
+) -> Result<(), String> {
+    enter();
+    serde_json::from_str::<A>(json)
+        .map(drop)
+        .map_err(|error| error.to_string())
+}
+
+/// `transform`.
+pub fn transform<A: DeserializeOwned, E: Into<Error>>(
+    hook: impl FnOnce(Message, A) -> Result<Option<Message>, E>,
+    message: Message,
+    json: &str,
+) -> HookResult<Option<Message>> {
+    enter();
+    to_host(hook(message, to_host(arguments(json))?))
+}
+
+/// `decide`.
+pub fn actions<A: DeserializeOwned, E: Into<Error>>(
+    hook: impl FnOnce(Message, A) -> Result<Vec<Action>, E>,
+    message: Message,
+    json: &str,
+) -> HookResult<Vec<WireAction>> {
+    enter();
+    let actions = to_host(hook(message, to_host(arguments(json))?))?;
+    Ok(actions.into_iter().map(WireAction::from).collect())
 }
 
 /// `on-error`.

@@ -44,6 +44,7 @@ mod hook;
 mod json;
 mod message;
 mod payload;
+mod pipeline;
 mod receipt;
 mod stderr;
 #[cfg(not(target_arch = "wasm32"))]
@@ -66,6 +67,7 @@ pub use error::{Error, Result, ResultExt, other, reject, retry, retry_after};
 pub use events::event;
 pub use json::{FromJson, JsonError, JsonFields, JsonSelection, JsonView, OtherKind};
 pub use payload::{FromBatch, FromMessage, Json, Record};
+pub use pipeline::Action;
 pub use receipt::{Receipt, ReceiptError};
 pub use serde_json;
 pub use view::MessageView;
@@ -73,14 +75,15 @@ pub use view::MessageView;
 /// What the macros of this crate expand to. Not for direct use: it changes without notice.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::bindings::decide::exports::kafka::handler::decider::Action as WireAction;
     pub use crate::bindings::imports::kafka::handler::types::{
         BulkFailure as WireFailure, HandlerError, Message,
     };
     pub use crate::bindings::packed_bulk::exports::kafka::handler::packed_bulk_handler::PackedBatch;
     pub use crate::bindings::view::exports::kafka::handler::view_handler::MessageHead;
     pub use crate::bindings::{
-        bulk, bulk_error, bulk_received, context, error, events, finished, message, middleware,
-        packed_bulk, partition, received, tombstone, view,
+        bulk, bulk_error, bulk_received, context, decide, error, events, finished, message,
+        middleware, packed_bulk, partition, received, tombstone, transform, view,
     };
     pub use crate::events::{unknown, with_event};
     pub use crate::hook::*;

@@ -17,8 +17,10 @@
 //!
 //! **Invariant:** as with the host, what a failed hook emitted is gone.
 
+mod pipeline;
 pub(crate) mod record;
 
+pub use self::pipeline::{decide, transform};
 pub use self::record::deliver_view;
 
 use std::cell::RefCell;

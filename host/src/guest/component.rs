@@ -122,6 +122,8 @@ macro_rules! hooks {
             pub(crate) fn names(&self) -> Vec<&'static str> {
                 let mut names = Vec::new();
                 $(if self.$field.is_some() { names.push($function); })*
+                // That is asked once, and beside a hook.
+                names.retain(|name| *name != "check-arguments");
                 names
             }
         }
@@ -145,6 +147,14 @@ hooks! {
     on_view: "view-handler" "on-view",
     /// Handles a tombstone.
     on_tombstone: "tombstone-handler" "on-tombstone",
+    /// Says whether it can work with the arguments of a step that changes records.
+    check_transform: "transformer" "check-arguments",
+    /// Changes a record as a step of a pipeline.
+    transform: "transformer" "transform",
+    /// Says whether it can work with the arguments of a step that decides.
+    check_decide: "decider" "check-arguments",
+    /// Decides as a step of a pipeline.
+    decide: "decider" "decide",
     /// Decides about a failure.
     on_error: "error-handler" "on-error",
     /// Sees a batch first.
