@@ -18,7 +18,8 @@ use crate::lane::{
 use crate::outcome::{Ending, Failure, FailureKind, Outcome, Settlement};
 use crate::parked::KEYS_MAX;
 use crate::receive::receive;
-use crate::route::{EventCall, OnUnmatched, Unmatched};
+use crate::route::{OnUnmatched, Unmatched};
+use crate::routes::Call;
 use crate::settle::exhausted;
 use crate::suspects::Refusal;
 
@@ -77,8 +78,8 @@ async fn carry(lane: &mut Lane, job: Job) -> Delivered {
         Ok(job) => job,
         Err(delivered) => return delivered,
     };
-    let (handler, event) = match lane.next_for(&job.started) {
-        Next::Handler(handler, event) => (handler, event),
+    let (handler, call) = match lane.next_for(&job.started) {
+        Next::Handler(handler, call) => (handler, call),
         Next::Nobody(why, unmatched) => {
             return leave_unmatched(lane, job.started, why, unmatched).await;
         }
@@ -95,7 +96,7 @@ async fn carry(lane: &mut Lane, job: Job) -> Delivered {
         return Delivered::Stopped;
     };
     lane.attempts = failed.map_or(0, |failed| failed.number) + 1;
-    let (failure, begun) = match attempt_one(lane, &handler, &started, event.as_ref()).await {
+    let (failure, begun) = match attempt_one(lane, &handler, &started, &call).await {
         Err(Stopped) => return Delivered::Stopped,
         Ok((Outcome::Handled, _)) => {
             note_handled(&handler);
@@ -336,8 +337,17 @@ async fn attempt_one(
     lane: &mut Lane,
     handler: &Deployed,
     started: &Started,
-    event: Option<&EventCall>,
+    call: &Call,
 ) -> Result<(Outcome, Instant), Stopped> {
+    let event = match call {
+        Call::Event(event) => Some(event),
+        Call::Record => None,
+        Call::Pipeline(name) => {
+            let what = format!("the handler has no pipeline {name}");
+            let failure = Failure::new(FailureKind::Other, what);
+            return Ok((Outcome::Failed(failure), Instant::now()));
+        }
+    };
     let topic = Arc::clone(lane.topic());
     let view = started.view(&topic);
     let patience = lane.patience(handler);

@@ -109,6 +109,10 @@ name!(
     |c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')
 );
 name!(
+    /// The name of a pipeline of a handler, or of one of its steps.
+    PipelineName, 64, "ASCII letters, digits, '.', '_' and '-'", is_topic_char
+);
+name!(
     /// A Kafka topic.
     TopicName, 249, "ASCII letters, digits, '.', '_' and '-'", is_topic_char
 );

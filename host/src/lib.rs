@@ -41,6 +41,7 @@ pub mod outbox;
 pub mod parked;
 pub mod parts;
 pub mod pending;
+pub mod pipeline;
 pub mod publish;
 pub mod response;
 pub mod retry;

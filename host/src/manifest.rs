@@ -4,6 +4,7 @@
 //! text at once. Files are read, and problems printed, elsewhere.
 //! **Invariant:** a manifest that exists is complete: every default is filled in and every value is in its range.
 
+mod breaker;
 mod bulk;
 mod components;
 mod delivery;
@@ -13,6 +14,7 @@ mod key;
 mod keys;
 mod librdkafka;
 mod masked;
+mod pipelines;
 mod problem;
 mod publish;
 mod reader;
@@ -38,6 +40,7 @@ pub(crate) use self::reader::{Reader, Text};
 use crate::ids::{GroupId, HandlerId, TopicName};
 use crate::letter::replay_topic;
 use crate::marker::parked_topic;
+use crate::pipeline::Pipeline;
 use crate::policy::{
     BreakerPolicy, Bulk, CONCURRENCY, DeclaredTopic, Delivery, Isolation, Limits, OnExhausted,
     Ordering, PatternError, ResponseRoute, RetryPolicy, ReturnTopics, Start, StartError,
@@ -78,6 +81,8 @@ pub struct Manifest {
     pub publish: Publish,
     /// Which of the records it takes.
     pub routing: Routing,
+    /// What is done with some of its records step by step.
+    pub pipelines: Vec<Pipeline>,
     /// Topics that are to exist.
     pub declared_topics: Vec<DeclaredTopic>,
     /// How long an instance of the component lives.
@@ -128,16 +133,18 @@ impl Manifest {
         let subscription = subscription(&mut reader, dead_letter_topic.as_ref());
         let routing = routes::routing(&mut reader, subscription.as_ref());
         let start = start(&mut reader);
-        let ordering = match reader.choice(&keys::ORDERING) {
-            Some("key") => Ordering::Key,
-            Some("none") => Ordering::None,
-            _ => Ordering::Partition,
-        };
+        let ordering = ordering(&mut reader);
         let concurrency = concurrency(&mut reader, ordering);
         let delivery = delivery::delivery(&mut reader);
         let side_effects = reader.choice(&keys::SIDE_EFFECTS) == Some("allowed");
-        let responses = responses::responses(&mut reader, delivery, side_effects);
+        let mut responses = responses::responses(&mut reader, delivery, side_effects);
         let publish = publish::publish(&mut reader, delivery, routing.multi);
+        let pipelines = pipelines::pipelines(
+            &mut reader,
+            subscription.as_ref(),
+            (delivery, side_effects),
+            &mut responses,
+        );
         let declared_topics = topics::topics(&mut reader);
         let isolation = match reader.choice(&keys::ISOLATION) {
             Some("record") => Isolation::Record,
@@ -149,7 +156,7 @@ impl Manifest {
         let return_topics = retry::return_topics(&mut reader, &group, ordering);
         routes::fan_out_fits(&mut reader, &routing, on_exhausted, &return_topics);
         let bulk = bulk::bulk(&mut reader, on_exhausted);
-        let breaker = breaker(&mut reader);
+        let breaker = breaker::breaker(&mut reader);
         let config = reader.table(&keys::CONFIG);
         let kafka_consumer = reader.table(&keys::KAFKA_CONSUMER);
         let kafka_producer = reader.table(&keys::KAFKA_PRODUCER);
@@ -173,6 +180,7 @@ impl Manifest {
                     responses,
                     publish,
                     routing,
+                    pipelines,
                     declared_topics,
                     isolation,
                     limits,
@@ -214,6 +222,7 @@ impl fmt::Debug for Manifest {
             .field("responses", &self.responses)
             .field("publish", &self.publish)
             .field("routing", &self.routing)
+            .field("pipelines", &self.pipelines.len())
             .field("declared_topics", &self.declared_topics)
             .field("isolation", &self.isolation)
             .field("limits", &self.limits)
@@ -380,6 +389,14 @@ fn on_exhausted(reader: &mut Reader<'_>, group: &GroupId, ordering: Ordering) ->
     }
 }
 
+fn ordering(reader: &mut Reader<'_>) -> Ordering {
+    match reader.choice(&keys::ORDERING) {
+        Some("key") => Ordering::Key,
+        Some("none") => Ordering::None,
+        _ => Ordering::Partition,
+    }
+}
+
 fn concurrency(reader: &mut Reader<'_>, ordering: Ordering) -> Option<usize> {
     let given = reader
         .whole_given(&keys::CONCURRENCY)
@@ -407,23 +424,6 @@ fn stays_away(
         reader.problem(key, offset, &what);
     }
     !is_own
-}
-
-fn breaker(reader: &mut Reader<'_>) -> Option<BreakerPolicy> {
-    let breaker = BreakerPolicy {
-        failure_share: reader
-            .real_given(&keys::BREAKER_SHARE)
-            .unwrap_or(BreakerPolicy::DEFAULT.failure_share),
-        window_records: count(reader, &keys::BREAKER_WINDOW),
-        pause: Duration::from_millis(reader.whole(&keys::BREAKER_PAUSE_MS)),
-    };
-    if reader.has_table("breaker") && reader.has_table("bulk") {
-        let what = "a breaker is for records that are handed over one by one, so [breaker] and [bulk] exclude each other \
-                    (leave one of them out)";
-        let offset = reader.offset(&keys::BREAKER_SHARE);
-        reader.problem(&keys::BREAKER_SHARE, offset, what);
-    }
-    reader.has_table("breaker").then_some(breaker)
 }
 
 fn count(reader: &mut Reader<'_>, key: &'static Key) -> usize {

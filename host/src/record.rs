@@ -87,7 +87,7 @@ impl RecordView<'_> {
 }
 
 /// A record that is handled in place of the one that was fetched.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Changed {
     /// Milliseconds since the Unix epoch, if it carries a timestamp.
     pub timestamp_ms: Option<i64>,

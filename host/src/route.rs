@@ -26,7 +26,7 @@ pub use self::loops::{
 pub use self::matcher::{HeaderMatcher, Matcher, MatcherError};
 pub use self::routing::{
     EventCall, EventSource, EventSourceError, Named, NamedEvent, OnUnmatched, OwnRule, OwnTarget,
-    Routing, ValuePlace, contested, is_choosy, joined,
+    Routing, Share, ValuePlace, contested, is_choosy, joined,
 };
 use self::shelf::{Asked, Found, Shelf};
 pub use self::specificity::{Class, Specificity};

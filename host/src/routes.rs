@@ -12,20 +12,19 @@ use crate::catalog::Deployed;
 use crate::guest::Stage;
 use crate::ids::{HandlerId, Revision};
 use crate::record::RecordView;
-use crate::route::{EventCall, EventSource, OnUnmatched, RouteTable, Unmatched, joined};
+use crate::route::{EventCall, EventSource, OnUnmatched, RouteTable, Share, Unmatched, joined};
 
-/// A handler that takes a record, and as what.
+/// A handler that takes a record, and what of it does.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(crate) handler: Arc<Deployed>,
-    /// The pattern of the component's own that matches; none where a rule of the manifest does.
-    pub(crate) pattern: Option<Arc<str>>,
+    pub(crate) share: Share,
 }
 
 impl Target {
     /// Returns whether it is this one, perhaps of another revision.
-    pub(crate) fn is(&self, handler: &HandlerId, pattern: Option<&str>) -> bool {
-        self.handler.id == *handler && self.pattern.as_deref() == pattern
+    pub(crate) fn is(&self, handler: &HandlerId, share: &Share) -> bool {
+        self.handler.id == *handler && self.share == *share
     }
 }
 
@@ -45,8 +44,19 @@ struct Switch {
     targets: Vec<Target>,
 }
 
-/// The targets of a record, the most specific first, with what each is called with.
-pub(crate) type Taken = SmallVec<[(Target, Option<EventCall>); 1]>;
+/// How a handler is called for a record.
+#[derive(Debug, Clone)]
+pub(crate) enum Call {
+    /// By its hook for records whatever their event.
+    Record,
+    /// By its hook for events.
+    Event(EventCall),
+    /// Step by step, by its pipeline of this name.
+    Pipeline(Arc<str>),
+}
+
+/// The targets of a record, the most specific first, with how each is called.
+pub(crate) type Taken = SmallVec<[(Target, Call); 1]>;
 
 impl Routes {
     /// Makes the routes of these handlers, which all read the same topic; nothing where there are none.
@@ -60,9 +70,9 @@ impl Routes {
             });
         }
         let (rules, targets) = joined(handlers.iter().map(|handler| handler.rules.as_slice()));
-        let target = |(place, pattern)| {
+        let target = |(place, share)| {
             let handler = Arc::clone(handlers.get(place)?);
-            Some(Target { handler, pattern })
+            Some(Target { handler, share })
         };
         let targets = targets.into_iter().map(target).collect::<Option<_>>()?;
         let routing = &first.manifest.routing;
@@ -119,9 +129,9 @@ impl Routes {
         let Some(switch) = &self.switch else {
             let target = Target {
                 handler: Arc::clone(&self.first),
-                pattern: None,
+                share: Share::Record,
             };
-            return Ok(Taken::from_iter([(target, None)]));
+            return Ok(Taken::from_iter([(target, Call::Record)]));
         };
         let named = switch.source.read(record);
         let found = switch
@@ -131,10 +141,14 @@ impl Routes {
         let event = named.text().unwrap_or_default();
         let targets = found.iter().filter_map(|at| switch.targets.get(*at));
         let taken = targets.map(|target| {
-            let call = target.pattern.as_ref().map(|pattern| EventCall {
-                pattern: Arc::clone(pattern),
-                event: event.to_owned(),
-            });
+            let call = match &target.share {
+                Share::Record => Call::Record,
+                Share::Event(pattern) => Call::Event(EventCall {
+                    pattern: Arc::clone(pattern),
+                    event: event.to_owned(),
+                }),
+                Share::Pipeline(name) => Call::Pipeline(Arc::clone(name)),
+            };
             (target.clone(), call)
         });
         Ok(taken.collect())

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use crate::ids::HandlerId;
+use crate::route::Share;
 
 /// What is known of a record that was delivered before.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,27 +39,15 @@ pub struct Refusal {
 pub struct Taker {
     /// The handler.
     pub handler: HandlerId,
-    /// What of it.
-    pub share: Share,
-}
-
-/// What of a handler takes a record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Share {
-    /// All that there is: it has the record once.
-    Whole,
-    /// One of the patterns of its component; none is a rule of its manifest.
-    Pattern(Option<Arc<str>>),
+    /// What of it; none where it has the record only once.
+    pub share: Option<Share>,
 }
 
 impl Refusal {
-    /// Returns whether a handler emitted what was refused, by this pattern of its component, as far as is known.
-    pub fn is_of(&self, handler: &HandlerId, pattern: Option<&str>) -> bool {
+    /// Returns whether this share of a handler emitted what was refused, as far as is known.
+    pub fn is_of(&self, handler: &HandlerId, share: &Share) -> bool {
         self.taker.as_ref().is_none_or(|taker| {
-            let is_share = match &taker.share {
-                Share::Whole => true,
-                Share::Pattern(own) => own.as_deref() == pattern,
-            };
+            let is_share = taker.share.as_ref().is_none_or(|own| own == share);
             taker.handler == *handler && is_share
         })
     }
@@ -166,17 +155,19 @@ mod tests {
     #[test]
     fn each_who_takes_a_record_is_guilty_by_itself() {
         let suspects = Suspects::new(Arc::default());
-        let of = |handler: &str, pattern: Option<&str>, reason: &str| Refusal {
+        let event = |pattern: &str| Share::Event(pattern.into());
+        let of = |handler: &str, share: Share, reason: &str| Refusal {
             taker: Some(Taker {
                 handler: handler.parse().unwrap(),
-                share: Share::Pattern(pattern.map(Arc::from)),
+                share: Some(share),
             }),
             ..refusal(reason)
         };
         let all = [
-            of("t/a", None, "x"),
-            of("t/a", Some("p"), "y"),
-            of("t/b", None, "z"),
+            of("t/a", Share::Record, "x"),
+            of("t/a", event("p"), "y"),
+            of("t/a", Share::Pipeline("p".into()), "v"),
+            of("t/b", Share::Record, "z"),
         ];
         for one in &all {
             suspects.note(&[3], one);
@@ -185,29 +176,30 @@ mod tests {
             panic!("no suspect");
         };
         assert_eq!(refusals, all);
-        suspects.note(&[3], &of("t/b", None, "again"));
+        suspects.note(&[3], &of("t/b", Share::Record, "again"));
         let Some(Suspicion::Refused(refusals)) = suspects.look(3) else {
             panic!("no suspect");
         };
-        assert_eq!(refusals.len(), 3);
+        assert_eq!(refusals.len(), 4);
         let id = |text: &str| -> HandlerId { text.parse().unwrap() };
-        let blamed = |handler: &str, pattern: Option<&str>| {
-            let found = refusals.iter().find(|it| it.is_of(&id(handler), pattern));
+        let blamed = |handler: &str, share: Share| {
+            let found = refusals.iter().find(|it| it.is_of(&id(handler), &share));
             found.map(|refusal| refusal.reason.as_str())
         };
-        assert_eq!(blamed("t/a", Some("p")), Some("y"));
-        assert_eq!(blamed("t/b", None), Some("again"));
-        assert_eq!(blamed("t/a", Some("q")), None);
-        assert_eq!(blamed("t/c", None), None);
-        // Of who has a record only once no pattern is asked.
+        assert_eq!(blamed("t/a", event("p")), Some("y"));
+        assert_eq!(blamed("t/a", Share::Pipeline("p".into())), Some("v"));
+        assert_eq!(blamed("t/b", Share::Record), Some("again"));
+        assert_eq!(blamed("t/a", event("q")), None);
+        assert_eq!(blamed("t/c", Share::Record), None);
+        // Of who has a record only once no share is asked.
         let whole = Refusal {
             taker: Some(Taker {
                 handler: id("t/a"),
-                share: Share::Whole,
+                share: None,
             }),
             ..refusal("x")
         };
-        assert!(whole.is_of(&id("t/a"), Some("p")) && !whole.is_of(&id("t/b"), None));
+        assert!(whole.is_of(&id("t/a"), &event("p")) && !whole.is_of(&id("t/b"), &Share::Record));
     }
 
     #[test]

@@ -155,7 +155,7 @@ mod tests {
     /// As [`obstacle`], of handlers that take any record where their manifests say nothing, without the name.
     fn conflict(new: &Manifest, old: &Manifest) -> Option<String> {
         let [here, there]: [HandlerId; 2] = ["a/b", "a/c"].map(|id| id.parse().unwrap());
-        let rules = [new, old].map(|it| it.routing.own_rules(&[], true));
+        let rules = [new, old].map(|it| it.routing.own_rules(&[], true, []));
         let chain = |it: &Manifest| Revision::from_digest(&[u8::from(it.middleware.is_empty()); 6]);
         let [new_chain, old_chain] = &[new, old].map(chain);
         let party = |id, manifest, rules, middleware| Party {

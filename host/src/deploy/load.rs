@@ -225,7 +225,9 @@ pub(super) async fn try_out(
     }
     let takes_any = loaded.component.takes().any_record;
     let routing = &loaded.manifest.routing;
-    let rules = routing.own_rules(&events, takes_any);
+    let pipelines = loaded.manifest.pipelines.iter();
+    let pipelines = pipelines.map(|pipeline| (&pipeline.name, &pipeline.rule));
+    let rules = routing.own_rules(&events, takes_any, pipelines);
     match contested([rules.as_slice()], routing.multi) {
         Some(rule) => Err(format!(
             "{manifest}: a [[route]] takes {rule}, and so does the component by a hook of its own (leave the route out)"

@@ -9,14 +9,15 @@ use crate::ids::HandlerId;
 use crate::outbox::Outbox;
 use crate::outcome::Ending;
 use crate::record::Fingerprint;
+use crate::route::Share;
 use crate::stats::LaneStats;
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) handler: HandlerId,
-    /// The pattern of the component's own by which it took the record.
-    pub(crate) pattern: Option<Arc<str>>,
+    /// What of it took the record.
+    pub(crate) share: Share,
     /// How the record ended for it.
     pub(crate) ending: Ending,
     /// Attempts that it took.
@@ -34,7 +35,7 @@ impl Part {
         let nothing = || Outbox::new(0, 0);
         Self {
             handler: self.handler.clone(),
-            pattern: self.pattern.clone(),
+            share: self.share.clone(),
             ending: self.ending,
             attempts: self.attempts,
             stats: Arc::clone(&self.stats),

@@ -2,14 +2,14 @@
 
 use super::{Cargo, Flight, Part, Purpose};
 use crate::record::Fingerprint;
-use crate::suspects::{Refusal, Share, Taker};
+use crate::suspects::{Refusal, Taker};
 
 impl Flight {
     /// Returns what was refused of the records, by the handler that had them last.
     pub(crate) fn as_refusal(&self) -> Refusal {
         let whole = |handler| Taker {
             handler,
-            share: Share::Whole,
+            share: None,
         };
         Refusal {
             reason: self.refusal.get().cloned().unwrap_or_default(),
@@ -28,7 +28,7 @@ impl Flight {
                 attempts: part.attempts,
                 taker: Some(Taker {
                     handler: part.handler.clone(),
-                    share: Share::Pattern(part.pattern.clone()),
+                    share: Some(part.share.clone()),
                 }),
             })
         });
@@ -66,8 +66,8 @@ impl Flight {
         if let [only] = cargo.as_mut_slice() {
             let refusals = self.refusals();
             let is_guilty = |part: &&Part| {
-                let pattern = part.pattern.as_deref();
-                refusals.iter().any(|it| it.is_of(&part.handler, pattern))
+                let is_its = |it: &Refusal| it.is_of(&part.handler, &part.share);
+                refusals.iter().any(is_its)
             };
             let innocent = self.parts.iter().filter(|part| !is_guilty(part));
             only.parts = innocent.map(Part::sent).collect();

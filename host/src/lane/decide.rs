@@ -17,7 +17,7 @@ impl Lane {
         match self.suspicion(started)? {
             Suspicion::Refused(refusals) => refusals
                 .into_iter()
-                .find(|refusal| refusal.is_of(&handler.id, self.pattern())),
+                .find(|refusal| refusal.is_of(&handler.id, self.share())),
             Suspicion::Batch => None,
         }
     }

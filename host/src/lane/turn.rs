@@ -12,9 +12,10 @@ use crate::flight::{Cargo, Part, Started};
 use crate::guest::Instance;
 use crate::ids::{HandlerId, Revision};
 use crate::outcome::Ending;
-use crate::route::{EventCall, OnUnmatched, Unmatched};
+use crate::route::{OnUnmatched, Share, Unmatched};
+use crate::routes::Call;
 use crate::stats::OpenLane;
-use crate::suspects::{Refusal, Share};
+use crate::suspects::Refusal;
 
 /// What serves a lane: the revisions of all handlers of its topic.
 pub(crate) type Serving = Arc<[Revision]>;
@@ -22,8 +23,8 @@ pub(crate) type Serving = Arc<[Revision]>;
 /// Where a record goes next.
 #[derive(Debug)]
 pub(crate) enum Next {
-    /// To this handler, as this event where its component has hooks for events.
-    Handler(Arc<Deployed>, Option<EventCall>),
+    /// To this handler, which is called so.
+    Handler(Arc<Deployed>, Call),
     /// To nobody: no rule takes it.
     Nobody(Unmatched, OnUnmatched),
     /// Nowhere: all who take it have had it.
@@ -31,14 +32,24 @@ pub(crate) enum Next {
 }
 
 /// The turn of a handler.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Turn {
-    /// The pattern of the component's own that matches.
-    pattern: Option<Arc<str>>,
+    /// What of it has the record.
+    share: Share,
     /// Whether it is the turn of another one afterwards.
     is_followed: bool,
     /// The record, once the handler is done with it and it is the turn of another one.
     handed_on: Option<Started>,
+}
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self {
+            share: Share::Record,
+            is_followed: false,
+            handed_on: None,
+        }
+    }
 }
 
 /// What waits of a handler while it is another one's turn.
@@ -55,7 +66,7 @@ impl Lane {
             return Next::Done;
         };
         if routes.are_plain() && started.parts.is_empty() {
-            return Next::Handler(Arc::clone(routes.first()), None);
+            return Next::Handler(Arc::clone(routes.first()), Call::Record);
         }
         let taken = match routes.take(&started.view(&self.place.topic)) {
             Ok(taken) => taken,
@@ -63,7 +74,7 @@ impl Lane {
             Err((why, what)) => return Next::Nobody(why, what),
         };
         let mut open = taken.into_iter().filter(|(target, _)| {
-            let had = |part: &Part| target.is(&part.handler, part.pattern.as_deref());
+            let had = |part: &Part| target.is(&part.handler, &part.share);
             !started.parts.iter().any(had)
         });
         let Some((target, call)) = open.next() else {
@@ -71,7 +82,7 @@ impl Lane {
         };
         self.turn = Turn {
             is_followed: open.next().is_some(),
-            pattern: target.pattern,
+            share: target.share,
             handed_on: None,
         };
         self.turn_to(&target.handler);
@@ -90,12 +101,9 @@ impl Lane {
         let taker = refusal.taker.as_ref();
         let blamed = taker.and_then(|taker| routes.handler(&taker.handler));
         let handler = Arc::clone(blamed.unwrap_or(routes.first()));
-        let pattern = match taker.map(|taker| &taker.share) {
-            Some(Share::Pattern(pattern)) => pattern.clone(),
-            Some(Share::Whole) | None => None,
-        };
+        let share = taker.and_then(|taker| taker.share.clone());
         self.turn = Turn {
-            pattern,
+            share: share.unwrap_or(Share::Record),
             is_followed,
             handed_on: None,
         };
@@ -103,9 +111,9 @@ impl Lane {
         Some(handler)
     }
 
-    /// Returns the pattern of the component's own by which the handler has the record.
-    pub(super) fn pattern(&self) -> Option<&str> {
-        self.turn.pattern.as_deref()
+    /// Returns what of the handler has the record.
+    pub(super) fn share(&self) -> &Share {
+        &self.turn.share
     }
 
     /// Ends a delivery: it is the turn of the handler that speaks for the partition.
@@ -225,7 +233,7 @@ impl Lane {
             stats.emitted.add(self.outbox.len() as u64);
             started.parts.push(Part {
                 handler: handler.id.clone(),
-                pattern: self.turn.pattern.clone(),
+                share: self.turn.share.clone(),
                 ending,
                 attempts: self.attempts,
                 stats,

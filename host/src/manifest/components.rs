@@ -7,7 +7,7 @@ use crate::manifest::keys::middleware as keys;
 use crate::manifest::{Key, Masked, Problem, Reader, Text, kafka};
 
 /// What the name of a component's file ends with.
-const SUFFIX: &str = ".wasm";
+pub(super) const SUFFIX: &str = ".wasm";
 
 /// A component that sees records before a handler is chosen.
 #[derive(Clone, PartialEq, Eq)]

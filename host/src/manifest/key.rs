@@ -57,6 +57,8 @@ pub(crate) enum Kind {
     Flag { default: bool },
     /// A table of any keys; with `clients` they are librdkafka's, for these clients.
     Table { clients: Option<Clients> },
+    /// A table of any values, handed on as JSON.
+    Arguments,
     /// A list of tables, each of which has these keys.
     Rows { keys: &'static [&'static Key] },
     /// What another key may hold, and that one's value where it is left out.
@@ -102,7 +104,7 @@ impl Kind {
             }
             Self::Real { min, max, .. } => format!("a number from {min} to {max}"),
             Self::Flag { .. } => "true or false".to_owned(),
-            Self::Table { .. } => "a table".to_owned(),
+            Self::Table { .. } | Self::Arguments => "a table".to_owned(),
             Self::Rows { keys } => {
                 let names: Vec<&str> = keys.iter().map(|key| key.path).collect();
                 format!("a list of tables with {}", names.join(", "))
@@ -131,6 +133,7 @@ impl Kind {
             | Self::Whole { default: None, .. }
             | Self::Wholes { .. }
             | Self::Rows { .. }
+            | Self::Arguments
             | Self::Table { .. } => String::new(),
         }
     }

@@ -5,6 +5,7 @@
 //! **Invariant:** every key that the manifest reads is in [`KEYS`], once.
 
 pub(crate) mod middleware;
+pub(crate) mod pipeline;
 pub(crate) mod publish;
 pub(crate) mod response;
 pub(crate) mod retry;
@@ -95,6 +96,7 @@ pub(crate) static KEYS: &[&Key] = list!(
         MULTI,
         UNMATCHED,
         MAX_HOPS,
+        PIPELINE,
         RESPONSE,
         KEY_FROM,
         PUBLISH_ATTEMPTS,
@@ -110,6 +112,7 @@ pub(crate) static KEYS: &[&Key] = list!(
 );
 
 use middleware::MIDDLEWARE;
+use pipeline::PIPELINE;
 use publish::{
     ATTEMPTS as PUBLISH_ATTEMPTS, BACKOFF as PUBLISH_BACKOFF,
     DEAD_LETTER_TOPIC as PUBLISH_DEAD_LETTER_TOPIC, DELAY_MS as PUBLISH_DELAY_MS, KEY_FROM,

@@ -4,6 +4,7 @@
 //! settings asks for them key by key.
 //! **Invariant:** a value that leaves this file is within the range of its key, or a problem was noted.
 
+mod arguments;
 mod lists;
 mod rows;
 
@@ -358,7 +359,8 @@ impl<'t> Reader<'t> {
                 format!("{around}.{}", name.get_ref())
             };
             let key = self.keys.iter().find(|key| key.path == path);
-            let is_table = key.is_some_and(|key| matches!(key.kind, Kind::Table { .. }));
+            let is_table =
+                key.is_some_and(|key| matches!(key.kind, Kind::Table { .. } | Kind::Arguments));
             let is_around = self.keys.iter().any(|key| key.within(&path).is_some());
             match value.get_ref() {
                 // A name with a dot is quoted in the file and no path.
@@ -368,8 +370,9 @@ impl<'t> Reader<'t> {
                 DeValue::Table(inner) if is_around => self.refuse_unknown(inner, &path),
                 DeValue::Table(_) => {}
                 other if is_around || is_table => {
-                    let what =
-                        format!("{path}: expected a table, [{path}], found {}", found(other));
+                    let place = &self.place;
+                    let found = found(other);
+                    let what = format!("{place}{path}: expected a table, [{path}], found {found}");
                     self.problems
                         .add(self.text, Some(value.span().start), &path, what);
                 }

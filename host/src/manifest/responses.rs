@@ -2,7 +2,7 @@
 
 use crate::ids::TopicName;
 use crate::manifest::keys::response as keys;
-use crate::manifest::{INTERNAL_PREFIX, Reader, Text};
+use crate::manifest::{INTERNAL_PREFIX, Key, Reader, Text};
 use crate::policy::{Delivery, ResponseRoute};
 
 /// The longest name of an event, in bytes.
@@ -17,7 +17,7 @@ pub(super) fn responses(
     let offset = reader.offset(&keys::RESPONSE);
     let mut routes: Vec<ResponseRoute> = Vec::new();
     reader.each_row(&keys::RESPONSE, |row, start| {
-        let (topic, event) = (topic(row, start), event(row));
+        let (topic, event) = (topic(row, start), event(row, &keys::EVENT));
         let Some(topic) = topic else {
             return;
         };
@@ -53,8 +53,8 @@ fn topic(row: &mut Reader<'_>, start: usize) -> Option<TopicName> {
     Some(topic)
 }
 
-fn event(row: &mut Reader<'_>) -> Option<String> {
-    let key = &keys::EVENT;
+/// Reads the name of an event.
+pub(super) fn event(row: &mut Reader<'_>, key: &'static Key) -> Option<String> {
     let Text { text, offset } = row.text(key)?;
     if text.is_empty() || text.len() > EVENT_BYTES_MAX {
         let what = format!("the name of an event has 1 to {EVENT_BYTES_MAX} bytes");

@@ -23,19 +23,7 @@ pub(super) fn routing(reader: &mut Reader<'_>, subscription: Option<&Subscriptio
     };
     let mut rules: Vec<Rule> = Vec::new();
     reader.each_row(&keys::ROUTE, |row, start| {
-        let rule = Rule {
-            target: 0,
-            topic: matcher(row, &keys::TOPIC),
-            event: matcher(row, &keys::EVENT),
-            headers: headers(row),
-        };
-        if let Some(topic) = rule.topic.as_ref().and_then(Matcher::as_exact)
-            && let Some(Subscription::Topics(topics)) = subscription
-            && !topics.iter().any(|read| read.as_str() == topic)
-        {
-            let what = format!("{topic} is none of the handler's topics, so no record can match");
-            row.problem(&keys::TOPIC, Some(start), &what);
-        }
+        let rule = rule(row, start, subscription);
         if rules.contains(&rule) {
             row.problem(&keys::EVENT, Some(start), "this route is there twice");
         }
@@ -48,6 +36,28 @@ pub(super) fn routing(reader: &mut Reader<'_>, subscription: Option<&Subscriptio
         max_hops: u32::try_from(reader.whole(&keys::MAX_HOPS)).unwrap_or(u32::MAX),
         rules,
     }
+}
+
+/// Reads which records a table of the manifest is about.
+pub(super) fn rule(
+    row: &mut Reader<'_>,
+    start: usize,
+    subscription: Option<&Subscription>,
+) -> Rule {
+    let rule = Rule {
+        target: 0,
+        topic: matcher(row, &keys::TOPIC),
+        event: matcher(row, &keys::EVENT),
+        headers: headers(row),
+    };
+    if let Some(topic) = rule.topic.as_ref().and_then(Matcher::as_exact)
+        && let Some(Subscription::Topics(topics)) = subscription
+        && !topics.iter().any(|read| read.as_str() == topic)
+    {
+        let what = format!("{topic} is none of the handler's topics, so no record can match");
+        row.problem(&keys::TOPIC, Some(start), &what);
+    }
+    rule
 }
 
 /// Refuses what does not go together with several handlings of one record.

@@ -56,28 +56,25 @@ fn table_of(keys: &[&Key]) -> String {
             }
             continue;
         }
-        let (expected, default) = (
-            key.kind.expected().replace('|', "\\|"),
-            key.kind.default_text(),
-        );
-        // Writing to a String cannot fail.
-        let _ = writeln!(
-            out,
-            "| `{}` | {expected} | {default} | {} |",
-            key.path, key.doc
-        );
-        if let Kind::Rows { keys } = key.kind {
-            for inner in keys {
-                let (expected, default) = (inner.kind.expected(), inner.kind.default_text());
-                let _ = writeln!(
-                    out,
-                    "| `{}[].{}` | {expected} | {default} | {} |",
-                    key.path, inner.path, inner.doc
-                );
-            }
-        }
+        write_row(&mut out, key, "");
     }
     out
+}
+
+/// Writes the row of a key, and those of the keys in it where it is a list of tables.
+fn write_row(out: &mut String, key: &Key, around: &str) {
+    let (expected, default) = (
+        key.kind.expected().replace('|', "\\|"),
+        key.kind.default_text(),
+    );
+    let path = format!("{around}{}", key.path);
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "| `{path}` | {expected} | {default} | {} |", key.doc);
+    if let Kind::Rows { keys } = key.kind {
+        for inner in keys {
+            write_row(out, inner, &format!("{path}[]."));
+        }
+    }
 }
 
 /// A list of waits and the word "list" go together. A table for a kind of failures may have either from `[retry]`.
@@ -169,6 +166,7 @@ fn value_schema(key: &Key) -> Value {
         }
         Kind::Flag { default } => json!({ "type": "boolean", "default": default }),
         Kind::Table { clients } => settings_schema(clients),
+        Kind::Arguments => json!({ "type": "object" }),
         Kind::Rows { keys } => json!({ "type": "array", "items": table_schema(keys, "") }),
         Kind::Like { key } => value_schema(key),
     };

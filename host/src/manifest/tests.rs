@@ -1,6 +1,7 @@
 //! Tests of the manifest: what is read, and the exact words of every problem.
 
 mod bulk;
+mod pipelines;
 mod properties;
 mod publish;
 mod refusals;
@@ -123,6 +124,7 @@ fn one_line_is_a_manifest() {
             responses: Vec::new(),
             publish: Publish::default(),
             routing: routes::unsaid(),
+            pipelines: Vec::new(),
             declared_topics: Vec::new(),
             isolation: Isolation::Lane,
             limits: Limits::default(),

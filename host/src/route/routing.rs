@@ -44,6 +44,11 @@ impl ValuePlace {
         Ok(Self { pointer, set })
     }
 
+    /// Returns the pointer that names it.
+    pub fn pointer(&self) -> &Pointer {
+        &self.pointer
+    }
+
     /// Reads the event that stands there in a value.
     pub fn read<'a>(&self, value: Option<&'a [u8]>) -> Named<'a> {
         let picked = value.and_then(|value| pick(value, &self.set).ok());
@@ -190,16 +195,32 @@ pub struct Routing {
     pub rules: Vec<Rule>,
 }
 
-/// A rule of a handler, with the pattern of its component that it was made from, if it was.
-pub type OwnRule = (Rule, Option<Arc<str>>);
+/// What of a handler takes a record. Each share of it has the record once, with attempts of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Share {
+    /// The hook for records whatever their event.
+    Record,
+    /// The hook for the events that match this pattern of its component.
+    Event(Arc<str>),
+    /// The pipeline of this name.
+    Pipeline(Arc<str>),
+}
+
+/// A rule of a handler, with what of the handler takes the records that match it.
+pub type OwnRule = (Rule, Share);
 
 /// A pattern of events that a component names, and its text.
 pub type NamedEvent = (Matcher, Arc<str>);
 
 impl Routing {
-    /// Returns the rules by which records are the handler's: those of the manifest and those of the events that its
-    /// component names. Without any in the manifest every record is, if the component `takes_any`.
-    pub fn own_rules(&self, events: &[NamedEvent], takes_any: bool) -> Vec<OwnRule> {
+    /// Returns the rules by which records are the handler's: those of the manifest, those of the events that its
+    /// component names, and those of its pipelines. Without any in the manifest every record is, if the component `takes_any`.
+    pub fn own_rules<'p>(
+        &self,
+        events: &[NamedEvent],
+        takes_any: bool,
+        pipelines: impl IntoIterator<Item = (&'p Arc<str>, &'p Rule)>,
+    ) -> Vec<OwnRule> {
         let any = Rule {
             target: 0,
             topic: None,
@@ -213,24 +234,28 @@ impl Routing {
                 event,
                 ..any.clone()
             };
-            (rule, Some(Arc::clone(pattern)))
+            (rule, Share::Event(Arc::clone(pattern)))
         });
+        let pipelines = pipelines.into_iter();
+        let pipelines =
+            pipelines.map(|(name, rule)| (rule.clone(), Share::Pipeline(Arc::clone(name))));
         let named = self
             .rules
             .iter()
             .cloned()
             .chain(takes_all.then(|| any.clone()));
-        named.map(|rule| (rule, None)).chain(events).collect()
+        let named = named.map(|rule| (rule, Share::Record));
+        named.chain(events).chain(pipelines).collect()
     }
 }
 
-/// Returns whether a handler with these rules takes only some of the records that it reads, or is called by their event.
+/// Returns whether a handler with these rules takes only some of the records that it reads, or not all by the same share.
 pub fn is_choosy(rules: &[OwnRule]) -> bool {
-    !matches!(rules, [(rule, None)] if rule.is_any())
+    !matches!(rules, [(rule, Share::Record)] if rule.is_any())
 }
 
-/// Which of several handlers, by its place among them, and by which pattern of its component.
-pub type OwnTarget = (usize, Option<Arc<str>>);
+/// Which of several handlers, by its place among them, and what of it.
+pub type OwnTarget = (usize, Share);
 
 /// Returns the rules of several handlers for one table, and what each target of it is.
 pub fn joined<'a>(
@@ -238,8 +263,8 @@ pub fn joined<'a>(
 ) -> (Vec<Rule>, Vec<OwnTarget>) {
     let (mut rules, mut targets) = (Vec::new(), Vec::new());
     for (place, own) in handlers.into_iter().enumerate() {
-        for (rule, pattern) in own {
-            let asked = (place, pattern.clone());
+        for (rule, share) in own {
+            let asked = (place, share.clone());
             let known = targets.iter().position(|target| *target == asked);
             let target = known.unwrap_or_else(|| {
                 targets.push(asked);

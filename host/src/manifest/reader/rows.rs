@@ -28,7 +28,7 @@ impl Reader<'_> {
         };
         for (at, item) in items.into_iter().enumerate() {
             let offset = item.span().start;
-            let place = format!("{}[{at}]", key.path);
+            let place = format!("{}{}[{at}]", self.place, key.path);
             match item.into_inner() {
                 DeValue::Table(table) => {
                     let outer_keys = mem::replace(&mut self.keys, keys);

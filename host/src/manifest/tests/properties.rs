@@ -331,6 +331,7 @@ impl Naive<'_> {
             responses: Vec::new(),
             publish: self.publish(),
             routing: self.routing(),
+            pipelines: Vec::new(),
             declared_topics: Vec::new(),
             isolation: match self.text("isolation", "").as_str() {
                 "record" => Isolation::Record,
