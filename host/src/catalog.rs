@@ -18,9 +18,11 @@ use crate::guest::{Handler as Component, Setup, Stage};
 use crate::ids::{GroupId, HandlerId, Revision, TenantId};
 use crate::manifest::Manifest;
 use crate::marker::parked_topic;
+use crate::pipeline::Step;
 use crate::policy::{LagBounds, OnExhausted};
 use crate::route::{OwnRule, is_choosy, may_take};
 use crate::sink::Sink;
+use crate::stats::Histogram;
 
 /// How the records of a partition are handed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub(crate) struct Deployed {
     pub(crate) setup: Setup,
     /// What sees its records first.
     pub(crate) middleware: Chain,
+    /// Its pipelines.
+    pub(crate) courses: Vec<Course>,
     pub(crate) sink: Arc<Sink>,
     /// One for each instance that may run at once; none where partitions are the only bound.
     pub(crate) permits: Option<Arc<Semaphore>>,
@@ -74,7 +78,43 @@ impl Chain {
     }
 }
 
+/// A pipeline, ready to be run.
+#[derive(Debug)]
+pub(crate) struct Course {
+    pub(crate) name: Arc<str>,
+    pub(crate) stations: Vec<Station>,
+    /// One for each record that may be in it at once; none where that is not bounded.
+    pub(crate) permits: Option<Arc<Semaphore>>,
+}
+
+/// A step of a pipeline, ready to be done.
+#[derive(Debug)]
+pub(crate) struct Station {
+    pub(crate) step: Step,
+    /// The component of a step that has one.
+    pub(crate) stage: Option<Arc<Stage>>,
+    /// How long it took.
+    pub(crate) duration: Arc<Histogram>,
+}
+
 impl Deployed {
+    /// Returns the pipeline of this name.
+    pub(crate) fn course(&self, name: &str) -> Option<&Course> {
+        self.courses.iter().find(|course| *course.name == *name)
+    }
+
+    /// Returns whether a stage works for the handler.
+    pub(crate) fn has_stage(&self, stage: &Arc<Stage>) -> bool {
+        let stations = self.courses.iter().flat_map(|course| &course.stations);
+        let mut own = stations.filter_map(|station| station.stage.as_ref());
+        self.middleware.has(stage) || own.any(|it| Arc::ptr_eq(it, stage))
+    }
+
+    /// Returns whether single records can be handed over.
+    pub(crate) fn takes_singles(&self) -> bool {
+        self.component.takes().singles || !self.courses.is_empty()
+    }
+
     /// Returns how records are handed to the handler.
     ///
     /// A component with both hooks gets batches when its manifest has a `[bulk]` table, where that gives bounds only

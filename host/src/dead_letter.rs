@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use crate::catalog::Deployed;
 use crate::ids::TopicName;
-use crate::letter::Letter;
+use crate::letter::{Letter, STEP};
 use crate::moment::now_ms;
 use crate::outbox::{Full, Outbox};
 use crate::outcome::Failure;
@@ -59,6 +59,7 @@ pub(crate) fn write(
         time_ms: now_ms(),
     };
     let mut ours = Vec::from(letter.block());
+    ours.extend(reason.failure.step.clone().map(|step| (STEP, step)));
     if let Some((_, deferral)) = reason.wait {
         ours.extend(deferral.headers());
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::catalog::Deployed;
+use crate::course::attempt_course;
 use crate::dead_letter::Reason;
 use crate::flight::{Attempt, Cargo, Started};
 use crate::lane::{
@@ -18,7 +19,7 @@ use crate::lane::{
 use crate::outcome::{Ending, Failure, FailureKind, Outcome, Settlement};
 use crate::parked::KEYS_MAX;
 use crate::receive::receive;
-use crate::route::{OnUnmatched, Unmatched};
+use crate::route::{EventCall, OnUnmatched, Unmatched};
 use crate::routes::Call;
 use crate::settle::exhausted;
 use crate::suspects::Refusal;
@@ -88,36 +89,42 @@ async fn carry(lane: &mut Lane, job: Job) -> Delivered {
             return Delivered::Settled;
         }
     };
-    let Job { started, failed } = match let_through(lane, &handler, job).await {
+    let job = match let_through(lane, &handler, job).await {
         Ok(job) => job,
         Err(delivered) => return delivered,
     };
-    let Ok(_permit) = lane.admit(&handler).await else {
+    attempt(lane, &handler, job, &call).await
+}
+
+/// Lets the handler whose turn it is have the record once, and does what follows from that.
+async fn attempt(lane: &mut Lane, handler: &Deployed, job: Job, call: &Call) -> Delivered {
+    let Job {
+        mut started,
+        failed,
+    } = job;
+    let course = call.course(handler);
+    let Ok(_permits) = lane.admit_to(handler, course).await else {
         return Delivered::Stopped;
     };
     lane.attempts = failed.map_or(0, |failed| failed.number) + 1;
-    let (failure, begun) = match attempt_one(lane, &handler, &started, &call).await {
+    let attempted = match course {
+        Some(course) => attempt_course(lane, handler, course, &mut started).await,
+        None => attempt_one(lane, handler, &started, call.event()).await,
+    };
+    let (failure, begun) = match attempted {
         Err(Stopped) => return Delivered::Stopped,
-        Ok((Outcome::Handled, _)) => {
-            note_handled(&handler);
-            lane.finish(&handler, started, Ending::Handled, None).await;
-            return Delivered::Settled;
-        }
-        Ok((Outcome::Filtered, _)) => {
-            note_handled(&handler);
-            lane.finish(&handler, started, Ending::Filtered, None).await;
-            return Delivered::Settled;
-        }
+        Ok((Outcome::Handled, _)) => return end(lane, handler, started, Ending::Handled).await,
+        Ok((Outcome::Filtered, _)) => return end(lane, handler, started, Ending::Filtered).await,
         Ok((Outcome::Failed(failure), begun)) => (failure, begun),
     };
     let attempt = Attempt::after(failed, begun);
     let settlement = {
         let topic = Arc::clone(lane.topic());
         let view = started.view(&topic);
-        lane.decide(&handler, &failure, attempt, &view).await
+        lane.decide(handler, &failure, attempt, &view).await
     };
     match settlement {
-        Ok(settlement) => settle(lane, &handler, started, &failure, attempt, settlement).await,
+        Ok(settlement) => settle(lane, handler, started, &failure, attempt, settlement).await,
         Err(Stopped) => Delivered::Stopped,
     }
 }
@@ -138,6 +145,13 @@ async fn let_through(lane: &mut Lane, handler: &Deployed, job: Job) -> Result<Jo
         }
         None => Ok(job),
     }
+}
+
+/// Ends the life of a record that an attempt has succeeded with.
+async fn end(lane: &mut Lane, handler: &Deployed, started: Started, ending: Ending) -> Delivered {
+    note_handled(handler);
+    lane.finish(handler, started, ending, None).await;
+    Delivered::Settled
 }
 
 /// Does what was decided about a failed attempt.
@@ -337,17 +351,8 @@ async fn attempt_one(
     lane: &mut Lane,
     handler: &Deployed,
     started: &Started,
-    call: &Call,
+    event: Option<&EventCall>,
 ) -> Result<(Outcome, Instant), Stopped> {
-    let event = match call {
-        Call::Event(event) => Some(event),
-        Call::Record => None,
-        Call::Pipeline(name) => {
-            let what = format!("the handler has no pipeline {name}");
-            let failure = Failure::new(FailureKind::Other, what);
-            return Ok((Outcome::Failed(failure), Instant::now()));
-        }
-    };
     let topic = Arc::clone(lane.topic());
     let view = started.view(&topic);
     let patience = lane.patience(handler);

@@ -25,7 +25,7 @@ pub(crate) use self::attempt::Attempt;
 pub(crate) use self::cargo::{Cargo, FlightKind, Purpose};
 pub(crate) use self::mending::{Fault, Mending, RefusedOutput, Repair};
 pub(crate) use self::part::Part;
-pub(crate) use self::started::{Passage, Started, Within};
+pub(crate) use self::started::{Halfway, Kept, Passage, Started, Within};
 use crate::map_room;
 use crate::offset_map::{CommitPoint, OffsetMap};
 use crate::outcome::Ending;

@@ -3,6 +3,7 @@
 //! Owns the instance, knows which handler serves the topic now, and carries out what `deliver` decides.
 //! **Invariant:** at most one record or batch is inside; a new revision is taken up only between two of them.
 
+mod course;
 mod decide;
 mod finish;
 mod hops;
@@ -99,6 +100,8 @@ pub(crate) struct Lane {
     /// What is in hand, as others see it.
     pub(crate) hand: Arc<OpenHand>,
     lent: Lent,
+    /// What a pipeline is to send of the record at hand.
+    piped: Outbox,
     /// Dead letters of the record at hand.
     letters: Outbox,
     /// How often it was passed on, and who reads what is sent.
@@ -133,6 +136,7 @@ impl Lane {
             ledger,
             stop,
             outbox: Outbox::new(usize::MAX, usize::MAX),
+            piped: Outbox::new(usize::MAX, usize::MAX),
             letters: Outbox::new(usize::MAX, usize::MAX),
             hops: Hops::default(),
             attempts: 1,
@@ -226,20 +230,8 @@ impl Lane {
         let Some(permits) = &handler.permits else {
             return Ok(self.lent.admit(None));
         };
-        if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
-            return Ok(self.lent.admit(Some(permit)));
-        }
-        let stop = self.stop.clone();
-        self.hand.note(Doing::Permit);
-        let permit = tokio::select! {
-            biased;
-            () = stop.set() => Err(Stopped),
-            // Nobody closes the semaphore.
-            permit = Arc::clone(permits).acquire_owned() => permit.map_err(|_| Stopped),
-            never = self.lend_place() => match never {},
-        };
-        self.hand.note(Doing::Handling);
-        Ok(self.lent.admit(Some(permit?)))
+        let permit = self.permit_of(permits).await?;
+        Ok(self.lent.admit(Some(permit)))
     }
 
     /// Lets the instance go when another lane needs its place. To be waited for beside something else: who has a permit

@@ -21,6 +21,8 @@ pub(crate) const ATTEMPTS: &str = "dead-letter.attempts";
 pub(crate) const KIND: &str = "dead-letter.error-kind";
 pub(crate) const ERROR: &str = "dead-letter.error";
 pub(crate) const TIME: &str = "dead-letter.time";
+/// Follows the block where a step of a pipeline failed, and says which one: `pipeline/step`.
+pub(crate) const STEP: &str = "dead-letter.step";
 /// Follows the block of a letter that is replayed, and says which letter that is.
 pub(crate) const REPLAY_OF: &str = "replay.of";
 /// Stands before the last header where a letter is replayed with all others of its key, and says in which replay.

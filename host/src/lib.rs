@@ -77,6 +77,7 @@ mod topic_settings;
 mod assignment;
 mod bulk;
 mod catalog;
+mod course;
 mod dead_letter;
 mod deliver;
 mod lane;

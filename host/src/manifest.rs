@@ -139,12 +139,8 @@ impl Manifest {
         let side_effects = reader.choice(&keys::SIDE_EFFECTS) == Some("allowed");
         let mut responses = responses::responses(&mut reader, delivery, side_effects);
         let publish = publish::publish(&mut reader, delivery, routing.multi);
-        let pipelines = pipelines::pipelines(
-            &mut reader,
-            subscription.as_ref(),
-            (delivery, side_effects),
-            &mut responses,
-        );
+        let (reads, promises) = (subscription.as_ref(), (delivery, side_effects));
+        let pipelines = pipelines::pipelines(&mut reader, reads, promises, &mut responses);
         let declared_topics = topics::topics(&mut reader);
         let isolation = match reader.choice(&keys::ISOLATION) {
             Some("record") => Isolation::Record,

@@ -29,7 +29,7 @@ pub enum Full {
 /// A stretch of the buffer; `None` is null.
 type Span = Option<Range<usize>>;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Stored {
     topic: Range<usize>,
     key: Span,
@@ -49,7 +49,7 @@ pub struct Mark {
 }
 
 /// The emits of one invocation, in order.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Outbox {
     records_max: usize,
     bytes_max: usize,

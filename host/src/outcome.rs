@@ -99,6 +99,10 @@ pub struct Failure {
     pub message: String,
     /// The wait that the guest asked for.
     pub retry_after: Option<Duration>,
+    /// The step of a pipeline that failed, as `pipeline/step`.
+    pub step: Option<String>,
+    /// What is done about it, where the manifest says that of the step.
+    pub settlement: Option<Settlement>,
 }
 
 impl Failure {
@@ -108,6 +112,8 @@ impl Failure {
             kind,
             message: message.into(),
             retry_after: None,
+            step: None,
+            settlement: None,
         }
     }
 }

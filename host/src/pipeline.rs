@@ -17,6 +17,7 @@ pub use self::builtin::{BUILT_INS, BuiltIn, BuiltInError};
 pub use self::event::{EventError, with_event};
 pub use self::progress::Progress;
 use crate::ids::TopicName;
+use crate::record::Changed;
 use crate::route::Rule;
 
 /// One pipeline of a handler.
@@ -111,5 +112,54 @@ impl Pipeline {
             Some(Work::Component(work)) => Some((place, step, work)),
             _ => None,
         })
+    }
+}
+
+/// What a component that decides has done with a message as it is when it is the action's turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// It is sent on.
+    Pipe {
+        /// The topic, as the component has it.
+        topic: String,
+        /// The event that it gets; none leaves it as it is.
+        event: Option<String>,
+    },
+    /// It is sent as a request and replaced by the answer.
+    Ask(Question),
+    /// It is replaced by this one.
+    Replace(Changed),
+    /// The pipeline ends here, well.
+    Finish,
+    /// The pipeline ends here, and the record counts as filtered.
+    Drop,
+}
+
+/// A request that is made of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// The topic of the request.
+    pub topic: String,
+    /// Its event; none leaves the message as it is.
+    pub event: Option<String>,
+    /// The topic that the answer is asked to come by; none is the first of the manifest.
+    pub response_topic: Option<String>,
+    /// How long to wait for it.
+    pub timeout: Duration,
+}
+
+impl Pipe {
+    /// Returns what is done by it.
+    pub fn action(&self) -> Action {
+        let (topic, event) = (self.topic.to_string(), self.event.clone());
+        match &self.response {
+            None => Action::Pipe { topic, event },
+            Some(awaited) => Action::Ask(Question {
+                topic,
+                event,
+                response_topic: Some(awaited.topic.to_string()),
+                timeout: awaited.timeout,
+            }),
+        }
     }
 }

@@ -189,6 +189,17 @@ impl Asker {
         }
     }
 
+    /// Returns why no response can come by a topic, as far as is known.
+    pub(crate) fn trouble_with(&self, topic: &str) -> Option<String> {
+        let route = self.routes.iter().find(|it| it.topic.as_str() == topic);
+        let Some(route) = route else {
+            return Some(format!("the manifest does not name {topic} for responses"));
+        };
+        let reading = self.exchange.reader.reading();
+        let is_missing = reading.borrow().is_missing(&route.topic);
+        is_missing.then(|| format!("there is no topic {topic}: create it (`topics apply` does)"))
+    }
+
     async fn prepare(&self, deadline: Instant, until: Instant) -> Result<CorrelationId, String> {
         let mut reading = self.exchange.reader.reading();
         let known = reading.wait_for(|reading| reading.knows(&self.routes));

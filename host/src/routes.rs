@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::catalog::Deployed;
+use crate::catalog::{Course, Deployed};
 use crate::guest::Stage;
 use crate::ids::{HandlerId, Revision};
 use crate::record::RecordView;
@@ -53,6 +53,24 @@ pub(crate) enum Call {
     Event(EventCall),
     /// Step by step, by its pipeline of this name.
     Pipeline(Arc<str>),
+}
+
+impl Call {
+    /// Returns the event, where the handler is called by it.
+    pub(crate) fn event(&self) -> Option<&EventCall> {
+        match self {
+            Self::Event(event) => Some(event),
+            Self::Record | Self::Pipeline(_) => None,
+        }
+    }
+
+    /// Returns the pipeline of the handler that it is, if it is one.
+    pub(crate) fn course<'h>(&self, handler: &'h Deployed) -> Option<&'h Course> {
+        match self {
+            Self::Pipeline(name) => handler.course(name),
+            Self::Record | Self::Event(_) => None,
+        }
+    }
 }
 
 /// The targets of a record, the most specific first, with how each is called.
@@ -121,7 +139,7 @@ impl Routes {
         let switch = self.switch.as_ref();
         let targets = switch.into_iter().flat_map(|switch| &switch.targets);
         let mut handlers = targets.map(|target| &target.handler).chain([&self.first]);
-        handlers.any(|handler| handler.middleware.has(stage))
+        handlers.any(|handler| handler.has_stage(stage))
     }
 
     /// Returns who takes a record.

@@ -5,6 +5,7 @@
 //! **Invariant:** every settled record is counted once, under exactly one ending.
 
 mod stages;
+mod steps;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +16,8 @@ use parking_lot::Mutex;
 
 use self::stages::Stages;
 pub(crate) use self::stages::{Received, StageReading, StageStats};
+pub(crate) use self::steps::StepReading;
+use self::steps::Steps;
 use crate::ids::HandlerId;
 use crate::outcome::{Ending, FailureKind};
 
@@ -254,6 +257,7 @@ struct Series {
 pub(crate) struct Registry {
     series: Mutex<BTreeMap<(HandlerId, Arc<str>), Series>>,
     stages: Mutex<Stages>,
+    steps: Mutex<Steps>,
 }
 
 impl Registry {
@@ -288,6 +292,16 @@ impl Registry {
     /// Returns the counters of a component that works beside a handler's own.
     pub(crate) fn stage(&self, handler: &HandlerId, stage: &str) -> Arc<StageStats> {
         self.stages.lock().open(handler, stage)
+    }
+
+    /// Returns the durations of a step of a pipeline.
+    pub(crate) fn step(&self, handler: &HandlerId, pipeline: &str, step: &str) -> Arc<Histogram> {
+        self.steps.lock().open(handler, pipeline, step)
+    }
+
+    /// Reads how long steps took.
+    pub(crate) fn steps(&self) -> Vec<StepReading> {
+        self.steps.lock().read()
     }
 
     /// Reads what such components have counted.

@@ -23,6 +23,7 @@ mod once;
 mod ordering;
 mod packed;
 mod parking;
+mod pipelines;
 mod positions;
 mod protocol;
 mod publish;

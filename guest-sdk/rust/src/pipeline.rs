@@ -86,6 +86,7 @@ impl Action {
     }
 
     /// Gives what is sent an event. Of no effect where nothing is sent.
+    #[must_use]
     pub fn event(mut self, name: impl Into<String>) -> Self {
         if let Self::Pipe { event, .. } | Self::Ask { event, .. } = &mut self {
             *event = Some(name.into());
@@ -94,6 +95,7 @@ impl Action {
     }
 
     /// Says by which topic the answer is to come. Of no effect where nothing is asked.
+    #[must_use]
     pub fn response_topic(mut self, topic: impl Into<String>) -> Self {
         if let Self::Ask { response_topic, .. } = &mut self {
             *response_topic = Some(topic.into());
@@ -141,13 +143,13 @@ mod tests {
         suffix: String,
     }
 
-    fn transform(mut message: Message, with: Suffix) -> Result<Option<Message>> {
+    fn transform(mut message: Message, Suffix { suffix }: Suffix) -> Result<Option<Message>> {
         emit("seen").send()?;
         let text = message.text()?.to_owned();
         if text == "bad" {
             return Err(reject(text));
         }
-        message.value = Some(format!("{text}{}", with.suffix).into_bytes());
+        message.value = Some(format!("{text}{suffix}").into_bytes());
         Ok((text != "drop").then_some(message))
     }
 

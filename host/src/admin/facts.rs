@@ -127,6 +127,7 @@ impl View {
             now_ms: now_ms(),
             series: self.registry.read(),
             stages: self.registry.stages(),
+            steps: self.registry.steps(),
             handlers: catalog
                 .handlers()
                 .map(|handler| {

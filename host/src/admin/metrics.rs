@@ -20,7 +20,7 @@ use crate::catalog::GroupKey;
 use crate::ids::{HandlerId, Revision, TenantId};
 use crate::outcome::{Ending, FailureKind};
 use crate::reply::Counts;
-use crate::stats::{BUCKETS_US, HistogramReading, Reading, Received, StageReading};
+use crate::stats::{BUCKETS_US, HistogramReading, Reading, Received, StageReading, StepReading};
 use crate::watcher::Seen;
 
 /// What is read for one scrape.
@@ -30,6 +30,7 @@ pub(super) struct Scrape {
     pub(super) now_ms: i64,
     pub(super) series: Vec<(HandlerId, Arc<str>, Reading)>,
     pub(super) stages: Vec<StageReading>,
+    pub(super) steps: Vec<StepReading>,
     /// Who serves, with which revision, and whether it pauses.
     pub(super) handlers: Vec<(HandlerId, Revision, bool)>,
     pub(super) groups: Vec<(GroupKey, GroupReading)>,
@@ -127,7 +128,7 @@ impl Scrape {
         )
     }
 
-    /// What middleware did.
+    /// What middleware and the steps of pipelines did.
     fn write_stages(&self, writer: &mut Writer<'_, '_>) -> fmt::Result {
         let records = self.stages.iter().flat_map(|stage| {
             let results = Received::ALL.iter().zip(stage.results);
@@ -140,7 +141,10 @@ impl Scrape {
         writer.counters(&names::MIDDLEWARE_RECORDS, records)?;
         let durations = self.stages.iter();
         let durations = durations.map(|stage| (stage_labels(stage), &stage.duration));
-        writer.histograms(&names::MIDDLEWARE_DURATION, durations)
+        writer.histograms(&names::MIDDLEWARE_DURATION, durations)?;
+        let steps = self.steps.iter();
+        let steps = steps.map(|step| (step_labels(step), &step.duration));
+        writer.histograms(&names::PIPELINE_STEP_DURATION, steps)
     }
 
     /// What lanes are like now.
@@ -291,20 +295,14 @@ impl Scrape {
         ];
         writer.counters(&names::DEPLOYS, deploys)?;
         writer.histograms(&names::COMPILE_DURATION, [([], &self.compile)])?;
-        let paused = self.handlers.iter().map(|(handler, _, is_paused)| {
-            let labels = [
-                ("tenant", handler.tenant.as_str()),
-                ("handler", handler.name.as_str()),
-            ];
-            (labels, u64::from(*is_paused))
-        });
+        let paused = self
+            .handlers
+            .iter()
+            .map(|(handler, _, is_paused)| (of_handler(handler), u64::from(*is_paused)));
         writer.gauges(&names::PAUSED, paused)?;
         let handlers = self.handlers.iter().map(|(handler, revision, _)| {
-            [
-                ("tenant", handler.tenant.as_str()),
-                ("handler", handler.name.as_str()),
-                ("revision", revision.as_str()),
-            ]
+            let [tenant, handler] = of_handler(handler);
+            [tenant, handler, ("revision", revision.as_str())]
         });
         writer.infos(&names::HANDLER_INFO, handlers)?;
         writer.infos(
@@ -333,20 +331,27 @@ fn lag(reading: &Reading, now_ms: i64) -> Option<Duration> {
 
 type Label<'a> = (&'static str, &'a str);
 
-fn labels((handler, topic, _): &(HandlerId, Arc<str>, Reading)) -> [Label<'_>; 3] {
+fn of_handler(handler: &HandlerId) -> [Label<'_>; 2] {
     [
         ("tenant", handler.tenant.as_str()),
         ("handler", handler.name.as_str()),
-        ("topic", topic),
     ]
 }
 
+fn labels((handler, topic, _): &(HandlerId, Arc<str>, Reading)) -> [Label<'_>; 3] {
+    let [tenant, handler] = of_handler(handler);
+    [tenant, handler, ("topic", topic)]
+}
+
+fn step_labels(step: &StepReading) -> [Label<'_>; 4] {
+    let [tenant, handler] = of_handler(&step.handler);
+    let pipeline = ("pipeline", step.pipeline.as_str());
+    [tenant, handler, pipeline, ("step", &step.step)]
+}
+
 fn stage_labels(stage: &StageReading) -> [Label<'_>; 3] {
-    [
-        ("tenant", stage.handler.tenant.as_str()),
-        ("handler", stage.handler.name.as_str()),
-        ("middleware", &stage.stage),
-    ]
+    let [tenant, handler] = of_handler(&stage.handler);
+    [tenant, handler, ("middleware", &stage.stage)]
 }
 
 fn labels_and<'a>(

@@ -98,6 +98,10 @@ families! {
     MIDDLEWARE_DURATION = Histogram Seconds "kafka_wasm_middleware_duration_seconds":
         "Time of a record in middleware";
 
+    // By tenant, handler, pipeline and step.
+    PIPELINE_STEP_DURATION = Histogram Seconds "kafka_wasm_pipeline_step_duration_seconds":
+        "Time of a record in a step of a pipeline, with the wait for an answer";
+
     // By tenant and group.
     ASSIGNED_PARTITIONS = Gauge Count "kafka_wasm_assigned_partitions":
         "Partitions that Kafka assigned to this host";

@@ -91,7 +91,7 @@ fn party<'a>(id: &'a HandlerId, loaded: &'a Loaded, rules: &'a [OwnRule]) -> Par
         manifest: &loaded.manifest,
         rules,
         middleware: &loaded.middleware.id,
-        takes_singles: loaded.component.takes().singles,
+        takes_singles: loaded.component.takes().singles || !loaded.manifest.pipelines.is_empty(),
     }
 }
 
@@ -106,11 +106,11 @@ fn describe(id: &HandlerId, loaded: &Loaded, rules: &[OwnRule]) -> String {
         Subscription::Pattern(pattern) => format!("pattern {}", pattern.source()),
     };
     let (routes, responses) = (routes(rules), responses(manifest));
-    let middleware = middleware(loaded);
+    let (middleware, pipelines) = (middleware(loaded), pipelines(manifest));
     let limits = &manifest.limits;
     format!(
         "{id}  revision {}\n  hooks        {}\n  imports      {}\n  topics       {topics}\n  group        {}\n  \
-         ordering     {}\n{middleware}{routes}{responses}  dead letters {}\n  limits       {} MiB, {} ms a call, {} attempts, {} records under way a partition\n",
+         ordering     {}\n{middleware}{routes}{pipelines}{responses}  dead letters {}\n  limits       {} MiB, {} ms a call, {} attempts, {} records under way a partition\n",
         loaded.revision,
         loaded.component.hooks().join(", "),
         loaded.component.imports().join(", "),
@@ -132,6 +132,24 @@ fn middleware(loaded: &Loaded) -> String {
         return String::new();
     }
     format!("  middleware   {}\n", names.join(", "))
+}
+
+/// The lines that say what is done step by step; empty where nothing is.
+fn pipelines(manifest: &Manifest) -> String {
+    let lines = manifest.pipelines.iter().map(|pipeline| {
+        let steps: Vec<&str> = pipeline.steps.iter().map(|step| &*step.name).collect();
+        format!(
+            "{} ({}): {}",
+            pipeline.name,
+            pipeline.rule,
+            steps.join(", ")
+        )
+    });
+    let lines: Vec<String> = lines.collect();
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!("  pipelines    {}\n", lines.join("\n               "))
 }
 
 /// The lines that say which records the handler takes; empty where it takes all.

@@ -277,6 +277,7 @@ impl Deployer {
             manifest,
             component,
             middleware,
+            steps,
             revision,
         } = loaded;
         let middleware = middleware.into_chain(&candidate.id, &setup, &self.registry);
@@ -285,27 +286,13 @@ impl Deployer {
             manifest: &manifest,
             rules: &rules,
             middleware: &middleware.id,
-            takes_singles: component.takes().singles,
+            takes_singles: component.takes().singles || !manifest.pipelines.is_empty(),
         };
-        for known in self.known.values() {
-            let Some(other) = known.serving.as_ref() else {
-                continue;
-            };
-            let theirs = Party {
-                id: &other.id,
-                manifest: &other.manifest,
-                rules: &other.rules,
-                middleware: &other.middleware.id,
-                takes_singles: other.component.takes().singles,
-            };
-            if let Some(what) = obstacle(new, theirs) {
-                return Err(at(what));
-            }
-            if let Some(what) = conflict(&manifest, &other.manifest) {
-                let file = known.facts.manifest().display();
-                return Err(at(format!("does not go together with {file}: {what}")));
-            }
+        if let Some(what) = self.clash(new) {
+            return Err(at(what));
         }
+        let courses =
+            steps.into_courses(&candidate.id, &manifest.pipelines, &setup, &self.registry);
         Ok(Deployed {
             id: candidate.id.clone(),
             revision,
@@ -321,8 +308,33 @@ impl Deployer {
             rules,
             setup,
             middleware,
+            courses,
             sink,
         })
+    }
+
+    /// Returns why a handler cannot serve beside those that do, if it cannot.
+    fn clash(&self, new: Party<'_>) -> Option<String> {
+        for known in self.known.values() {
+            let Some(other) = known.serving.as_ref() else {
+                continue;
+            };
+            let theirs = Party {
+                id: &other.id,
+                manifest: &other.manifest,
+                rules: &other.rules,
+                middleware: &other.middleware.id,
+                takes_singles: other.takes_singles(),
+            };
+            if let Some(what) = obstacle(new, theirs) {
+                return Some(what);
+            }
+            if let Some(what) = conflict(new.manifest, &other.manifest) {
+                let file = known.facts.manifest().display();
+                return Some(format!("does not go together with {file}: {what}"));
+            }
+        }
+        None
     }
 
     /// Returns whether a handler may ask others.

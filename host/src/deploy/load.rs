@@ -11,11 +11,13 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
+use super::courses::{self, StepComponents};
 use super::scan::Candidate;
 use super::stages::{self, Loading};
-use crate::guest::{GuestLog, Handler as Component, Instance, Lent, Role, Runtime, Setup};
+use crate::guest::{EMPTY, GuestLog, Handler as Component, Instance, Lent, Role, Runtime, Setup};
 use crate::ids::Revision;
-use crate::manifest::{Manifest, Middleware};
+use crate::manifest::Manifest;
+use crate::pipeline::Pipeline;
 use crate::policy::OnExhausted;
 use crate::route::{Matcher, NamedEvent, OwnRule, contested};
 use crate::setting::check_value;
@@ -29,6 +31,7 @@ pub(crate) struct Loaded {
     pub(crate) manifest: Manifest,
     pub(crate) component: Component,
     pub(crate) middleware: Loading,
+    pub(crate) steps: StepComponents,
     pub(crate) revision: Revision,
 }
 
@@ -42,25 +45,19 @@ pub(super) fn load(candidate: &Candidate, runtime: &Runtime) -> Result<Loaded, V
             .collect::<Vec<_>>()
     });
     // A bad manifest need not hide a bad component.
+    let component = own_component(candidate, manifest.as_ref().ok(), runtime);
     let known = manifest.as_ref().ok();
-    let named = known.and_then(|manifest| manifest.component.as_deref());
-    let beside = known.map_or_else(Vec::new, |manifest| manifest.middleware.clone());
-    let path = component_path(candidate, named, &beside);
-    let component = path.and_then(|path| {
-        let wasm = fs::read(&path)
-            .map_err(|error| format!("{}: cannot be read: {error}", path.display()))?;
-        let component = Component::load(runtime, &wasm, Role::Handler)
-            .map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok((component, wasm))
-    });
-    let middleware = stages::load(candidate, &beside, runtime);
-    match (manifest, component, middleware) {
-        (Ok(manifest), Ok((component, wasm)), Ok(middleware)) => {
+    let beside = known.map_or(&[][..], |manifest| &manifest.middleware);
+    let middleware = stages::load(candidate, beside, runtime);
+    let mut digest = Sha256::new();
+    digest.update(text.as_bytes());
+    let pipelines = known.map_or(&[][..], |manifest| &manifest.pipelines);
+    let steps = courses::load(candidate, pipelines, runtime, &mut digest);
+    match (manifest, component, middleware, steps) {
+        (Ok(manifest), Ok((component, wasm)), Ok(middleware), Ok(steps)) => {
             if let Some(what) = misfit(&manifest, &component) {
                 return Err(vec![format!("{}: {what}", candidate.manifest.display())]);
             }
-            let mut digest = Sha256::new();
-            digest.update(text.as_bytes());
             digest.update(&wasm);
             if !middleware.stages.is_empty() {
                 digest.update(middleware.id.as_str());
@@ -70,33 +67,66 @@ pub(super) fn load(candidate: &Candidate, runtime: &Runtime) -> Result<Loaded, V
                 manifest,
                 component,
                 middleware,
+                steps,
                 revision,
             })
         }
-        (manifest, component, middleware) => {
+        (manifest, component, middleware, steps) => {
             let problems = manifest.err().into_iter().flatten();
             let problems = problems.chain(component.err());
-            Err(problems
-                .chain(middleware.err().into_iter().flatten())
-                .collect())
+            let problems = problems.chain(middleware.err().into_iter().flatten());
+            Err(problems.chain(steps.err().into_iter().flatten()).collect())
         }
     }
+}
+
+/// Reads and compiles the handler's own component, and returns its bytes as well. A handler that is nothing but pipelines
+/// has one without anything in it.
+fn own_component(
+    candidate: &Candidate,
+    manifest: Option<&Manifest>,
+    runtime: &Runtime,
+) -> Result<(Component, Vec<u8>), String> {
+    let named = manifest.and_then(|manifest| manifest.component.as_deref());
+    let has_pipelines = manifest.is_some_and(|manifest| !manifest.pipelines.is_empty());
+    let is_other = |file: &str| manifest.is_some_and(|manifest| has_beside(manifest, file));
+    let (path, role) = match component_path(candidate, named, is_other, has_pipelines)? {
+        Some(path) if has_pipelines => (path, Role::Beside),
+        Some(path) => (path, Role::Handler),
+        None => {
+            let empty = Component::load(runtime, EMPTY, Role::Beside);
+            return Ok((empty.map_err(|error| error.to_string())?, EMPTY.to_vec()));
+        }
+    };
+    let wasm =
+        fs::read(&path).map_err(|error| format!("{}: cannot be read: {error}", path.display()))?;
+    let component = Component::load(runtime, &wasm, role)
+        .map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok((component, wasm))
+}
+
+/// Returns whether a manifest names a file for something else than the handler's own component.
+fn has_beside(manifest: &Manifest, file: &str) -> bool {
+    let mut middleware = manifest.middleware.iter();
+    let mut steps = manifest.pipelines.iter().flat_map(Pipeline::components);
+    middleware.any(|it| it.component == file) || steps.any(|(_, _, work)| work.file == file)
 }
 
 /// Returns what the manifest says that the component has no hook for.
 fn misfit(manifest: &Manifest, component: &Component) -> Option<&'static str> {
     let takes = component.takes();
-    if manifest.breaker.is_some() && !takes.singles {
+    let singles = takes.singles || !manifest.pipelines.is_empty();
+    if manifest.breaker.is_some() && !singles {
         return Some(
             "[breaker] is for records that are handed over one by one, and the component takes batches only",
         );
     }
-    if manifest.on_exhausted == OnExhausted::Park && !takes.singles {
+    if manifest.on_exhausted == OnExhausted::Park && !singles {
         return Some(
             "on-exhausted = \"park\" is for records that are handed over one by one, and the component takes batches only",
         );
     }
-    if manifest.return_topics.has_retries() && !takes.singles {
+    if manifest.return_topics.has_retries() && !singles {
         return Some(
             "retry.topic-delays-ms is for records that are handed over one by one, and the component takes batches only",
         );
@@ -128,30 +158,33 @@ pub(super) fn read_text(path: &Path) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| format!("{}: cannot be read: {error}", path.display()))
 }
 
+/// Returns the file of the handler's own component; none where it has pipelines and needs none.
 fn component_path(
     candidate: &Candidate,
     named: Option<&str>,
-    middleware: &[Middleware],
-) -> Result<PathBuf, String> {
+    is_other: impl Fn(&str) -> bool,
+    has_pipelines: bool,
+) -> Result<Option<PathBuf>, String> {
     let manifest = candidate.manifest.display();
     if let Some(named) = named {
         let path = candidate.manifest.with_file_name(named);
         return if path.exists() {
-            Ok(path)
+            Ok(Some(path))
         } else {
             Err(format!(
                 "{manifest}: component = \"{named}\": there is no such file beside the manifest"
             ))
         };
     }
-    let is_middleware = |path: &&PathBuf| {
+    let is_own = |path: &&PathBuf| {
         let name = path.file_name().and_then(|name| name.to_str());
-        middleware.iter().any(|it| Some(&*it.component) == name)
+        !name.is_some_and(&is_other)
     };
     let components = candidate.components.iter();
-    let components: Vec<&PathBuf> = components.filter(|path| !is_middleware(path)).collect();
+    let components: Vec<&PathBuf> = components.filter(is_own).collect();
     match components.as_slice() {
-        [only] => Ok((*only).clone()),
+        [only] => Ok(Some((*only).clone())),
+        [] if has_pipelines => Ok(None),
         [] => Err(format!(
             "{manifest}: there is no component beside it (expected one .wasm file)"
         )),
@@ -171,7 +204,7 @@ fn component_path(
 }
 
 /// Lets an instance begin. All deployments wait for it, so a handler's own deadline does not hold in full.
-async fn try_start(
+pub(super) async fn try_start(
     candidate: &Candidate,
     component: &Component,
     setup: &Setup,
@@ -211,6 +244,8 @@ pub(super) async fn try_out(
         )
         .await?;
     }
+    let manifest = &loaded.manifest;
+    courses::try_out(candidate, &manifest.pipelines, &loaded.steps, setup).await?;
     let mut instance = try_start(candidate, &loaded.component, setup, "").await?;
     let manifest = candidate.manifest.display();
     let events = instance.events().await;
@@ -229,8 +264,12 @@ pub(super) async fn try_out(
     let pipelines = pipelines.map(|pipeline| (&pipeline.name, &pipeline.rule));
     let rules = routing.own_rules(&events, takes_any, pipelines);
     match contested([rules.as_slice()], routing.multi) {
-        Some(rule) => Err(format!(
+        Some(rule) if loaded.manifest.pipelines.is_empty() => Err(format!(
             "{manifest}: a [[route]] takes {rule}, and so does the component by a hook of its own (leave the route out)"
+        )),
+        Some(rule) => Err(format!(
+            "{manifest}: a [[route]] or [[pipeline]] takes {rule}, and so does another one or the component by a hook of its own \
+             (say more of one of them, or write multi = \"all\" where each is to have the record)"
         )),
         None => Ok(rules),
     }

@@ -3,6 +3,7 @@
 mod board;
 mod check;
 mod conflict;
+mod courses;
 mod deployer;
 mod facts;
 mod find;

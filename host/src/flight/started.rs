@@ -3,9 +3,13 @@
 //! **Invariant:** what middleware makes of a record is kept until it is settled, so that no middleware sees it twice; where
 //! it lies, its order and its dead letter stay those of the original.
 
+use std::sync::Arc;
+
 use super::attempt::Attempt;
 use super::part::Part;
 use crate::ids::Revision;
+use crate::outbox::Outbox;
+use crate::pipeline::Progress;
 use crate::record::{Changed, RecordView};
 use crate::returned::Returned;
 use crate::route::{HOPS_KEY, hops_of};
@@ -24,6 +28,43 @@ pub(crate) struct Started {
     /// What handlers have made of it that take it beside others.
     pub(crate) parts: Vec<Part>,
     pub(crate) passage: Passage,
+    /// How far the pipeline came whose attempt failed last, where that is not to be done again.
+    pub(crate) halfway: Option<Box<Halfway>>,
+}
+
+/// What is kept of the steps of a pipeline that are not to be repeated.
+#[derive(Debug)]
+pub(crate) struct Halfway {
+    /// The handler whose pipeline it is.
+    pub(crate) revision: Revision,
+    pub(crate) pipeline: Arc<str>,
+    pub(crate) progress: Progress<Kept>,
+}
+
+impl Halfway {
+    /// Returns whether it is of this pipeline; another revision begins anew.
+    pub(crate) fn is_of(&self, revision: &Revision, pipeline: &Arc<str>) -> bool {
+        self.revision == *revision && self.pipeline == *pipeline
+    }
+}
+
+/// What steps have left.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    /// The record, where it is not the one that was begun with.
+    pub(crate) changed: Option<Changed>,
+    /// What is to be sent.
+    pub(crate) outputs: Outbox,
+}
+
+impl Kept {
+    /// Copies what there is now.
+    pub(crate) fn of(changed: Option<&Changed>, outputs: &Outbox) -> Self {
+        Self {
+            changed: changed.cloned(),
+            outputs: outputs.clone(),
+        }
+    }
 }
 
 /// How far a record is on its way through the middleware.
@@ -61,6 +102,7 @@ impl Started {
             hops: 0,
             parts: Vec::new(),
             passage: Passage::Before,
+            halfway: None,
         }
     }
 

@@ -6,6 +6,7 @@
 
 pub(super) mod json;
 pub(super) mod receipt;
+pub(super) mod steps;
 
 use wasmtime::component::{ComponentType, Lift, Lower, WasmList, WasmStr};
 
@@ -133,9 +134,8 @@ impl From<HandlerError> for Failure {
     fn from(error: HandlerError) -> Self {
         match error {
             HandlerError::Retry(RetryRequest { delay_ms, reason }) => Self {
-                kind: FailureKind::Retry,
-                message: reason,
                 retry_after: delay_ms.map(std::time::Duration::from_millis),
+                ..Self::new(FailureKind::Retry, reason)
             },
             HandlerError::Reject(message) => Self::new(FailureKind::Reject, message),
             HandlerError::Other(message) => Self::new(FailureKind::Other, message),

@@ -88,13 +88,26 @@ pub(crate) enum Error {
          name middleware in the SDK's handler!)"
     )]
     NoMiddleware,
+    /// It is named as a step of a pipeline and is none.
+    #[error(
+        "the component exports neither {PACKAGE}/transformer@{VERSION} nor {PACKAGE}/decider@{VERSION}, so it is no step of a \
+         pipeline (include world transform or decide, or name transform or decide in the SDK's handler!)"
+    )]
+    NoStep,
 }
+
+/// What a component without anything in it is.
+pub(crate) const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
 
 /// What a component is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     /// It handles records or batches.
     Handler,
+    /// It stands beside pipelines: it may handle records or be a step, or do neither.
+    Beside,
+    /// It is a step of pipelines.
+    Step,
     /// It sees records before it is known who handles them.
     Middleware,
 }
@@ -276,6 +289,11 @@ impl Handler {
         }
     }
 
+    /// Returns whether the component changes records as a step, and whether it decides about them.
+    pub(crate) fn is_step(&self) -> (bool, bool) {
+        (self.hooks.transform.is_some(), self.hooks.decide.is_some())
+    }
+
     /// Returns whether the component wants to decide about failures of single records.
     pub(crate) fn has_error_hook(&self) -> bool {
         self.hooks.on_error.is_some()
@@ -357,8 +375,11 @@ fn check_exports(
         &hooks.on_bulk,
         &hooks.on_packed_bulk,
     ];
+    let is_step = hooks.transform.is_some() || hooks.decide.is_some();
     let (is_there, missing) = match role {
         Role::Handler => (handlers.into_iter().any(Option::is_some), Error::NoHandler),
+        Role::Beside => (true, Error::NoHandler),
+        Role::Step => (is_step, Error::NoStep),
         Role::Middleware => (hooks.middleware.is_some(), Error::NoMiddleware),
     };
     if is_there {

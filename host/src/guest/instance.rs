@@ -26,6 +26,7 @@ use super::log::GuestLog;
 use super::places::Place;
 use super::setup::Setup;
 use super::state::{GuestState, MemoryExceeded};
+use super::step::{CheckArguments, Decide, Transform};
 use crate::outbox::Outbox;
 use crate::outcome::{Failure, FailureKind};
 use crate::reply::WAIT_MAX;
@@ -87,6 +88,10 @@ pub(super) struct Functions {
     pub(super) on_event: Option<OnEvent>,
     pub(super) on_view: Option<OnView>,
     pub(super) on_tombstone: Option<OnRecord>,
+    pub(super) check_transform: Option<CheckArguments>,
+    pub(super) transform: Option<Transform>,
+    pub(super) check_decide: Option<CheckArguments>,
+    pub(super) decide: Option<Decide>,
     pub(super) on_error: Option<OnError>,
     pub(super) did_receive_bulk: Option<DidReceiveBulk>,
     pub(super) on_bulk: Option<OnBulk>,
@@ -338,6 +343,10 @@ fn functions(
         on_event: typed!(on_event),
         on_view: typed!(on_view),
         on_tombstone: typed!(on_tombstone),
+        check_transform: typed!(check_transform),
+        transform: typed!(transform),
+        check_decide: typed!(check_decide),
+        decide: typed!(decide),
         on_error: typed!(on_error),
         did_receive_bulk: typed!(did_receive_bulk),
         on_bulk: typed!(on_bulk),

@@ -50,7 +50,7 @@ impl Lent {
     }
 
     /// Waits without the permit, then for the permit.
-    pub(super) async fn wait<T>(&self, wait: impl Future<Output = T>) -> T {
+    pub(crate) async fn wait<T>(&self, wait: impl Future<Output = T>) -> T {
         let permit = self.permit.lock().take();
         let semaphore = permit.map(|permit| Arc::clone(permit.semaphore()));
         let result = {

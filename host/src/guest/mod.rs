@@ -24,9 +24,10 @@ mod requests;
 mod setup;
 mod stage;
 mod state;
+mod step;
 
 pub(crate) use aot::AotCache;
-pub(crate) use component::{Handler, Role};
+pub(crate) use component::{EMPTY, Handler, Role};
 pub(crate) use engine::Runtime;
 pub(crate) use instance::{BulkOutcome, Instance};
 pub(crate) use lent::{Admitted, Lent};

@@ -40,6 +40,9 @@ impl Lane {
         record: &RecordView<'_>,
     ) -> Result<Settlement, Stopped> {
         self.note_failure(handler, failure, attempt.number, Some(record));
+        if let Some(settlement) = failure.settlement {
+            return Ok(settlement);
+        }
         let mut verdict = None;
         if handler.component.has_error_hook()
             && let Ok(instance) = self.lease(handler).await?

@@ -89,6 +89,7 @@ impl Lane {
         if let Some((_, instance)) = &mut self.instance {
             instance.swap_outbox(&mut self.outbox);
         }
+        self.join_piped();
         if let Some(reason) = reason {
             for started in &cargo {
                 let view = started.original(&self.place.topic);
@@ -212,6 +213,7 @@ impl Lane {
 
     /// Forgets what the last hook emitted.
     pub(crate) fn forget_outputs(&mut self) {
+        self.piped.clear();
         if let Some((_, instance)) = &mut self.instance {
             instance.clear_outbox();
         }

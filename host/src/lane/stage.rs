@@ -50,7 +50,10 @@ impl Lane {
         }
         let working = self.stages.iter_mut().find(|it| is_its(it));
         Ok(match working {
-            Some(working) => Ok(&mut working.instance),
+            Some(working) => {
+                working.instance.count_from(self.hops.in_hand());
+                Ok(&mut working.instance)
+            }
             None => Err(Failure::new(FailureKind::Other, "no instance")),
         })
     }

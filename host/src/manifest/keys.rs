@@ -129,7 +129,7 @@ pub(crate) const COMPONENT: Key = Key {
         what: "the file name of a component, ending in .wasm",
         default: "the only `.wasm` file there",
     },
-    doc: "File name of the component, in the folder of the manifest.",
+    doc: "File name of the component, in the folder of the manifest. A handler of nothing but pipelines needs none.",
 };
 pub(crate) const TOPICS: Key = Key {
     path: "topics",

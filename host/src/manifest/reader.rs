@@ -319,7 +319,7 @@ impl<'t> Reader<'t> {
     }
 
     fn entry_problem(&mut self, key: &Key, name: &str, offset: usize, what: &str) {
-        let path = format!("{}.{name:?}", key.path);
+        let path = format!("{}{}.{name:?}", self.place, key.path);
         self.problems
             .add(self.text, Some(offset), &path, format!("{path}: {what}"));
     }

@@ -48,6 +48,11 @@ impl Reading {
         routes.iter().all(|route| self.0.contains_key(&route.topic))
     }
 
+    /// Returns whether it is known that there is no such topic.
+    pub(super) fn is_missing(&self, topic: &TopicName) -> bool {
+        self.0.get(topic) == Some(&false)
+    }
+
     /// Returns why no response can come by these routes, if none can.
     pub(super) fn can_read(&self, routes: &[ResponseRoute]) -> Result<(), String> {
         let is_read = |route: &ResponseRoute| self.0.get(&route.topic) == Some(&true);

@@ -49,11 +49,14 @@ fn scrape() -> Scrape {
     // A new revision goes on where the last one was.
     let decrypt = registry.stage(&bills, "decrypt");
     decrypt.note(Received::Changed, Duration::from_micros(60));
+    let price = registry.step(&bills, "bill", "price");
+    price.observe(Duration::from_micros(60));
     let watched = seen(&bills, &orders, group("acme", "acme.bills"));
     Scrape {
         now_ms: NOW_MS,
         series: registry.read(),
         stages: registry.stages(),
+        steps: registry.steps(),
         handlers: vec![(bills, Revision::from_digest(&[0xab; 32]), true)],
         groups: vec![
             (group("acme", "acme.bills"), reading(2, true)),
@@ -134,10 +137,10 @@ kafka_wasm_invoke_duration_seconds_sum{tenant="acme",handler="bills",topic="orde
 kafka_wasm_invoke_duration_seconds_count{tenant="acme",handler="bills",topic="orders"} 3
 kafka_wasm_invoke_duration_seconds_bucket{le="0.00005",tenant="acme",handler="bills",topic="orders"} 0
 kafka_wasm_invoke_duration_seconds_bucket{le="0.0001",tenant="acme",handler="bills",topic="orders"} 2
-kafka_wasm_invoke_duration_seconds_bucket{le="10.0",tenant="acme",handler="bills",topic="orders"} 2
 kafka_wasm_invoke_duration_seconds_bucket{le="+Inf",tenant="acme",handler="bills",topic="orders"} 3
 kafka_wasm_instance_starts_total{tenant="acme",handler="bills",topic="orders"} 2
 kafka_wasm_middleware_records_total{tenant="acme",handler="bills",middleware="decrypt",result="changed"} 2
+kafka_wasm_pipeline_step_duration_seconds_count{tenant="acme",handler="bills",pipeline="bill",step="price"} 1
 kafka_wasm_in_flight_records{tenant="acme",handler="bills",topic="orders"} 10
 kafka_wasm_lag_records{tenant="acme",handler="bills",topic="orders"} 200
 kafka_wasm_lag_seconds{tenant="acme",handler="bills",topic="orders"} 2.5

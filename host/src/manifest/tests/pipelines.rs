@@ -129,83 +129,85 @@ fn step(keys: &str) -> Vec<String> {
     ))
 }
 
+/// Keys of a step, and a problem that they have.
+const WRONG: &[(&str, &str)] = &[
+    (
+        "name = \"a\"",
+        "4: pipeline[0].step[0].component: there is nothing to do (say it by component, use or pipe)",
+    ),
+    (
+        "use = \"drop-unles\"",
+        "5: pipeline[0].step[0].use: expected \"set\", \"remove\", \"require\", \"key-from\", \"headers\" or \
+             \"drop-unless\", found the text \"drop-unles\" (did you mean \"drop-unless\"?)",
+    ),
+    (
+        "use = \"set\"\nargs = { a = 1 }",
+        "6: pipeline[0].step[0].args: \"a\": no JSON pointer: the pointer begins with 'a' in place of '/'",
+    ),
+    (
+        "use = \"require\"\nargs.pointers = 7",
+        "6: pipeline[0].step[0].args: \"pointers\": expected a list of JSON pointers such as [\"/card\"]",
+    ),
+    (
+        "use = \"headers\"\nargs = \"x\"",
+        "6: pipeline[0].step[0].args: expected a table, [args], found the text \"x\"",
+    ),
+    (
+        "component = \"a.wasm\"\nargs = { a = { b = [inf] } }",
+        "6: pipeline[0].step[0].args.\"a.b[0]\": expected a value that JSON has, found inf",
+    ),
+    (
+        "component = \"a.wasm\"\nuse = \"set\"",
+        "6: pipeline[0].step[0].use: the step has a component already (make two steps of it)",
+    ),
+    (
+        "component = \"a/b.wasm\"",
+        "5: pipeline[0].step[0].component: expected a file name, found the path \"a/b.wasm\" (the component lies beside its \
+             manifest)",
+    ),
+    (
+        "pipe.topic = \"a\"\nargs = {}",
+        "6: pipeline[0].step[0].args: there is nothing that takes arguments (name a component, or a built-in step by use)",
+    ),
+    (
+        "pipe.topic = \"a\"\nconfig.a = 1",
+        "6: pipeline[0].step[0].config: is for a component, and the step has none (leave it out, or name the component)",
+    ),
+    (
+        "pipe.event = \"e\"",
+        "4: pipeline[0].step[0].pipe.topic: missing (name the topic)",
+    ),
+    (
+        "pipe = { topic = \"a\", respond = {} }",
+        "5: unknown key \"pipeline[0].step[0].pipe.respond\" (did you mean \"pipe.response\"?)",
+    ),
+    (
+        "pipe = { topic = \"a\", response.timeout-ms = 0 }",
+        "5: pipeline[0].step[0].pipe.response.timeout-ms: expected a whole number of milliseconds from 1 to 3600000, found 0",
+    ),
+    (
+        "pipe = { topic = \"a\", response.topic = \"a\" }",
+        "5: pipeline[0].step[0].pipe.response.topic: a is where the request goes, which would be taken for its own answer \
+             (let it come by another topic)",
+    ),
+    (
+        "pipe.topic = \"__a\"",
+        "5: pipeline[0].step[0].pipe.topic: __a has the name of one of Kafka's internal topics",
+    ),
+    (
+        "pipe.topic = \"a\"\non-error = \"retri\"",
+        "6: pipeline[0].step[0].on-error: expected \"retry\", \"go-on\", \"skip\", \"dead-letter\" or \"halt\", found the text \
+             \"retri\" (did you mean \"retry\"?)",
+    ),
+    (
+        "pipe.topic = \"a\"\n[[pipeline.step]]\npipe.topic = \"b\"",
+        "6: pipeline[0].step[1].name: there are two steps of the name pipe (give one of them another name = \"…\")",
+    ),
+];
+
 #[test]
 fn a_step_that_cannot_be_done_says_why() {
-    let cases = [
-        (
-            "name = \"a\"",
-            "4: pipeline[0].step[0].component: there is nothing to do (say it by component, use or pipe)",
-        ),
-        (
-            "use = \"drop-unles\"",
-            "5: pipeline[0].step[0].use: expected \"set\", \"remove\", \"require\", \"key-from\", \"headers\" or \
-             \"drop-unless\", found the text \"drop-unles\" (did you mean \"drop-unless\"?)",
-        ),
-        (
-            "use = \"set\"\nargs = { a = 1 }",
-            "6: pipeline[0].step[0].args: \"a\": no JSON pointer: the pointer begins with 'a' in place of '/'",
-        ),
-        (
-            "use = \"require\"\nargs.pointers = 7",
-            "6: pipeline[0].step[0].args: \"pointers\": expected a list of JSON pointers such as [\"/card\"]",
-        ),
-        (
-            "use = \"headers\"\nargs = \"x\"",
-            "6: pipeline[0].step[0].args: expected a table, [args], found the text \"x\"",
-        ),
-        (
-            "component = \"a.wasm\"\nargs = { a = { b = [inf] } }",
-            "6: pipeline[0].step[0].args.\"a.b[0]\": expected a value that JSON has, found inf",
-        ),
-        (
-            "component = \"a.wasm\"\nuse = \"set\"",
-            "6: pipeline[0].step[0].use: the step has a component already (make two steps of it)",
-        ),
-        (
-            "component = \"a/b.wasm\"",
-            "5: pipeline[0].step[0].component: expected a file name, found the path \"a/b.wasm\" (the component lies beside its \
-             manifest)",
-        ),
-        (
-            "pipe.topic = \"a\"\nargs = {}",
-            "6: pipeline[0].step[0].args: there is nothing that takes arguments (name a component, or a built-in step by use)",
-        ),
-        (
-            "pipe.topic = \"a\"\nconfig.a = 1",
-            "6: pipeline[0].step[0].config: is for a component, and the step has none (leave it out, or name the component)",
-        ),
-        (
-            "pipe.event = \"e\"",
-            "4: pipeline[0].step[0].pipe.topic: missing (name the topic)",
-        ),
-        (
-            "pipe = { topic = \"a\", respond = {} }",
-            "5: unknown key \"pipeline[0].step[0].pipe.respond\" (did you mean \"pipe.response\"?)",
-        ),
-        (
-            "pipe = { topic = \"a\", response.timeout-ms = 0 }",
-            "5: pipeline[0].step[0].pipe.response.timeout-ms: expected a whole number of milliseconds from 1 to 3600000, found 0",
-        ),
-        (
-            "pipe = { topic = \"a\", response.topic = \"a\" }",
-            "5: pipeline[0].step[0].pipe.response.topic: a is where the request goes, which would be taken for its own answer \
-             (let it come by another topic)",
-        ),
-        (
-            "pipe.topic = \"__a\"",
-            "5: pipeline[0].step[0].pipe.topic: __a has the name of one of Kafka's internal topics",
-        ),
-        (
-            "pipe.topic = \"a\"\non-error = \"retri\"",
-            "6: pipeline[0].step[0].on-error: expected \"retry\", \"go-on\", \"skip\", \"dead-letter\" or \"halt\", found the text \
-             \"retri\" (did you mean \"retry\"?)",
-        ),
-        (
-            "pipe.topic = \"a\"\n[[pipeline.step]]\npipe.topic = \"b\"",
-            "6: pipeline[0].step[1].name: there are two steps of the name pipe (give one of them another name = \"…\")",
-        ),
-    ];
-    for (keys, expected) in cases {
+    for (keys, expected) in WRONG {
         let found = step(keys);
         assert!(
             found.iter().any(|it| it == expected),

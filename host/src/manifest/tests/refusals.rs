@@ -290,3 +290,16 @@ fn a_list_of_tables_names_the_table_that_is_wrong() {
         ]
     );
 }
+
+#[test]
+fn secrets_are_not_printed() {
+    let manifest = parse(
+        "topics = [\"a\"]\n[config]\ntoken = \"hunter2\"\n[kafka.consumer]\nsasl.password = \"hunter2\"",
+    );
+    let printed = format!("{manifest:?}");
+    assert!(
+        printed.contains("token") && printed.contains("sasl.password"),
+        "{printed}"
+    );
+    assert!(!printed.contains("hunter2"), "{printed}");
+}

@@ -1,12 +1,18 @@
-//! A step of pipelines that decides as its arguments say: they are a list of actions, each a word and what it needs.
+//! A step of pipelines that decides as its argument `actions` says: a list of them, each a word and what it needs.
 //!
 //! `["pipe", TOPIC, EVENT?]` · `["ask", TOPIC, MS, RESPONSE_TOPIC?]` · `["replace", TEXT]` · `["finish"]` · `["drop"]`.
 
 use std::time::Duration;
 
 use kafka_wasm_guest::{Action, Message, Result, handler, other};
+use serde::Deserialize;
 
-fn decide(message: Message, actions: Vec<Vec<String>>) -> Result<Vec<Action>> {
+#[derive(Deserialize)]
+struct Arguments {
+    actions: Vec<Vec<String>>,
+}
+
+fn decide(message: Message, arguments: Arguments) -> Result<Vec<Action>> {
     let action = |words: &Vec<String>| {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         Ok(match *words.as_slice() {
@@ -26,7 +32,7 @@ fn decide(message: Message, actions: Vec<Vec<String>>) -> Result<Vec<Action>> {
             _ => return Err(other(format!("no action: {words:?}"))),
         })
     };
-    actions.iter().map(action).collect()
+    arguments.actions.iter().map(action).collect()
 }
 
 handler! { decide }

@@ -1,0 +1,202 @@
+//! Steps that ask, and go on with the answer.
+
+use harness::{Host, TestRecord, clients};
+
+use super::super::stage::{PATIENCE, Stage, is, said, texts, verdict};
+use super::{QUICKLY, deploy, ended, pipe, pipeline, record, step, trail, trails};
+
+/// A stage whose pipeline asks.
+struct Asking {
+    stage: Stage,
+    questions: String,
+    answers: String,
+}
+
+impl Asking {
+    fn new(name: &str) -> Self {
+        let stage = Stage::new(name, 1);
+        let questions = format!("{}.questions", stage.name);
+        let answers = format!("{}.answers", stage.name);
+        stage.create_topic(&questions, 1);
+        stage.create_topic(&answers, 1);
+        Self {
+            stage,
+            questions,
+            answers,
+        }
+    }
+
+    /// A step that asks and waits so long.
+    fn ask(&self, ms: u32, more: &str) -> String {
+        format!(
+            "{{ name = \"ask\", pipe = {{ topic = \"{}\", event = \"question\", response = {{ topic = \"{}\", timeout-ms = {ms} }} }}{more} }}",
+            self.questions, self.answers
+        )
+    }
+
+    /// Waits for so many requests.
+    fn asked(&self, host: &Host, n: usize) -> Vec<TestRecord> {
+        let found = clients::consume_until(&self.stage.bootstrap, &self.questions, n, PATIENCE);
+        found.unwrap_or_else(|error| panic!("{error}\n{}", host.tail()))
+    }
+
+    fn answer(&self, question: &TestRecord, text: &str) {
+        let id = question.header_text("event_id").unwrap();
+        let answer = TestRecord::new("answered", text)
+            .header("event_id", Some(id.as_bytes()))
+            .header("by", Some(b"somebody"));
+        clients::produce_records(&self.stage.bootstrap, &self.answers, [answer]).unwrap();
+    }
+}
+
+#[test]
+fn the_answer_takes_the_place_of_the_record() {
+    let asking = Asking::new("pipe-asks");
+    let stage = &asking.stage;
+    let steps = [
+        step("a", ", repeatable = false"),
+        asking.ask(60_000, ", repeatable = false"),
+        step("b", ""),
+        pipe(&stage.output),
+    ];
+    deploy(stage, QUICKLY, &pipeline("p", "", &steps));
+    let host = stage.serve(&[]);
+    // It is a request itself, which a later step answers.
+    let original = record("order", &[]).header("event_id", Some(b"7"));
+    stage.produce_records([original]);
+    let question = asking.asked(&host, 1).remove(0);
+    assert_eq!(
+        (
+            trail(&question),
+            super::super::stage::field(&question, "event")
+        ),
+        ("a1".to_owned(), "question".to_owned())
+    );
+    assert_eq!(
+        question.header_text("reply-to").as_deref(),
+        Some(asking.answers.as_str())
+    );
+    assert!(stage.read(&stage.output).is_empty());
+    // The next step fails at first, and the request is not repeated.
+    asking.answer(&question, r#"{"trail":["answer"],"deeds":{"b":"fail 2"}}"#);
+    let output = stage.outputs(&host, 1).remove(0);
+    assert_eq!(trail(&output), "answer b3");
+    assert_eq!(output.key_text(), "answered");
+    assert_eq!(output.header_text("event_id").as_deref(), Some("7"));
+    assert_eq!(output.header_text("by").as_deref(), Some("somebody"));
+    assert_eq!(asking.asked(&host, 1).len(), 1);
+    stage.committed(&host, &[(0, 1)]);
+    host.stop().unwrap();
+}
+
+#[test]
+fn a_request_without_an_answer_is_a_failed_step() {
+    let asking = Asking::new("pipe-unanswered");
+    let stage = &asking.stage;
+    let tables = ["go-on", "retry"].map(|word| {
+        let on_error = format!(", on-error = \"{word}\"");
+        let steps = [
+            step("a", ""),
+            asking.ask(200, &on_error),
+            pipe(&stage.output),
+        ];
+        pipeline(word, &format!("event = \"{word}\""), &steps)
+    });
+    let retry = "retry.max-attempts = 2\nretry.initial-ms = 10\n";
+    deploy(stage, retry, &tables.concat());
+    let host = stage.serve(&[]);
+    stage.produce_records([record("go-on", &[]), record("retry", &[])]);
+    assert_eq!(trails(&stage.outputs(&host, 1)), ["a1"]);
+    let letter = stage.letter(&host);
+    assert_eq!(verdict(&letter), is("other", "2"));
+    let error = format!(
+        "pipeline retry, step ask: the request to {} was not answered within 200 ms",
+        asking.questions
+    );
+    assert_eq!(said(&letter, "error"), error);
+    assert_eq!(asking.asked(&host, 3).len(), 3);
+    stage.committed(&host, &[(0, 2)]);
+    host.stop().unwrap();
+}
+
+#[test]
+fn a_step_decides_what_is_done_with_a_record() {
+    let asking = Asking::new("decides");
+    let stage = &asking.stage;
+    let choose = |event: &str, actions: &str| {
+        let decide = format!("{{ component = \"choose.wasm\", args.actions = [{actions}] }}");
+        let steps = [step("a", ""), decide, step("b", ""), pipe(&stage.output)];
+        pipeline(event, &format!("event = \"{event}\""), &steps)
+    };
+    let (out, questions, answers) = (&stage.output, &asking.questions, &asking.answers);
+    let tables = [
+        choose(
+            "all",
+            &format!("[\"pipe\", \"{out}\", \"sent\"], [\"replace\", '{{\"trail\":[\"new\"]}}']"),
+        ),
+        choose(
+            "finish",
+            &format!("[\"pipe\", \"{out}\"], [\"finish\"], [\"drop\"]"),
+        ),
+        choose("drop", &format!("[\"pipe\", \"{out}\"], [\"drop\"]")),
+        choose(
+            "ask",
+            &format!("[\"ask\", \"{questions}\", \"60000\", \"{answers}\"]"),
+        ),
+        choose("bad", "[\"pipe\", \"no topic\"]"),
+        choose(
+            "unread",
+            &format!("[\"ask\", \"{questions}\", \"60000\", \"elsewhere\"]"),
+        ),
+    ];
+    let more = format!("response = [{{ topic = \"{answers}\" }}]\n{QUICKLY}");
+    deploy(stage, &more.replace("4\n", "1\n"), &tables.concat());
+    let host = stage.serve(&[]);
+    stage.produce_records(
+        ["all", "finish", "drop", "bad", "unread", "ask"].map(|event| record(event, &[])),
+    );
+    let question = asking.asked(&host, 1).remove(0);
+    asking.answer(&question, r#"{"trail":["answer"]}"#);
+    let outputs = stage.outputs(&host, 5);
+    assert_eq!(
+        trails(&outputs),
+        ["a1", "new b1", "a1", "a1", "answer b1"],
+        "{:?}",
+        texts(&outputs)
+    );
+    assert_eq!(super::super::stage::field(&outputs[0], "event"), "sent");
+    let letters = stage.letters(&host, 2);
+    let error = "pipeline bad, step choose: \"no topic\" is no topic name: the character ' ' is not allowed, only ASCII letters, \
+                 digits, '.', '_' and '-'";
+    assert_eq!(said(&letters[0], "error"), error);
+    let error = "pipeline unread, step choose: the answer to a request cannot be read (pipe.response.topic = \"elsewhere\"): the \
+                 manifest does not name elsewhere for responses";
+    assert_eq!(said(&letters[1], "error"), error);
+    stage.committed(&host, &[(0, 6)]);
+    assert_eq!(
+        (ended(&host, "handled"), ended(&host, "filtered")),
+        (3.0, 1.0)
+    );
+    host.stop().unwrap();
+}
+
+#[test]
+fn a_topic_for_answers_that_does_not_exist_is_told() {
+    let stage = Stage::new("pipe-nowhere", 1);
+    let nowhere = format!("{}.nowhere", stage.name);
+    let ask = format!(
+        "{{ name = \"ask\", pipe = {{ topic = \"{}\", response.topic = \"{nowhere}\" }} }}",
+        stage.output
+    );
+    deploy(&stage, "retry.max-attempts = 1", &pipeline("p", "", &[ask]));
+    let host = stage.serve(&[]);
+    stage.produce_records([record("x", &[])]);
+    let error = said(&stage.letter(&host), "error");
+    let expected = format!(
+        "(pipe.response.topic = \"{nowhere}\"): no topic for responses exists: create {nowhere}"
+    );
+    assert!(error.ends_with(&expected), "{error}");
+    assert!(stage.read(&stage.output).is_empty());
+    stage.committed(&host, &[(0, 1)]);
+    host.stop().unwrap();
+}
