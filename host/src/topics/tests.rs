@@ -224,6 +224,21 @@ fn one_command_makes_all_that_a_folder_needs() {
 }
 
 #[test]
+fn a_topic_for_refused_outputs_is_wanted_where_its_name_is_known() {
+    let of = |letters: &str| {
+        let text = format!("topics = [\"in\"]\npublish.dead-letter-topic = \"{letters}\"");
+        wanted_of(&[manifest("a", &text)])
+    };
+    let wanted = of("refused");
+    let refused = &wanted[&name("refused")];
+    assert_eq!(refused.need, Need::Refused);
+    assert_eq!(refused.reason(), "for the refused outputs of default/a");
+    assert_eq!(refused.like, [name("in")].into());
+    let needs = of("{topic}.dlq");
+    assert!(needs.values().all(|it| it.need != Need::Refused));
+}
+
+#[test]
 fn a_topic_that_nobody_declares_is_not_made_because_somebody_reads_it() {
     let wanted = wanted_of(&[manifest("a/b", "topics = [\"orders\"]")]);
     let items = plan(&wanted, &cluster(&wanted, &[]));
