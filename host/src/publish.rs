@@ -66,7 +66,7 @@ mod tests {
         };
         let publish = Publish {
             key_from: None,
-            retry: Some(retry.clone()),
+            retry: Some(retry),
             dead_letter: "{topic}.dlq".parse().ok(),
         };
         let letter = || Some(Remedy::Letter("a.dlq".to_owned()));

@@ -43,8 +43,8 @@ mod tests {
     /// The step after the last one that is not repeatable among those that have ever succeeded in a row.
     fn naive_start(repeatable: &[bool], succeeded: usize) -> usize {
         let mut start = 0;
-        for step in 0..succeeded {
-            if !repeatable[step] {
+        for (step, is_repeatable) in repeatable[..succeeded].iter().enumerate() {
+            if !is_repeatable {
                 start = step + 1;
             }
         }

@@ -155,7 +155,7 @@ mod tests {
             text in "[a-z.]{0,5}([{]topic[}])?[a-z.]{0,5}", topic in "[a-z._-]{1,6}",
         ) {
             let Ok(letters) = parse(&text) else { return Ok(()) };
-            prop_assert_eq!(letters.to_string(), text.clone());
+            prop_assert_eq!(letters.to_string(), text.as_str());
             let naive = text.replace(PLACE, &topic);
             let is_fit = naive != topic && naive.parse::<TopicName>().is_ok() && !naive.starts_with("__");
             prop_assert_eq!(letters.of(&topic), is_fit.then_some(naive));

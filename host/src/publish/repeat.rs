@@ -50,8 +50,7 @@ mod tests {
         let mut waits: Vec<u128> = Vec::new();
         for nth in 0..count {
             let wait = match (kind, nth) {
-                (_, 0) | (BackoffKind::Fixed, _) => first,
-                (BackoffKind::Fibonacci, 1) => first,
+                (_, 0) | (BackoffKind::Fixed, _) | (BackoffKind::Fibonacci, 1) => first,
                 (BackoffKind::Fibonacci, _) => waits[nth - 1] + waits[nth - 2],
                 _ => waits[nth - 1] * 2,
             };

@@ -60,8 +60,9 @@ fn pipelines_are_read_as_written() {
     assert_eq!(bill.steps[0].work, Some(Work::Component(price)));
     assert!(!bill.steps[0].is_repeatable && bill.steps[1].is_repeatable);
     let on_error: Vec<OnStepError> = bill.steps.iter().map(|step| step.on_error).collect();
-    use OnStepError::{DeadLetter, GoOn, Retry};
-    assert_eq!(on_error, [GoOn, Retry, DeadLetter, Retry]);
+    let retry = OnStepError::Retry;
+    let others = [OnStepError::GoOn, OnStepError::DeadLetter];
+    assert_eq!(on_error, [others[0], retry, others[1], retry]);
     assert!(matches!(
         bill.steps[1].work,
         Some(Work::BuiltIn(BuiltIn::Require(_)))

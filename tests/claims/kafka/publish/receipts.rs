@@ -1,8 +1,9 @@
 //! Records that are sent at once, and the receipts for them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use harness::{Kafka, wait_until};
+use tokio::time::Instant;
 
 use super::super::stage::{PATIENCE, Stage, TWICE, field, is, texts, verdict};
 

@@ -1,8 +1,9 @@
 //! Outputs that Kafka refuses, where the manifest says that this is not the end of their record.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use harness::{Host, Kafka, TestRecord, clients};
+use tokio::time::Instant;
 
 use super::super::stage::{
     PATIENCE, Stage, count_lines, field, is, never, said, verdict, wait_lines,
