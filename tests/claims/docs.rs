@@ -89,6 +89,7 @@ const FATES: &[(&str, &str, Fate)] = &[
         Fate::Run(Scenario::Examples),
     ),
     ("examples/felt/README.md", "", Fate::Run(Scenario::Examples)),
+    ("examples/orders/README.md", "", Fate::Run(Scenario::Demo)),
     (
         "examples/bulletins/README.md",
         "",
