@@ -120,11 +120,13 @@ impl From<producer::ReceiptError> for ReceiptError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Error, Result, emit, other, testing};
+    use crate::{Error, Message, Result, emit, other, testing};
 
     #[test]
     fn what_was_written_at_once_stays_when_its_hook_fails() {
-        fn hook(text: String) -> Result {
+        fn hook(message: Message) -> Result {
+            let text = message.text()?.to_owned();
+            drop(message);
             emit("dropped").text(&text).send()?;
             let wait = Duration::from_secs(1);
             let first = emit("kept").partition(3).text(&text).send_and_wait(wait)?;
