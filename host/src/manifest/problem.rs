@@ -91,6 +91,13 @@ const EDITS_MAX: usize = 2;
 /// From here on two longer words are taken for relatives, as "retires" and "retry" are.
 const LIKENESS_MIN: f64 = 0.84;
 
+/// Returns the only name of which `wrong` differs by a letter.
+pub(crate) fn slip<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let is_slip = |name: &&str| strsim::damerau_levenshtein(wrong, name) == 1;
+    let mut slips = names.into_iter().filter(is_slip);
+    slips.next().filter(|_| slips.next().is_none())
+}
+
 /// Returns the name that `wrong` was probably meant to be.
 pub(crate) fn closest<'a>(
     wrong: &str,

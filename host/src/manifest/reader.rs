@@ -16,7 +16,7 @@ use toml::de::{DeTable, DeValue};
 use crate::manifest::found::{Flat, found};
 use crate::manifest::kafka::{self, ValueCheck};
 use crate::manifest::key::{Key, Kind};
-use crate::manifest::problem::{Problem, Problems, closest, line_of};
+use crate::manifest::problem::{Problem, Problems, closest, line_of, slip};
 
 /// A parsed file, its table of keys, and what was found wrong so far.
 pub(crate) struct Reader<'t> {
@@ -392,7 +392,8 @@ impl<'t> Reader<'t> {
         self.problems.add(self.text, Some(offset), &path, what);
     }
 
-    /// Returns the path that was probably meant: the name in another table, or a near one in the same.
+    /// Returns the path that was probably meant: a name in the same table of which one letter is wrong, else the very name in
+    /// another one, else a near one in the same.
     fn meant(&self, path: &str, around: &str) -> Option<String> {
         let name = path
             .strip_prefix(around)
@@ -402,18 +403,19 @@ impl<'t> Reader<'t> {
             return Some(path.to_owned());
         }
         let own = name.to_lowercase().replace('_', "-");
+        let siblings = self.siblings(around);
+        let here = |near: &str| match around {
+            "" => near.to_owned(),
+            _ => format!("{around}.{near}"),
+        };
+        if let Some(slip) = slip(&own, siblings.iter().copied()) {
+            return Some(here(slip));
+        }
         if let Some(elsewhere) = self.keys.iter().find(|key| key.name() == own) {
             return Some(elsewhere.path.to_owned());
         }
-        let siblings = self.siblings(around);
-        if let Some(near) = closest(name, siblings.iter().copied()) {
-            return Some(if around.is_empty() {
-                near.to_owned()
-            } else {
-                format!("{around}.{near}")
-            });
-        }
-        self.further_in(&own, around).map(str::to_owned)
+        let near = closest(name, siblings.iter().copied()).map(here);
+        near.or_else(|| self.further_in(&own, around).map(str::to_owned))
     }
 
     /// Returns the table of this name that is further in than was written: `[retry.on.trap]` for `[retry.trap]`.

@@ -11,6 +11,11 @@ const PUBLISH_LETTERS: &str = "publish.dead-letter-topic";
 /// Leaves what becomes of refused outputs out where it does not go together with the rest, and makes its waits fit.
 pub(super) fn without_lone_remedies(mut lines: Vec<Line>) -> Vec<Line> {
     let policy = Naive(&lines);
+    let is_taken = policy.text(PUBLISH_LETTERS, "") == policy.text("dead-letter-topic", "none");
+    if is_taken {
+        lines.retain(|(path, _)| *path != PUBLISH_LETTERS);
+    }
+    let policy = Naive(&lines);
     let is_excluded =
         policy.text("delivery", "") == "exactly-once" || policy.text("multi", "") == "all";
     let delay = policy.number("publish.retry.delay-ms", 1000);
