@@ -340,16 +340,20 @@ impl Lane {
             .zip(instance)
             .map(|(route, instance)| (Arc::clone(&route.handler), instance));
         let seats = self.seats();
-        for (handler, (_, mut instance)) in own.into_iter().chain(seats) {
-            if instance.is_spent() {
-                continue;
-            }
-            let told = instance
-                .revoked(&self.place.topic, self.place.partition)
-                .await;
-            log_hook_failure(&handler, "on-revoked", told);
+        for (handler, (_, instance)) in own.into_iter().chain(seats) {
+            self.let_go(&handler, instance).await;
         }
         self.close_stages().await;
+    }
+
+    /// Tells one guest that its partition goes, unless it must not be called again.
+    async fn let_go(&mut self, handler: &Deployed, mut instance: Instance) {
+        if instance.is_spent() {
+            return;
+        }
+        let (topic, partition) = (&self.place.topic, self.place.partition);
+        let told = instance.revoked(topic, partition).await;
+        log_hook_failure(handler, "on-revoked", told);
     }
 }
 

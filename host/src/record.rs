@@ -102,10 +102,6 @@ pub struct Changed {
 impl Changed {
     /// Lends it. Its place is that of the original.
     pub fn view<'a>(&'a self, original: &RecordView<'a>) -> RecordView<'a> {
-        let headers = self.headers.iter().map(|(key, value)| Header {
-            key: key.as_str().into(),
-            value: value.as_deref(),
-        });
         RecordView {
             topic: original.topic,
             partition: original.partition,
@@ -113,9 +109,26 @@ impl Changed {
             timestamp_ms: self.timestamp_ms,
             key: self.key.as_deref(),
             value: self.value.as_deref(),
-            headers: headers.collect(),
+            headers: lend_headers(&self.headers),
         }
     }
+}
+
+/// Lends headers that somebody owns.
+pub(crate) fn lend_headers(headers: &[(String, Option<Vec<u8>>)]) -> Vec<Header<'_>> {
+    let headers = headers.iter().map(|(key, value)| Header {
+        key: key.as_str().into(),
+        value: value.as_deref(),
+    });
+    headers.collect()
+}
+
+/// Copies headers that somebody lends.
+pub(crate) fn own_headers(headers: &[Header<'_>]) -> Vec<(String, Option<Vec<u8>>)> {
+    let headers = headers.iter();
+    headers
+        .map(|header| (header.key.to_string(), header.value.map(Vec::from)))
+        .collect()
 }
 
 /// A record to be produced, borrowed from an outbox.

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use crate::feed::Feed;
 use crate::guests::{self, EXAMPLES};
@@ -70,20 +70,8 @@ pub(crate) fn run(brokers: Option<&str>, keep: bool) -> Result<()> {
     let feed = Feed::read()?;
 
     println!("\n── demo");
-    let handlers = handlers.to_string_lossy();
-    let mut args = vec!["--handlers", &*handlers, "--http", "127.0.0.1:0"];
-    match brokers {
-        Some(brokers) => args.extend(["--brokers", brokers]),
-        None => args.push("--dev"),
-    }
     let before = Before::read(brokers)?;
-    let mut host = Served::start(&args)?;
-    let brokers = match brokers {
-        Some(brokers) => brokers.to_owned(),
-        None => host.announced("embedded broker at ")?,
-    };
-    let http = host.announced("http on ")?;
-    println!("  serving target/demo/handlers on {brokers}, http on {http}");
+    let (mut host, brokers, http) = Served::on(&handlers, brokers)?;
     // A topic that nobody has written to may not exist yet, and the host is ready when its topics are.
     let name = "{\"value\":\"World\"}".to_owned();
     produce(&format!("names{}", topics.suffix), &brokers, &[name])?;
@@ -94,24 +82,8 @@ pub(crate) fn run(brokers: Option<&str>, keep: bool) -> Result<()> {
     let outputs = collect(&topics, &brokers, &feed, &before)?;
     let problems = judge(&feed, &outputs);
     report(&topics, &feed, &outputs);
-    println!(
-        "\n  took {:.1} s without the builds",
-        start.elapsed().as_secs_f64()
-    );
-    for problem in &problems {
-        println!("  WRONG: {problem}");
-    }
-    if keep {
-        println!("{}", what_to_try(&topics, &brokers, &http));
-        return host.wait();
-    }
-    host.stop()?;
-    println!("  the host drained, committed and stopped with exit code 0");
-    if !problems.is_empty() {
-        bail!("{} counts are wrong", problems.len());
-    }
-    println!("  every count is right");
-    Ok(())
+    let to_try = keep.then(|| what_to_try(&topics, &brokers, &http));
+    host.conclude(start, &problems, to_try.as_deref(), "every count is right")
 }
 
 /// Fills a fresh handlers folder with the examples, their topics and groups renamed.

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use crate::demo::run_id;
 use crate::guests::{self, EXAMPLES};
@@ -113,19 +113,7 @@ pub(crate) fn run(brokers: Option<&str>, keep: bool) -> Result<()> {
     let feed = Feed::read()?;
 
     println!("\n── demo");
-    let handlers = handlers.to_string_lossy();
-    let mut args = vec!["--handlers", &*handlers, "--http", "127.0.0.1:0"];
-    match brokers {
-        Some(brokers) => args.extend(["--brokers", brokers]),
-        None => args.push("--dev"),
-    }
-    let mut host = Served::start(&args)?;
-    let brokers = match brokers {
-        Some(brokers) => brokers.to_owned(),
-        None => host.announced("embedded broker at ")?,
-    };
-    let http = host.announced("http on ")?;
-    println!("  serving target/demo/orders on {brokers}, http on {http}");
+    let (host, brokers, _) = Served::on(&handlers, brokers)?;
     let topic = |name: &str| format!("{name}{suffix}");
     produce(&topic("orders"), &brokers, &feed.lines)?;
     println!("  fed {} records to {}", feed.lines.len(), topic("orders"));
@@ -141,29 +129,15 @@ pub(crate) fn run(brokers: Option<&str>, keep: bool) -> Result<()> {
     let priced = read("orders.priced", feed.priced.len())?;
     let letters = read("orders.dead-letter", feed.refused)?;
     report(&feed, &priced, &letters);
-    println!(
-        "\n  took {:.1} s without the builds",
-        start.elapsed().as_secs_f64()
-    );
     let problems = judge(&feed, &priced, &letters);
-    for problem in &problems {
-        println!("  WRONG: {problem}");
-    }
-    if keep {
-        println!(
-            "\n── still up, until Ctrl-C; see every priced order as it comes:\n    target/release/kafka-wasm-host consume {} \
-             --brokers {brokers} --from beginning",
-            topic("orders.priced")
-        );
-        return host.wait();
-    }
-    host.stop()?;
-    println!("  the host drained, committed and stopped with exit code 0");
-    if !problems.is_empty() {
-        bail!("{} counts are wrong", problems.len());
-    }
-    println!("  every order has the price that it should have, or none");
-    Ok(())
+    let to_try = format!(
+        "\n── still up, until Ctrl-C; see every priced order as it comes:\n    target/release/kafka-wasm-host consume {} --brokers \
+         {brokers} --from beginning",
+        topic("orders.priced")
+    );
+    let to_try = keep.then_some(to_try.as_str());
+    let well = "every order has the price that it should have, or none";
+    host.conclude(start, &problems, to_try, well)
 }
 
 /// Fills a fresh handlers folder with the example, its topics renamed.

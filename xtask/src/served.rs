@@ -8,7 +8,7 @@ use std::env;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use crate::json;
-use crate::sh::{capture, cmd, target};
+use crate::sh::{capture, cmd, root, target};
 
 /// A slow machine is not a failure, a stuck one is.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -47,7 +47,7 @@ pub(crate) struct Served {
 
 impl Served {
     /// Starts `serve` with these arguments; it logs to `target/demo/host.log`.
-    pub(crate) fn start(args: &[&str]) -> Result<Self> {
+    fn start(args: &[&str]) -> Result<Self> {
         let log = target("demo/host.log");
         let mut child = binary("serve")
             .args(args)
@@ -66,8 +66,55 @@ impl Served {
         })
     }
 
+    /// Serves this folder on `brokers`, or on the embedded broker; also returns where Kafka and the page for operators are.
+    pub(crate) fn on(handlers: &Path, brokers: Option<&str>) -> Result<(Self, String, String)> {
+        let folder = handlers.to_string_lossy();
+        let mut args = vec!["--handlers", &*folder, "--http", "127.0.0.1:0"];
+        match brokers {
+            Some(brokers) => args.extend(["--brokers", brokers]),
+            None => args.push("--dev"),
+        }
+        let mut host = Self::start(&args)?;
+        let brokers = match brokers {
+            Some(brokers) => brokers.to_owned(),
+            None => host.announced("embedded broker at ")?,
+        };
+        let http = host.announced("http on ")?;
+        let shown = handlers.strip_prefix(root()).unwrap_or(handlers);
+        println!("  serving {} on {brokers}, http on {http}", shown.display());
+        Ok((host, brokers, http))
+    }
+
+    /// Ends a demo that began at `start`: with its problems, or with `well`. With something `to_try` it stays up before that.
+    pub(crate) fn conclude(
+        self,
+        start: Instant,
+        problems: &[String],
+        to_try: Option<&str>,
+        well: &str,
+    ) -> Result<()> {
+        println!(
+            "\n  took {:.1} s without the builds",
+            start.elapsed().as_secs_f64()
+        );
+        for problem in problems {
+            println!("  WRONG: {problem}");
+        }
+        if let Some(to_try) = to_try {
+            println!("{to_try}");
+            return self.wait();
+        }
+        self.stop()?;
+        println!("  the host drained, committed and stopped with exit code 0");
+        if !problems.is_empty() {
+            bail!("{} counts are wrong", problems.len());
+        }
+        println!("  {well}");
+        Ok(())
+    }
+
     /// Waits for a line that starts with `prefix` and returns its next word.
-    pub(crate) fn announced(&mut self, prefix: &str) -> Result<String> {
+    fn announced(&mut self, prefix: &str) -> Result<String> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -102,7 +149,7 @@ impl Served {
     }
 
     /// Asks the host to stop and expects that it drains and exits with 0.
-    pub(crate) fn stop(mut self) -> Result<()> {
+    fn stop(mut self) -> Result<()> {
         // There is no signal in std, and `kill` is a builtin of every shell.
         let pid = self.child.id().to_string();
         capture(cmd("sh").args(["-c", "kill -TERM \"$1\"", "sh", &pid]))?;
@@ -120,7 +167,7 @@ impl Served {
     }
 
     /// Waits until the host ends by itself, as it does after Ctrl-C.
-    pub(crate) fn wait(mut self) -> Result<()> {
+    fn wait(mut self) -> Result<()> {
         self.child.wait().context("cannot wait for the host")?;
         Ok(())
     }

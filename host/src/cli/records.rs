@@ -4,7 +4,6 @@
 //! A key, value or header is text where it is UTF-8 and base64 where it is not.
 //! **Invariant:** what [`print()`] writes, [`parse`] reads back unchanged, byte for byte, null and empty apart.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write};
 
@@ -14,7 +13,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::record::{Emit, Header, RecordView};
+use crate::record::{Emit, Header, RecordView, lend_headers};
 
 /// A record read from a line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,17 +33,11 @@ pub struct LineRecord {
 impl LineRecord {
     /// Lends the record, addressed to `topic`.
     pub fn as_emit<'a>(&'a self, topic: &'a str) -> Emit<'a> {
-        let headers = self.headers.iter();
         Emit {
             topic,
             key: self.key.as_deref(),
             value: self.value.as_deref(),
-            headers: headers
-                .map(|(key, value)| Header {
-                    key: Cow::Borrowed(key.as_str()),
-                    value: value.as_deref(),
-                })
-                .collect(),
+            headers: lend_headers(&self.headers),
             partition: self.partition,
             timestamp_ms: self.timestamp_ms,
         }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{Lane, Stopped, log_hook_failure};
+use super::{Lane, Stopped};
 use crate::catalog::Deployed;
 use crate::guest::{Instance, Stage};
 use crate::ids::HandlerId;
@@ -85,14 +85,8 @@ impl Lane {
         let Some(handler) = self.first() else {
             return self.stages.clear();
         };
-        for Working { mut instance, .. } in std::mem::take(&mut self.stages) {
-            if instance.is_spent() {
-                continue;
-            }
-            let told = instance
-                .revoked(&self.place.topic, self.place.partition)
-                .await;
-            log_hook_failure(&handler, "on-revoked", told);
+        for Working { instance, .. } in std::mem::take(&mut self.stages) {
+            self.let_go(&handler, instance).await;
         }
     }
 }

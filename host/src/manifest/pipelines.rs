@@ -9,13 +9,16 @@ use serde_json::Value;
 
 use super::components::{self, SUFFIX};
 use super::{closest, count, routes};
-use crate::ids::{PipelineName, TopicName};
+use crate::ids::PipelineName;
 use crate::manifest::keys::pipeline as keys;
-use crate::manifest::{INTERNAL_PREFIX, Key, Reader, Text, responses};
+use crate::manifest::{Key, Reader, Text, responses};
 use crate::pipeline::{
     Awaited, BUILT_INS, BuiltIn, ComponentWork, OnStepError, Pipe, Pipeline, Step, Work,
 };
 use crate::policy::{Delivery, ResponseRoute, Subscription};
+
+/// The remedy for a topic that is missing.
+const NAME_IT: &str = "name the topic";
 
 /// What a manifest says beside its pipelines that the requests of steps have to fit.
 struct Around<'a> {
@@ -202,7 +205,7 @@ fn pipe(row: &mut Reader<'_>, start: usize, around: &mut Around<'_>) -> Option<P
     if !row.has_table("pipe") {
         return None;
     }
-    let topic = topic(row, &keys::PIPE_TOPIC, start);
+    let topic = responses::topic(row, &keys::PIPE_TOPIC, start, NAME_IT);
     let event = responses::event(row, &keys::PIPE_EVENT);
     let response = row
         .has_table("pipe.response")
@@ -227,7 +230,7 @@ fn pipe(row: &mut Reader<'_>, start: usize, around: &mut Around<'_>) -> Option<P
 }
 
 fn awaited(row: &mut Reader<'_>, start: usize, around: &mut Around<'_>) -> Option<Awaited> {
-    let topic = topic(row, &keys::RESPONSE_TOPIC, start);
+    let topic = responses::topic(row, &keys::RESPONSE_TOPIC, start, NAME_IT);
     let event = responses::event(row, &keys::RESPONSE_EVENT);
     let timeout = Duration::from_millis(row.whole(&keys::RESPONSE_TIMEOUT_MS));
     if !around.may_ask {
@@ -245,17 +248,4 @@ fn awaited(row: &mut Reader<'_>, start: usize, around: &mut Around<'_>) -> Optio
         around.responses.push(route);
     }
     Some(Awaited { topic, timeout })
-}
-
-fn topic(row: &mut Reader<'_>, key: &'static Key, start: usize) -> Option<TopicName> {
-    let Some(offset) = row.offset(key) else {
-        row.problem(key, Some(start), "missing (name the topic)");
-        return None;
-    };
-    let topic: TopicName = row.parsed(key)?;
-    if topic.as_str().starts_with(INTERNAL_PREFIX) {
-        let what = format!("{topic} has the name of one of Kafka's internal topics");
-        row.problem(key, Some(offset), &what);
-    }
-    Some(topic)
 }

@@ -17,7 +17,10 @@ pub(super) fn responses(
     let offset = reader.offset(&keys::RESPONSE);
     let mut routes: Vec<ResponseRoute> = Vec::new();
     reader.each_row(&keys::RESPONSE, |row, start| {
-        let (topic, event) = (topic(row, start), event(row, &keys::EVENT));
+        let (topic, event) = (
+            topic(row, &keys::TOPIC, start, "name the topic of the responses"),
+            event(row, &keys::EVENT),
+        );
         let Some(topic) = topic else {
             return;
         };
@@ -35,14 +38,15 @@ pub(super) fn responses(
     routes
 }
 
-fn topic(row: &mut Reader<'_>, start: usize) -> Option<TopicName> {
-    let key = &keys::TOPIC;
+/// Reads the name of a topic that must be given; `missing` says what it is to name.
+pub(super) fn topic(
+    row: &mut Reader<'_>,
+    key: &'static Key,
+    start: usize,
+    missing: &str,
+) -> Option<TopicName> {
     let Some(offset) = row.offset(key) else {
-        row.problem(
-            key,
-            Some(start),
-            "missing (name the topic of the responses)",
-        );
+        row.problem(key, Some(start), &format!("missing ({missing})"));
         return None;
     };
     let topic: TopicName = row.parsed(key)?;

@@ -2,18 +2,15 @@
 //!
 //! **Invariant:** the place in Kafka stays that of the record that the pipeline was begun with.
 
-use crate::record::{Changed, Emit, Header, RecordView};
+use crate::record::{Changed, Emit, RecordView, lend_headers, own_headers};
 
 impl From<&RecordView<'_>> for Changed {
     fn from(record: &RecordView<'_>) -> Self {
-        let headers = record.headers.iter();
         Self {
             timestamp_ms: record.timestamp_ms,
             key: record.key.map(Vec::from),
             value: record.value.map(Vec::from),
-            headers: headers
-                .map(|header| (header.key.to_string(), header.value.map(Vec::from)))
-                .collect(),
+            headers: own_headers(&record.headers),
         }
     }
 }
@@ -21,17 +18,11 @@ impl From<&RecordView<'_>> for Changed {
 impl Changed {
     /// Lends the message as a record to be written to `topic`; its key decides about the partition.
     pub fn emit<'a>(&'a self, topic: &'a str) -> Emit<'a> {
-        let headers = self.headers.iter();
         Emit {
             topic,
             key: self.key.as_deref(),
             value: self.value.as_deref(),
-            headers: headers
-                .map(|(key, value)| Header {
-                    key: key.as_str().into(),
-                    value: value.as_deref(),
-                })
-                .collect(),
+            headers: lend_headers(&self.headers),
             partition: None,
             timestamp_ms: self.timestamp_ms,
         }

@@ -29,7 +29,7 @@ use crate::key_letters::{Latest, Replayed};
 use crate::letter::{Letter, replay_of};
 use crate::marker::{Slot, State};
 use crate::moment::now_ms;
-use crate::record::{Header, RecordView};
+use crate::record::{RecordView, lend_headers, own_headers};
 
 /// How long one question for the group's positions may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -69,7 +69,6 @@ struct Kept {
 
 impl Kept {
     fn of(record: &RecordView<'_>, place: Place, letter: Letter) -> Self {
-        let headers = record.headers.iter();
         Self {
             topic: record.topic.to_owned(),
             place,
@@ -77,14 +76,11 @@ impl Kept {
             timestamp_ms: record.timestamp_ms,
             key: record.key.map(<[u8]>::to_vec),
             value: record.value.map(<[u8]>::to_vec),
-            headers: headers
-                .map(|header| (header.key.to_string(), header.value.map(<[u8]>::to_vec)))
-                .collect(),
+            headers: own_headers(&record.headers),
         }
     }
 
     fn view(&self) -> RecordView<'_> {
-        let headers = self.headers.iter();
         RecordView {
             topic: &self.topic,
             partition: self.place.partition,
@@ -92,12 +88,7 @@ impl Kept {
             timestamp_ms: self.timestamp_ms,
             key: self.key.as_deref(),
             value: self.value.as_deref(),
-            headers: headers
-                .map(|(key, value)| Header {
-                    key: key.as_str().into(),
-                    value: value.as_deref(),
-                })
-                .collect(),
+            headers: lend_headers(&self.headers),
         }
     }
 }
