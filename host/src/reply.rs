@@ -13,6 +13,7 @@ mod link;
 mod member;
 mod reader;
 mod store;
+mod wait_slots;
 
 use std::borrow::Cow;
 use std::cell::LazyCell;
@@ -30,6 +31,7 @@ use self::inbox::{Came, Inbox};
 use self::link::Link;
 use self::reader::Reader;
 pub(crate) use self::store::Store;
+pub(crate) use self::wait_slots::{WaitSlot, WaitSlots};
 use crate::courier::{Courier, Report};
 use crate::ids::TenantId;
 use crate::pending::{Arrival, CorrelationId, Pending, Taken};
@@ -144,13 +146,8 @@ pub(crate) struct Asker {
     /// One for each request of the handler that may wait.
     request_slots: Arc<Semaphore>,
     request_slots_max: usize,
-    /// One for each guest of the host that may wait.
-    wait_slots: Arc<Semaphore>,
+    wait_slots: WaitSlots,
 }
-
-/// The right to wait for responses. Held until the guest is at work again, so that guests that wait, or have waited and are
-/// not let in yet, never take all places for instances.
-pub(crate) type WaitSlot = OwnedSemaphorePermit;
 
 /// The right to make one request, whose response cannot be missed.
 #[derive(Debug)]
@@ -162,11 +159,7 @@ pub(crate) struct Turn {
 impl Asker {
     /// Takes the right to wait, if there is one left.
     pub(crate) fn wait_slot(&self) -> Result<WaitSlot, Error> {
-        let slot = Arc::clone(&self.wait_slots).try_acquire_owned();
-        slot.map_err(|_| {
-            let what = "three of four instances of the host wait (instances-max)";
-            Error::TooManyPending(what.to_owned())
-        })
+        self.wait_slots.take().map_err(Error::TooManyPending)
     }
 
     /// Takes the right to make a request that waits until `until`, once its response cannot be missed: the topics are read,

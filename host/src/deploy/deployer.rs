@@ -27,7 +27,7 @@ use crate::guest::{Conversation, Receipts, Runtime, Setup};
 use crate::ids::{HandlerId, TopicName};
 use crate::manifest::Manifest;
 use crate::policy::Delivery;
-use crate::reply::Exchanges;
+use crate::reply::{Exchanges, WaitSlots};
 use crate::sink::Sink;
 use crate::sinks::Sinks;
 use crate::stats::Registry;
@@ -270,7 +270,7 @@ impl Deployer {
             message_max_bytes: sink.message_max_bytes(),
             key_from: loaded.manifest.publish.key_from.clone(),
             conversation: conversation.map_err(at)?,
-            receipts: receipts(&loaded.manifest, &sink),
+            receipts: receipts(&loaded.manifest, &sink, self.exchanges.wait_slots()),
         };
         let rules = try_out(candidate, &loaded, &setup).await?;
         let Loaded {
@@ -404,9 +404,9 @@ fn may_write_at_once(manifest: &Manifest) -> bool {
 }
 
 /// Returns whether a handler may write records at once and wait until Kafka has them.
-fn receipts(manifest: &Manifest, sink: &Sink) -> Receipts {
+fn receipts(manifest: &Manifest, sink: &Sink, wait_slots: &WaitSlots) -> Receipts {
     if may_write_at_once(manifest) {
-        return Receipts::by(sink.post(), manifest.limits.pending_requests);
+        return Receipts::by(sink.post(), manifest.limits.pending_requests, wait_slots);
     }
     Receipts::Denied(
         "no transaction takes back what is written at once (delivery is exactly-once; write side-effects = \"allowed\")",

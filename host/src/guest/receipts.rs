@@ -1,6 +1,7 @@
 //! The import `emit-and-wait`: a guest sends a record at once and waits until Kafka has it.
 //!
-//! **Invariant:** a receipt says where the record is; a guest that waits for one holds its instance and the right to wait.
+//! **Invariant:** a receipt says where the record is; a guest that waits for one holds its instance and the right to wait, which
+//! is one of those that guests have who wait for responses.
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use super::outgoing::with_record;
 use super::requests::{OffTheClock, deadline};
 use super::state::GuestState;
 use crate::courier::{Courier, Post, Receipt, Report};
+use crate::reply::{WaitSlot, WaitSlots};
 use crate::route::{next_hop, with_hops};
 
 /// Whether a guest may send records at once, and by what.
@@ -33,15 +35,18 @@ pub(crate) struct Desk {
     /// One for each record of the handler that may be under way.
     slots: Arc<Semaphore>,
     slots_max: usize,
+    /// Those of the host.
+    wait_slots: WaitSlots,
 }
 
 impl Receipts {
     /// Lets instances of a handler send by `post`, so many records at once.
-    pub(crate) fn by(post: &Arc<Post>, slots_max: usize) -> Self {
+    pub(crate) fn by(post: &Arc<Post>, slots_max: usize, wait_slots: &WaitSlots) -> Self {
         Self::Allowed(Arc::new(Desk {
             post: Arc::clone(post),
             slots: Arc::new(Semaphore::new(slots_max)),
             slots_max,
+            wait_slots: wait_slots.clone(),
         }))
     }
 
@@ -53,9 +58,16 @@ impl Receipts {
     }
 }
 
+/// A place among those who wait on the host, and one among those of the handler.
+type Entry = (Option<WaitSlot>, OwnedSemaphorePermit);
+
 impl Desk {
-    /// Takes the right to wait, and what to send by.
-    fn enter(&self) -> Result<(OwnedSemaphorePermit, Arc<Courier>), ReceiptError> {
+    /// Takes the right to wait, and what to send by. The right is held until the guest is let in again.
+    fn enter(&self) -> Result<(Entry, Arc<Courier>), ReceiptError> {
+        let wait = self
+            .wait_slots
+            .take_for_receipt()
+            .map_err(ReceiptError::TooManyPending)?;
         let slot = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| {
             ReceiptError::TooManyPending(format!(
                 "the handler may have {} at once (limits.pending-requests)",
@@ -63,7 +75,7 @@ impl Desk {
             ))
         })?;
         let courier = self.post.courier().map_err(ReceiptError::Broker)?;
-        Ok((slot, courier))
+        Ok(((wait, slot), courier))
     }
 }
 
@@ -86,7 +98,7 @@ async fn emit_and_wait(
         return Ok(Err(ReceiptError::NotNow));
     }
     let until = deadline(timeout_ms);
-    let (_slot, courier) = match store.data().receipts.desk().and_then(Desk::enter) {
+    let (_entry, courier) = match store.data().receipts.desk().and_then(Desk::enter) {
         Ok(entered) => entered,
         Err(error) => return Ok(Err(error)),
     };

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::{Asker, Counts, Exchange, Link, OpenError, Reader, Store, Waiter, member};
+use super::{Asker, Counts, Exchange, Link, OpenError, Reader, Store, WaitSlots, Waiter, member};
 use crate::courier::Courier;
 use crate::ids::{GroupId, TenantId};
 use crate::layers::Layers;
@@ -38,8 +38,7 @@ pub(crate) struct Exchanges {
     numbers: AtomicU64,
     /// Of all exchanges: the ids are those of the host.
     pending: Arc<Mutex<Pending<Waiter>>>,
-    /// One for each guest that may wait.
-    wait_slots: Arc<Semaphore>,
+    wait_slots: WaitSlots,
     /// What exchanges counted that are closed, and those that are open, by tenant.
     counts: Mutex<BTreeMap<TenantId, Arc<Counts>>>,
     store: Option<Arc<Store>>,
@@ -48,16 +47,13 @@ pub(crate) struct Exchanges {
 impl Exchanges {
     /// `instances_max` is how many instances may live at once; a guest that waits keeps its own.
     pub(crate) fn new(consumer: Layers, producer: Layers, instances_max: u32) -> Self {
-        let instances_max = usize::try_from(instances_max).unwrap_or(usize::MAX);
-        // Those who answer may live on this host as well.
-        let wait_slots = instances_max - instances_max.div_ceil(4);
         Self {
             consumer,
             producer,
             open: Mutex::default(),
             numbers: AtomicU64::new(0),
             pending: Arc::default(),
-            wait_slots: Arc::new(Semaphore::new(wait_slots)),
+            wait_slots: WaitSlots::new(instances_max),
             counts: Mutex::default(),
             store: None,
         }
@@ -96,8 +92,13 @@ impl Exchanges {
             routes: manifest.responses.clone().into(),
             request_slots: Arc::new(Semaphore::new(max)),
             request_slots_max: max,
-            wait_slots: Arc::clone(&self.wait_slots),
+            wait_slots: self.wait_slots.clone(),
         })))
+    }
+
+    /// Returns what guests of the host share that wait for others.
+    pub(crate) fn wait_slots(&self) -> &WaitSlots {
+        &self.wait_slots
     }
 
     fn exchange(&self, tenant: &TenantId, manifest: &Manifest) -> Result<Arc<Exchange>, OpenError> {

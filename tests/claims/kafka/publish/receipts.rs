@@ -90,6 +90,31 @@ fn a_wait_for_a_receipt_has_its_own_bound_and_takes_none_of_the_deadline() {
 }
 
 #[test]
+fn guests_that_wait_for_receipts_leave_places_for_others() {
+    let (stage, target) = stage("receipt-places");
+    // A permit that is lent lets the next lane in, so that without a bound waiting guests would have all places.
+    let keys = format!("ordering = \"none\"\nconcurrency = 1\n{LOOKS_ON}");
+    stage.deploy("act", &keys);
+    let host = stage.serve(&["--instances-max", "4"]);
+    let deeds: Vec<String> = (0..8)
+        .map(|n| format!("receipt {target} 60000 {n}"))
+        .collect();
+    let deeds: Vec<&str> = deeds.iter().map(String::as_str).collect();
+    stage.produce(&deeds);
+    let results = |n: usize| -> Vec<String> {
+        let outputs = stage.outputs(&host, n);
+        outputs.iter().map(|it| field(it, "result")).collect()
+    };
+    let full = "too many records wait: three of four instances of the host wait (instances-max)";
+    assert_eq!(results(5), [full; 5]);
+    stage.create_topic(&target, 1);
+    let last = results(8).split_off(5);
+    assert!(last.iter().all(|it| it.starts_with("0 ")), "{last:?}");
+    stage.committed(&host, &[(0, 8)]);
+    host.stop().unwrap();
+}
+
+#[test]
 fn a_wait_for_a_receipt_holds_up_no_stop() {
     for ordering in ["partition", "key"] {
         let (stage, target) = stage("receipt-stop");
