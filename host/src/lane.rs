@@ -29,7 +29,9 @@ use self::turn::{Seat, Turn};
 use crate::catalog::{CatalogReader, Deployed, GroupKey};
 use crate::flight::Ledger;
 use crate::gate::Door;
-use crate::guest::{Admitted, GuestLog, Handler as Component, Instance, Lent, Setup};
+use crate::guest::{
+    Admitted, GuestLog, Handler as Component, Instance, Lent, Place, Places, Setup,
+};
 use crate::ids::{HandlerId, Revision};
 use crate::outbox::Outbox;
 use crate::outcome::{Failure, FailureKind};
@@ -299,20 +301,11 @@ impl Lane {
         component: &Component,
         setup: &Setup,
     ) -> Result<Result<Instance, Failure>, Stopped> {
-        self.hand.note(Doing::Place);
         let places = component.places();
-        let place = if let Some(place) = places.try_take() {
-            Some(place)
-        } else {
-            // Who waits for a place must not hold one that others may wait for.
-            self.rest();
-            tokio::select! {
-                biased;
-                () = self.stop.set() => return Err(Stopped),
-                place = places.take() => place,
-            }
+        let place = match places.try_take() {
+            Some(place) => Some(place),
+            None => self.place_of(places).await?,
         };
-        self.hand.note(Doing::Handling);
         let log = GuestLog::new(
             handler.clone(),
             Arc::clone(&self.place.topic),
@@ -331,6 +324,27 @@ impl Lane {
             }
             Err(error) => Ok(Err(Failure::new(FailureKind::Trap, error.to_string()))),
         }
+    }
+
+    /// Waits for a place. Who does that must hold neither a place nor a permit that others may wait for.
+    async fn place_of(&mut self, places: &Places) -> Result<Option<Place>, Stopped> {
+        self.rest();
+        let permits = self.lent.give_back();
+        self.hand.note(Doing::Place);
+        let taken = async {
+            let place = places.take().await;
+            if let Some(permits) = permits {
+                self.lent.lend_again(permits).await;
+            }
+            place
+        };
+        let place = tokio::select! {
+            biased;
+            () = self.stop.set() => return Err(Stopped),
+            place = taken => place,
+        };
+        self.hand.note(Doing::Handling);
+        Ok(place)
     }
 
     /// Tells the guest that its partition goes, and lets the instance go.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::vitals::{Doing, OpenHand};
 
@@ -49,19 +49,29 @@ impl Lent {
         }))
     }
 
+    /// Takes the permit back before its attempt is over; returns what there is another one of, if there was any.
+    pub(crate) fn give_back(&self) -> Option<Arc<Semaphore>> {
+        let permit = self.permit.lock().take()?;
+        Some(Arc::clone(permit.semaphore()))
+    }
+
+    /// Waits for a permit in place of the one that was given back. Nobody waits for a place who has one, so it comes.
+    pub(crate) async fn lend_again(&self, semaphore: Arc<Semaphore>) {
+        self.note(Doing::Permit);
+        // Nobody closes the semaphore.
+        let permit = semaphore.acquire_owned().await.ok();
+        *self.permit.lock() = permit;
+    }
+
     /// Waits without the permit, then for the permit.
     pub(crate) async fn wait<T>(&self, wait: impl Future<Output = T>) -> T {
-        let permit = self.permit.lock().take();
-        let semaphore = permit.map(|permit| Arc::clone(permit.semaphore()));
+        let semaphore = self.give_back();
         let result = {
             let _awaiting = self.hand.as_ref().map(|hand| hand.await_response());
             wait.await
         };
         if let Some(semaphore) = semaphore {
-            self.note(Doing::Permit);
-            // Nobody closes the semaphore.
-            let permit = semaphore.acquire_owned().await.ok();
-            *self.permit.lock() = permit;
+            self.lend_again(semaphore).await;
         }
         self.note(Doing::Handling);
         result
@@ -71,5 +81,33 @@ impl Lent {
         if let Some(hand) = &self.hand {
             hand.note(doing);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_permit_that_is_given_back_is_free_for_others_until_it_is_lent_again() {
+        let permits = Arc::new(Semaphore::new(1));
+        let lent = Lent::default();
+        assert!(lent.give_back().is_none());
+        let admitted = lent.admit(Arc::clone(&permits).try_acquire_owned().ok());
+        assert_eq!(permits.available_permits(), 0);
+        let semaphore = lent.give_back().unwrap();
+        assert!(lent.give_back().is_none());
+        let other = Arc::clone(&permits).try_acquire_owned().unwrap();
+        let again = tokio::spawn({
+            let lent = lent.clone();
+            async move { lent.lend_again(semaphore).await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!again.is_finished());
+        drop(other);
+        again.await.unwrap();
+        assert_eq!(permits.available_permits(), 0);
+        drop(admitted);
+        assert_eq!(permits.available_permits(), 1);
     }
 }

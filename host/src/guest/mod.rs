@@ -32,7 +32,7 @@ pub(crate) use engine::Runtime;
 pub(crate) use instance::{BulkOutcome, Instance};
 pub(crate) use lent::{Admitted, Lent};
 pub(crate) use log::GuestLog;
-pub(crate) use places::Places;
+pub(crate) use places::{Place, Places};
 pub(crate) use receipts::Receipts;
 pub(crate) use setup::{Conversation, Setup};
 pub(crate) use stage::{Reception, Stage};
