@@ -272,9 +272,8 @@ pub(crate) async fn attempt_bulk(
 ) -> Result<BulkOutcome, Stopped> {
     let topic = Arc::clone(lane.topic());
     let records: Vec<_> = cargo.iter().map(|started| started.view(&topic)).collect();
-    let patience = lane.patience(handler);
-    let instance = match lane.lease(handler).await? {
-        Ok(instance) => instance,
+    let (instance, patience) = match lane.lease_patiently(handler).await? {
+        Ok(leased) => leased,
         Err(failure) => return Ok(BulkOutcome::Failed(failure)),
     };
     let begun = Instant::now();

@@ -220,11 +220,13 @@ impl<'a> Run<'a> {
     ) -> Step {
         let (transforms, decides) = stage.component.is_step();
         if transforms {
-            let instance = match lane.lease_stage(&self.handler.id, stage).await? {
-                Ok(instance) => instance,
+            let (instance, beside) = match lane.lease_stage(&self.handler.id, stage).await? {
+                Ok(leased) => leased,
                 Err(failure) => return Ok(Err(failure)),
             };
-            let answer = instance.transform(&self.lent(original), arguments).await;
+            let answer = beside
+                .lent_during(instance.transform(&self.lent(original), arguments))
+                .await;
             let emitted = instance.take_outbox();
             match answer.and_then(|answer| self.take_in(&emitted).map(|()| answer)) {
                 Ok(Some(message)) => self.changed = Some(message),
@@ -235,11 +237,13 @@ impl<'a> Run<'a> {
         if !decides {
             return Ok(Ok(Passed::On));
         }
-        let instance = match lane.lease_stage(&self.handler.id, stage).await? {
-            Ok(instance) => instance,
+        let (instance, beside) = match lane.lease_stage(&self.handler.id, stage).await? {
+            Ok(leased) => leased,
             Err(failure) => return Ok(Err(failure)),
         };
-        let answer = instance.decide(&self.lent(original), arguments).await;
+        let answer = beside
+            .lent_during(instance.decide(&self.lent(original), arguments))
+            .await;
         let emitted = instance.take_outbox();
         let actions = match answer.and_then(|answer| self.take_in(&emitted).map(|()| answer)) {
             Ok(actions) => actions,
@@ -271,7 +275,12 @@ impl<'a> Run<'a> {
                     hops: lane.hops(),
                     handler: self.handler,
                 };
-                match asking.ask(&message, &question).await {
+                let answer = tokio::select! {
+                    biased;
+                    answer = asking.ask(&message, &question) => answer,
+                    never = lane.lend_place() => match never {},
+                };
+                match answer {
                     Ok(answer) => self.changed = Some(answer),
                     Err(failure) => return Ok(Err(failure)),
                 }

@@ -355,11 +355,10 @@ async fn attempt_one(
 ) -> Result<(Outcome, Instant), Stopped> {
     let topic = Arc::clone(lane.topic());
     let view = started.view(&topic);
-    let patience = lane.patience(handler);
-    let leased = lane.lease(handler).await?;
+    let leased = lane.lease_patiently(handler).await?;
     let begun = Instant::now();
-    let instance = match leased {
-        Ok(instance) => instance,
+    let (instance, patience) = match leased {
+        Ok(leased) => leased,
         Err(failure) => return Ok((Outcome::Failed(failure), begun)),
     };
     let Ok(outcome) = patience.with(instance.handle(&view, event, begun)).await else {

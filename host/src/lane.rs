@@ -3,6 +3,7 @@
 //! Owns the instance, knows which handler serves the topic now, and carries out what `deliver` decides.
 //! **Invariant:** at most one record or batch is inside; a new revision is taken up only between two of them.
 
+mod beside;
 mod course;
 mod decide;
 mod finish;
@@ -84,8 +85,9 @@ pub(crate) struct Lane {
     /// The handler whose turn it is.
     route: Option<Route>,
     instance: Option<(Revision, Instance)>,
-    /// Instances of what works beside handlers.
+    /// Instances of what works beside handlers; apart from them the one that is at work.
     stages: Vec<Working>,
+    at_work: Option<Working>,
     /// Handlers whose turn it is not.
     aside: Vec<Seat>,
     turn: Turn,
@@ -133,6 +135,7 @@ impl Lane {
             route: None,
             instance: None,
             stages: Vec::new(),
+            at_work: None,
             aside: Vec::new(),
             turn: Turn::default(),
             ledger,
@@ -238,7 +241,12 @@ impl Lane {
 
     /// Lets the instance go when another lane needs its place. To be waited for beside something else: who has a permit
     /// may be waiting for a place, and the other way round.
-    async fn lend_place(&mut self) -> Infallible {
+    pub(crate) async fn lend_place(&mut self) -> Infallible {
+        let places = self.route.as_ref().map(|it| it.handler.component.places());
+        if places.is_some_and(|places| places.is_short()) {
+            // Who asked before was not heard.
+            self.rest();
+        }
         loop {
             self.place_wanted().await;
             self.rest();
@@ -263,7 +271,7 @@ impl Lane {
     /// Lets the instance go, so that its memory is free while the lane has nothing to do.
     pub(crate) fn rest(&mut self) {
         self.rest_seats();
-        self.stages.clear();
+        self.rest_stages();
         self.instance = None;
         if let Some(stats) = self.stats() {
             stats.memory_bytes.set(0);

@@ -102,7 +102,7 @@ async fn pass_through(
     for (place, stage) in first.middleware.stages.iter().enumerate().skip(place) {
         let begun = Instant::now();
         let reception = match lane.lease_stage(&first.id, stage).await? {
-            Ok(instance) => {
+            Ok((instance, _)) => {
                 let begun = Instant::now();
                 match &changed {
                     Some(changed) => instance.receive(&changed.view(&original), begun).await,

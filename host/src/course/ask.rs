@@ -1,6 +1,7 @@
 //! The request of a step, and the answer that takes the record's place.
 //!
-//! **Invariant:** while the answer is waited for, nothing is held that others may need but the instances of the lane.
+//! **Invariant:** while the answer is waited for, nothing is held that others may need but the lane's instances, which it gives up
+//! when somebody wants a place.
 
 use std::borrow::Cow;
 

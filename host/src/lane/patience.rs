@@ -1,13 +1,18 @@
-//! How long a lane that is to stop waits for a handler that waits for others.
+//! What a lane has for a call of a handler that waits for others: how long it waits once it is to stop, and places for who
+//! wants them.
 //!
 //! **Invariant:** a handler at work is let finish; one that waits for a response or a receipt is left soon, since whoever reads its
 //! record next asks again, and a whole group may be waiting for this partition.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::beside::Beside;
 use super::{Lane, Stopped};
 use crate::catalog::Deployed;
+use crate::guest::Instance;
+use crate::outcome::{Failure, FailureKind};
 use crate::stop::StopSignal;
 use crate::vitals::OpenHand;
 
@@ -16,20 +21,60 @@ const LAST_RESPONSE: Duration = Duration::from_secs(1);
 
 /// See the module; nothing where the handler asks nobody.
 #[derive(Debug)]
-pub(crate) struct Patience(Option<(StopSignal, Arc<OpenHand>)>);
+pub(crate) struct Patience<'a>(Option<Waits<'a>>);
+
+#[derive(Debug)]
+struct Waits<'a> {
+    stop: StopSignal,
+    hand: Arc<OpenHand>,
+    beside: Option<Beside<'a>>,
+}
 
 impl Lane {
     /// Returns what the lane has for a call of this handler.
-    pub(crate) fn patience(&self, handler: &Deployed) -> Patience {
-        let asks = handler.setup.conversation.is_allowed() || handler.component.wants_receipts();
-        Patience(asks.then(|| (self.stop.clone(), Arc::clone(&self.hand))))
+    pub(crate) fn patience(&self, handler: &Deployed) -> Patience<'static> {
+        Patience(may_wait(handler).then(|| Waits {
+            stop: self.stop.clone(),
+            hand: Arc::clone(&self.hand),
+            beside: None,
+        }))
+    }
+
+    /// As [`Self::lease`], with what the lane has for a call of the instance.
+    pub(crate) async fn lease_patiently<'a>(
+        &'a mut self,
+        handler: &'a Deployed,
+    ) -> Result<Result<(&'a mut Instance, Patience<'a>), Failure>, Stopped> {
+        self.put_down_stage();
+        if let Err(failure) = self.lease(handler).await? {
+            return Ok(Err(failure));
+        }
+        let Some((_, instance)) = &mut self.instance else {
+            return Ok(Err(Failure::new(FailureKind::Other, "no instance")));
+        };
+        let waits = may_wait(handler).then(|| Waits {
+            stop: self.stop.clone(),
+            hand: Arc::clone(&self.hand),
+            beside: Some(Beside {
+                places: handler.component.places(),
+                own: None,
+                stages: &mut self.stages,
+                seats: &mut self.aside,
+            }),
+        });
+        Ok(Ok((instance, Patience(waits))))
     }
 }
 
-impl Patience {
+/// Returns whether a hook of the handler may wait for others.
+fn may_wait(handler: &Deployed) -> bool {
+    handler.setup.conversation.is_allowed() || handler.component.wants_receipts()
+}
+
+impl Patience<'_> {
     /// Waits for the call, or leaves it; the instance is of no use then.
     pub(crate) async fn with<T>(self, call: impl Future<Output = T>) -> Result<T, Stopped> {
-        let Some((stop, hand)) = self.0 else {
+        let Some(Waits { stop, hand, beside }) = self.0 else {
             return Ok(call.await);
         };
         let is_over = async {
@@ -41,10 +86,17 @@ impl Patience {
                 }
             }
         };
+        let lending = async {
+            match beside {
+                Some(mut beside) => beside.lend().await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             biased;
             result = call => Ok(result),
             () = is_over => Err(Stopped),
+            never = lending => match never {},
         }
     }
 }

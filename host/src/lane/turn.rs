@@ -59,6 +59,19 @@ pub(super) struct Seat {
     instance: Option<(Revision, Instance)>,
 }
 
+impl Seat {
+    /// Returns whether an instance waits there.
+    pub(super) fn has_instance(&self) -> bool {
+        self.instance.is_some()
+    }
+
+    /// Lets the instance go.
+    pub(super) fn rest(&mut self) {
+        self.instance = None;
+        self.route.stats.memory_bytes.set(0);
+    }
+}
+
 impl Lane {
     /// Turns to the handler that has the record next.
     pub(crate) fn next_for(&mut self, started: &Started) -> Next {
@@ -170,7 +183,7 @@ impl Lane {
 
     /// Returns whether an instance waits of a handler whose turn it is not.
     pub(super) fn has_seated(&self) -> bool {
-        self.aside.iter().any(|seat| seat.instance.is_some())
+        self.aside.iter().any(Seat::has_instance)
     }
 
     /// Lets go what waits of handlers that have the topic no more.
@@ -191,10 +204,7 @@ impl Lane {
 
     /// Lets the instances of handlers go whose turn it is not.
     pub(super) fn rest_seats(&mut self) {
-        for seat in &mut self.aside {
-            seat.instance = None;
-            seat.route.stats.memory_bytes.set(0);
-        }
+        self.aside.iter_mut().for_each(Seat::rest);
     }
 
     /// Returns the handler of this name as it is deployed now, if it has the topic; without a name, the one that speaks for

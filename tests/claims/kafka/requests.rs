@@ -1,6 +1,7 @@
 //! Handlers that ask others through Kafka and wait for their responses.
 
 mod many;
+mod places;
 mod python;
 mod store;
 

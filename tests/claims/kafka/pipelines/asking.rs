@@ -1,8 +1,8 @@
 //! Steps that ask, and go on with the answer.
 
-use harness::{Host, TestRecord, clients};
+use harness::{Host, TestRecord, clients, guest};
 
-use super::super::stage::{PATIENCE, Stage, is, said, texts, verdict};
+use super::super::stage::{PATIENCE, Stage, is, said, texts, value_on, verdict};
 use super::{QUICKLY, deploy, ended, pipe, pipeline, record, step, trail, trails};
 
 /// A stage whose pipeline asks.
@@ -116,6 +116,38 @@ fn a_request_without_an_answer_is_a_failed_step() {
     assert_eq!(said(&letter, "error"), error);
     assert_eq!(asking.asked(&host, 3).len(), 3);
     stage.committed(&host, &[(0, 2)]);
+    host.stop().unwrap();
+}
+
+#[test]
+fn a_pipeline_that_waits_for_an_answer_leaves_its_places_to_who_answers() {
+    let asking = Asking::new("pipe-places");
+    let stage = &asking.stage;
+    let steps = [
+        step("a", ""),
+        step("b", ""),
+        asking.ask(60_000, ""),
+        pipe(&stage.output),
+    ];
+    let more = format!("ordering = \"none\"\nconcurrency = 2\n{QUICKLY}");
+    // No more than may wait.
+    deploy(stage, &more, &pipeline("p", "max-concurrent = 3", &steps));
+    let answering = format!("{}-answering", stage.name);
+    let told = format!("{}.told", stage.name);
+    let manifest = format!(
+        "topics = [\"{}\"]\ngroup = \"{answering}\"\ndead-letter-topic = \"{}\"\nconfig.output = \"{told}\"\n",
+        asking.questions, stage.dead_letters
+    );
+    stage.create_topic(&told, 1);
+    stage
+        .folder
+        .swap_in(&answering, guest("act"), &manifest)
+        .unwrap();
+    let host = stage.serve(&["--instances-max", "4"]);
+    let deed = r#"{"deeds":{},"deed":"answer {\"trail\":[\"answer\"]}"}"#;
+    stage.produce_records((0..6).map(|_| value_on(0, deed)));
+    assert_eq!(trails(&stage.outputs(&host, 6)), ["answer"; 6]);
+    stage.committed(&host, &[(0, 6)]);
     host.stop().unwrap();
 }
 
