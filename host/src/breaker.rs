@@ -95,6 +95,15 @@ impl<At: Copy + Ord + std::ops::Add<Duration, Output = At>> Breaker<At> {
         }
     }
 
+    /// As [`Self::failed`], of a record that failed before its attempt: it was no probe, so a pause goes on as it is.
+    pub fn failed_before(&mut self, now: At) -> Option<At> {
+        match self.state {
+            State::Closed => self.failed(now),
+            State::Open(until) | State::Probing(until) if now < until => Some(until),
+            State::Open(_) | State::Probing(_) => Some(now + self.policy.pause),
+        }
+    }
+
     /// Takes note that a record of which it was said that it was handled is given up after all: Kafka refused an output.
     /// Returns until when others shall wait, if they shall.
     pub fn refused(&mut self, now: At) -> Option<At> {

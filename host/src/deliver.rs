@@ -12,9 +12,10 @@ use tokio::time::Instant;
 use crate::catalog::Deployed;
 use crate::course::attempt_course;
 use crate::dead_letter::Reason;
-use crate::flight::{Attempt, Cargo, Started};
+use crate::flight::{Attempt, Cargo, Passage, Started};
 use crate::lane::{
-    Lane, Next, Stopped, follow_parked, note_failed, note_handled, note_refused, paused_until,
+    Lane, Next, Stopped, follow_parked, note_failed, note_failed_before, note_handled,
+    note_refused, paused_until,
 };
 use crate::outcome::{Ending, Failure, FailureKind, Outcome, Settlement};
 use crate::parked::KEYS_MAX;
@@ -168,9 +169,15 @@ pub(crate) async fn settle(
         started,
         failed: Some(attempt),
     };
-    if is_last && let Some(until) = note_failed(handler) {
-        lane.forget_outputs();
-        return Delivered::Later(again(started), until);
+    if is_last {
+        let pause = match started.passage {
+            Passage::Within(_) => note_failed_before(handler),
+            Passage::Before | Passage::Through(_) => note_failed(handler),
+        };
+        if let Some(until) = pause {
+            lane.forget_outputs();
+            return Delivered::Later(again(started), until);
+        }
     }
     match settlement {
         Settlement::Retry { after } => {

@@ -23,7 +23,9 @@ use tokio::time::Instant;
 
 use self::hops::Hops;
 pub(crate) use self::park::follow_parked;
-pub(crate) use self::pause::{note_failed, note_handled, note_refused, paused_until};
+pub(crate) use self::pause::{
+    note_failed, note_failed_before, note_handled, note_refused, paused_until,
+};
 use self::stage::Working;
 pub(crate) use self::turn::{Next, Serving};
 use self::turn::{Seat, Turn};

@@ -12,7 +12,7 @@ use crate::catalog::{Chain, Deployed};
 use crate::deliver::{Delivered, Job, settle};
 use crate::flight::{Attempt, Passage, Started, Within};
 use crate::guest::{Reception, Stage};
-use crate::lane::{Lane, Stopped, follow_parked, note_handled, paused_until};
+use crate::lane::{Lane, Stopped, follow_parked};
 use crate::outcome::{Ending, Failure};
 use crate::record::Changed;
 
@@ -41,9 +41,6 @@ pub(crate) async fn receive(lane: &mut Lane, mut job: Job) -> Result<Job, Delive
     };
     // A record that nobody is to handle now is not shown to anybody.
     job = follow_parked(lane, &first, job).await?;
-    if let Some(until) = paused_until(&first) {
-        return Err(Delivered::Later(job, until));
-    }
     let (place, changed, failed) = resume(&mut job.started, &first.middleware);
     let passed = pass_through(lane, &first, &job.started, place, changed).await;
     lane.recycle_stages(&first);
@@ -54,7 +51,7 @@ pub(crate) async fn receive(lane: &mut Lane, mut job: Job) -> Result<Job, Delive
             Ok(job)
         }
         Ok(Passed::Dropped) => {
-            note_handled(&first);
+            // Nobody has handled it, so it says nothing of whether a handler that pauses may go on.
             let ending = Ending::Filtered;
             lane.finish(&first, job.started, ending, None).await;
             Err(Delivered::Settled)

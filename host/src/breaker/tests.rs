@@ -72,11 +72,23 @@ fn a_probe_that_is_never_heard_of_is_followed_by_another() {
     assert_eq!(breaker.admit(Ms(200)), Admission::Probe);
 }
 
+#[test]
+fn what_fails_before_its_attempt_waits_and_leaves_the_probe_to_others() {
+    let mut breaker = breaker(0.1, 1);
+    assert_eq!(breaker.failed_before(Ms(0)), Some(Ms(100)));
+    assert_eq!(breaker.failed_before(Ms(99)), Some(Ms(100)));
+    assert_eq!(breaker.failed_before(Ms(100)), Some(Ms(200)));
+    assert_eq!(breaker.admit(Ms(101)), Admission::Probe);
+    assert_eq!(breaker.failed_before(Ms(150)), Some(Ms(201)));
+    assert!(breaker.handled(), "the probe went well");
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Admit,
     Handled,
     Failed,
+    FailedBefore,
     Pass(u64),
 }
 
@@ -85,6 +97,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => Just(Step::Admit),
         2 => Just(Step::Handled),
         2 => Just(Step::Failed),
+        1 => Just(Step::FailedBefore),
         1 => (1u64..150).prop_map(Step::Pass),
     ];
     proptest::collection::vec(step, 0..200)
@@ -123,9 +136,17 @@ proptest! {
                     }
                     is_probing = false;
                 }
-                Step::Failed => {
+                Step::FailedBefore if was_open => {
+                    let waits = breaker.failed_before(now);
+                    prop_assert!(waits.is_some_and(|until| until > now), "it waits for what is over");
+                    prop_assert!(breaker.is_open());
+                }
+                Step::Failed | Step::FailedBefore => {
                     is_probing = false;
-                    let waits = breaker.failed(now);
+                    let waits = match step {
+                        Step::Failed => breaker.failed(now),
+                        _ => breaker.failed_before(now),
+                    };
                     if was_open {
                         prop_assert!(waits.is_some());
                     } else {

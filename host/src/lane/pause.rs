@@ -34,6 +34,11 @@ pub(crate) fn note_failed(handler: &Deployed) -> Option<Instant> {
     tell(handler, Breaker::failed)
 }
 
+/// As [`note_failed`], of a record that failed on its way to the handler: it says nothing of what the handler tries.
+pub(crate) fn note_failed_before(handler: &Deployed) -> Option<Instant> {
+    tell(handler, Breaker::failed_before)
+}
+
 /// Tells the breaker that a record is given up after it was handled: Kafka refused an output. Others may have to wait then.
 pub(crate) fn note_refused(handler: &Deployed) {
     tell(handler, Breaker::refused);

@@ -2,9 +2,13 @@
 //!
 //! The fixture `middleware` does what the words of the value say that end with `@` and its name.
 
+use std::time::Duration;
+
 use harness::{Host, TestRecord, guest};
 
-use super::stage::{Stage, field, is, said, texts, value_on, verdict, wait_lines};
+use super::stage::{
+    Stage, count_lines, field, is, never, said, texts, value_on, verdict, wait_lines,
+};
 
 /// The stage's handler, and middleware of these names before it.
 fn deploy(stage: &Stage, fixture: &str, names: &[&str], more: &str) {
@@ -134,6 +138,66 @@ fn each_middleware_sees_what_the_one_before_it_made() {
     let refused = outputs[3].header_text("refused").unwrap();
     assert!(refused.contains("not"), "{refused}");
     stage.committed(&host, &[(0, 5)]);
+    host.stop().unwrap();
+}
+
+#[test]
+fn what_middleware_drops_says_nothing_of_a_handler_that_pauses() {
+    let stage = Stage::new("chain-breaker", 2);
+    let pauses = "retry.max-attempts = 1\nbreaker.window-records = 4\nbreaker.pause-ms = 500\n";
+    deploy(&stage, "act", &["a"], pauses);
+    let host = stage.serve(&[]);
+    // The fourth is tried again after each pause, and fails.
+    stage.produce(&["other no"; 4]);
+    wait_lines(&host, &["the paused handler tries one record"], 1);
+    // Meanwhile middleware goes on.
+    stage.produce_on(1, &["drop@a"; 10]);
+    stage.committed(&host, &[(0, 3), (1, 10)]);
+    assert_eq!(seen(&host, "a")[2], 10.0);
+    wait_lines(&host, &["the paused handler tries one record"], 4);
+    assert_eq!(count_lines(&host, &["the paused handler goes on"]), 0);
+    assert_eq!(stage.letters(&host, 3).len(), 3);
+    host.stop().unwrap();
+}
+
+#[test]
+fn what_fails_in_middleware_is_not_given_up_while_its_handler_pauses() {
+    let stage = Stage::new("chain-pause", 1);
+    let pauses = "retry.max-attempts = 1\nbreaker.window-records = 2\nbreaker.pause-ms = 500\n";
+    deploy(&stage, "pass", &["a"], pauses);
+    let host = stage.serve(&[]);
+    stage.produce(&["1 reject@a", "2 reject@a", "3"]);
+    wait_lines(&host, &["the handler pauses"], 1);
+    let before = seen(&host, "a")[3];
+    never(
+        "it is tried more often than the pauses allow",
+        Duration::from_secs(2),
+        || seen(&host, "a")[3] > before + 6.0,
+    );
+    assert_eq!(stage.letters(&host, 1).len(), 1);
+    // What comes after it is handled once it goes through, and the handler goes on.
+    let fine = manifest(&stage, &["b"], pauses);
+    stage.folder.swap_manifest(&stage.name, &fine).unwrap();
+    assert_eq!(texts(&stage.outputs(&host, 2)), ["2 reject@a", "3"]);
+    stage.committed(&host, &[(0, 3)]);
+    host.stop().unwrap();
+}
+
+#[test]
+fn what_fails_in_middleware_leaves_the_probe_of_a_paused_handler_to_others() {
+    let stage = Stage::new("chain-probe", 2);
+    let pauses = "retry.max-attempts = 1\nbreaker.window-records = 2\nbreaker.pause-ms = 500\n";
+    deploy(&stage, "act", &["a"], pauses);
+    let host = stage.serve(&[]);
+    stage.produce(&["1 reject@a", "2 reject@a"]);
+    wait_lines(&host, &["the handler pauses"], 1);
+    // The second waits for each pause to be over, and fails again, also while this one is tried; but nothing is wrong with
+    // the handler.
+    stage.produce_on(1, &["sleep 200"]);
+    wait_lines(&host, &["the paused handler goes on"], 1);
+    stage.outputs(&host, 1);
+    assert_eq!(stage.letters(&host, 2).len(), 2);
+    stage.committed(&host, &[(0, 2), (1, 1)]);
     host.stop().unwrap();
 }
 
