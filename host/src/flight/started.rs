@@ -119,9 +119,10 @@ impl Started {
         self.record.size_bytes()
     }
 
-    /// Returns whether the record is through the middleware.
+    /// Returns whether the record is through the middleware. One that a handler has had is: middleware that comes later is
+    /// not for the others alone.
     pub(crate) fn is_received(&self) -> bool {
-        matches!(self.passage, Passage::Through(_))
+        matches!(self.passage, Passage::Through(_)) || !self.parts.is_empty()
     }
 
     /// Returns what middleware has made of the record, if it was changed.

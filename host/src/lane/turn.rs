@@ -137,9 +137,9 @@ impl Lane {
         }
     }
 
-    /// Takes the record that the handler is done with and another one has next.
+    /// Takes the record that the handler is done with and another one has next. The turn of the former ends.
     pub(crate) fn handed_on(&mut self) -> Option<Started> {
-        self.turn.handed_on.take()
+        std::mem::take(&mut self.turn).handed_on
     }
 
     /// Returns the handler that speaks for the partition.

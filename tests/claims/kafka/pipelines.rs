@@ -8,10 +8,10 @@ mod refused;
 
 use std::collections::BTreeMap;
 
-use harness::{Host, TestRecord, guest};
+use harness::{Host, TestRecord, guest, wait_until};
 use serde_json::json;
 
-use super::stage::{Stage, count_lines, is, said, texts, value_on, verdict, wait_lines};
+use super::stage::{PATIENCE, Stage, count_lines, is, said, texts, value_on, verdict, wait_lines};
 
 const QUICKLY: &str = "retry.max-attempts = 4\nretry.initial-ms = 10\nretry.max-ms = 10\n";
 
@@ -211,6 +211,56 @@ fn a_handler_and_a_pipeline_take_the_same_record() {
     assert_eq!(
         (ended(&host, "handled"), ended(&host, "dead_lettered")),
         (6.0, 1.0)
+    );
+    host.stop().unwrap();
+}
+
+#[test]
+fn middleware_that_comes_between_two_who_take_a_record_sees_the_next_one() {
+    let stage = Stage::new("between", 1);
+    let steps = [step("a", ""), step("b", "")];
+    let tables = pipeline("p", "event = \"slow\"", &steps);
+    put_steps(&stage, &tables);
+    let more = format!("multi = \"all\"\nlimits.deadline-ms = 10000\n{QUICKLY}");
+    let folder = &stage.folder;
+    let beside = |file: &str, fixture: &str| {
+        let put = folder.swap_beside(&stage.name, file, guest(fixture));
+        put.map(|_| ()).unwrap();
+    };
+    beside("own.wasm", "label");
+    beside("middleware.wasm", "middleware");
+    let plain = format!("component = \"own.wasm\"\n{more}");
+    folder
+        .swap_text(
+            &stage.name,
+            "handler.toml",
+            &manifest(&stage, &plain, &tables),
+        )
+        .unwrap();
+    let host = stage.serve(&[]);
+    wait_lines(&host, &["deployed"], 1);
+    let deeds = json!({ "event": "slow", "deeds": { "a": "sleep 3000" }, "words": " drop@a " });
+    stage.produce_records([value_on(0, &deeds.to_string())]);
+    let is_taken = || {
+        host.metric("kafka_wasm_record_bytes_total", &[])
+            .is_ok_and(|it| it > 0.0)
+    };
+    wait_until("the record is taken", PATIENCE, is_taken).unwrap();
+    let dropping =
+        "[[middleware]]\ncomponent = \"middleware.wasm\"\nname = \"a\"\nconfig.name = \"a\"\n";
+    let with = manifest(&stage, &plain, &format!("{tables}{dropping}"));
+    folder
+        .swap_text(&stage.name, "handler.toml", &with)
+        .unwrap();
+    wait_lines(&host, &["deployed"], 2);
+    assert!(stage.read(&stage.output).is_empty(), "it took too long");
+    stage.outputs(&host, 1);
+    stage.committed(&host, &[(0, 1)]);
+    stage.produce_records([value_on(0, &deeds.to_string())]);
+    stage.committed(&host, &[(0, 2)]);
+    assert_eq!(
+        (ended(&host, "handled"), ended(&host, "filtered")),
+        (2.0, 1.0)
     );
     host.stop().unwrap();
 }
