@@ -54,6 +54,7 @@ pub(crate) async fn attempt_course(
     }
     if let Outcome::Failed(_) = outcome {
         started.halfway = run.halfway();
+        lane.ledger.hold(started);
     } else {
         lane.pipe(&run.outputs);
     }

@@ -139,7 +139,7 @@ impl Flight {
 #[derive(Debug, Default)]
 struct Entries {
     watermark: Watermark,
-    /// Bytes of the records that are not complete.
+    /// Bytes of the records that are not complete, and of what was made of them.
     open_bytes: usize,
     /// The task is told when no more than this is open, as `tell_at_flights` is for flights.
     tell_at_open: Option<(usize, usize)>,
@@ -213,9 +213,13 @@ impl Ledger {
         let mut entries = self.entries.lock();
         for started in cargo {
             if entries.watermark.complete(started.ticket) {
-                entries.open_bytes -= started.size_bytes();
+                entries.open_bytes = entries.open_bytes.saturating_sub(started.counted_bytes());
             }
         }
+        self.tell_of_room(&mut entries);
+    }
+
+    fn tell_of_room(&self, entries: &mut Entries) {
         if let Some(bounds) = entries.tell_at_open
             && entries.is_open_at_most(bounds)
         {

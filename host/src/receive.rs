@@ -37,6 +37,7 @@ pub(crate) async fn receive(lane: &mut Lane, mut job: Job) -> Result<Job, Delive
     let Some(first) = lane.behind_middleware() else {
         // What is gone by now leaves nothing behind.
         job.started.passage = Passage::Before;
+        lane.ledger.hold(&mut job.started);
         return Ok(job);
     };
     // A record that nobody is to handle now is not shown to anybody.
@@ -48,6 +49,7 @@ pub(crate) async fn receive(lane: &mut Lane, mut job: Job) -> Result<Job, Delive
         Err(Stopped) => Err(Delivered::Stopped),
         Ok(Passed::Through(changed)) => {
             job.started.passage = Passage::Through(changed);
+            lane.ledger.hold(&mut job.started);
             Ok(job)
         }
         Ok(Passed::Dropped) => {
@@ -69,6 +71,7 @@ pub(crate) async fn receive(lane: &mut Lane, mut job: Job) -> Result<Job, Delive
                 changed,
                 failed: attempt,
             }));
+            lane.ledger.hold(&mut job.started);
             Err(fail(lane, &first, job, &failure, attempt).await)
         }
     }

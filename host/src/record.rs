@@ -100,6 +100,14 @@ pub struct Changed {
 }
 
 impl Changed {
+    /// Returns the bytes of key, value and headers together.
+    pub fn size_bytes(&self) -> usize {
+        let bytes = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
+        let headers = self.headers.iter();
+        let headers: usize = headers.map(|(key, value)| key.len() + bytes(value)).sum();
+        bytes(&self.key) + bytes(&self.value) + headers
+    }
+
     /// Lends it. Its place is that of the original.
     pub fn view<'a>(&'a self, original: &RecordView<'a>) -> RecordView<'a> {
         RecordView {

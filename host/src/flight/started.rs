@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::Ledger;
 use super::attempt::Attempt;
 use super::part::Part;
 use crate::ids::Revision;
@@ -30,6 +31,8 @@ pub(crate) struct Started {
     pub(crate) passage: Passage,
     /// How far the pipeline came whose attempt failed last, where that is not to be done again.
     pub(crate) halfway: Option<Box<Halfway>>,
+    /// Bytes beside the record that the ledger counts.
+    held_bytes: usize,
 }
 
 /// What is kept of the steps of a pipeline that are not to be repeated.
@@ -64,6 +67,10 @@ impl Kept {
             changed: changed.cloned(),
             outputs: outputs.clone(),
         }
+    }
+
+    fn size_bytes(&self) -> usize {
+        self.changed.as_ref().map_or(0, Changed::size_bytes) + self.outputs.size_bytes()
     }
 }
 
@@ -103,6 +110,7 @@ impl Started {
             parts: Vec::new(),
             passage: Passage::Before,
             halfway: None,
+            held_bytes: 0,
         }
     }
 
@@ -117,6 +125,24 @@ impl Started {
     /// Returns the bytes of key and value.
     pub(crate) fn size_bytes(&self) -> usize {
         self.record.size_bytes()
+    }
+
+    /// Returns the bytes of the record and of what the ledger knows beside it.
+    pub(crate) fn counted_bytes(&self) -> usize {
+        self.record.size_bytes() + self.held_bytes
+    }
+
+    /// Returns the bytes of what was made of the record so far.
+    fn made_bytes(&self) -> usize {
+        let changed = match &self.passage {
+            Passage::Before => None,
+            Passage::Within(within) => within.changed.as_deref(),
+            Passage::Through(changed) => changed.as_deref(),
+        };
+        let kept = self.halfway.as_ref().and_then(|it| it.progress.kept());
+        changed.map_or(0, Changed::size_bytes)
+            + kept.map_or(0, Kept::size_bytes)
+            + self.parts.iter().map(Part::size_bytes).sum::<usize>()
     }
 
     /// Returns whether the record is through the middleware. One that a handler has had is: middleware that comes later is
@@ -163,5 +189,19 @@ impl Started {
             view.headers.truncate(returned.own_headers);
         }
         view
+    }
+}
+
+impl Ledger {
+    /// Counts what was made of a record that is not complete, so that no more is taken while much of it waits.
+    pub(crate) fn hold(&self, started: &mut Started) {
+        let (before, now) = (started.held_bytes, started.made_bytes());
+        if before == now {
+            return;
+        }
+        started.held_bytes = now;
+        let mut entries = self.entries.lock();
+        entries.open_bytes = (entries.open_bytes + now).saturating_sub(before);
+        self.tell_of_room(&mut entries);
     }
 }

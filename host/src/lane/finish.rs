@@ -82,10 +82,15 @@ impl Lane {
     pub(crate) async fn send_off(
         &mut self,
         handler: &Deployed,
-        cargo: Cargo,
+        mut cargo: Cargo,
         ending: Ending,
         reason: Option<Reason<'_>>,
     ) {
+        for started in &mut cargo {
+            // There is no attempt after this.
+            started.halfway = None;
+            self.ledger.hold(started);
+        }
         if let Some((_, instance)) = &mut self.instance {
             instance.swap_outbox(&mut self.outbox);
         }
@@ -174,7 +179,7 @@ impl Lane {
             stats
                 .redirected
                 .add((outputs.len() - repair.repeated) as u64);
-            let records: usize = cargo.iter().map(Started::size_bytes).sum();
+            let records: usize = cargo.iter().map(Started::counted_bytes).sum();
             let bytes = records + outputs.size_bytes();
             let flight = self.ledger.take_off(cargo, bytes, repair.kind, stats);
             let from = Sender {
@@ -233,14 +238,9 @@ impl Lane {
     /// Begins a flight; where it `keeps` its outputs, a refusal of one need not be the end of its records.
     fn take_off(&mut self, cargo: Cargo, ending: Ending, keeps: bool) -> Option<Arc<Flight>> {
         let stats = self.route.as_ref()?.stats.stats();
-        let records: usize = cargo
-            .iter()
-            .map(|started| started.record.size_bytes())
-            .sum();
+        let records: usize = cargo.iter().map(Started::counted_bytes).sum();
         let is_plain = cargo.iter().all(|started| started.parts.is_empty());
-        let parts = cargo.iter().flat_map(|started| &started.parts);
-        let parts: usize = parts.map(Part::size_bytes).sum();
-        let bytes = records + parts + self.outbox.size_bytes() + self.letters.size_bytes();
+        let bytes = records + self.outbox.size_bytes() + self.letters.size_bytes();
         let purpose = if self.letters.is_empty() {
             Purpose::Outputs
         } else {

@@ -250,6 +250,7 @@ impl Lane {
                 outputs: self.outbox.take(),
                 letters: self.letters.take(),
             });
+            self.ledger.hold(&mut started);
         }
         if self.turn.is_followed {
             self.turn.handed_on = Some(started);

@@ -7,11 +7,14 @@ mod asking;
 mod refused;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use harness::{Host, TestRecord, guest, wait_until};
 use serde_json::json;
 
-use super::stage::{PATIENCE, Stage, count_lines, is, said, texts, value_on, verdict, wait_lines};
+use super::stage::{
+    PATIENCE, Stage, count_lines, is, never, said, texts, value_on, verdict, wait_lines,
+};
 
 const QUICKLY: &str = "retry.max-attempts = 4\nretry.initial-ms = 10\nretry.max-ms = 10\n";
 
@@ -324,6 +327,34 @@ fn a_failed_step_does_what_its_on_error_says() {
     wait_lines(&host, &["the partition is halted", "step b: no luck"], 1);
     stage.committed(&host, &[(0, 4)]);
     assert_eq!(count_lines(&host, &["the partition is halted"]), 1);
+    host.stop().unwrap();
+}
+
+#[test]
+fn what_steps_have_left_counts_against_what_may_be_in_flight() {
+    let stage = Stage::new("grown", 1);
+    let steps = [
+        step("a", ", repeatable = false"),
+        step("b", ""),
+        pipe(&stage.output),
+    ];
+    let more = "ordering = \"none\"\nlimits.in-flight-mib = 1\nretry.max-attempts = 2\nretry.initial-ms = 6000\n\
+                retry.jitter = 0\n";
+    deploy(&stage, more, &pipeline("p", "", &steps));
+    let host = stage.serve(&[]);
+    let grown = || record("x", &[("a", "grow 400000"), ("b", "other no")]);
+    stage.produce_records((0..4).map(|_| grown()));
+    wait_lines(&host, &["attempt failed", "step b: no"], 4);
+    // They are small in Kafka; what the host holds of them is not.
+    stage.produce_records([record("x", &[])]);
+    never(
+        "a record is taken in spite of what waits",
+        Duration::from_secs(2),
+        || !stage.read(&stage.output).is_empty(),
+    );
+    assert_eq!(trails(&stage.outputs(&host, 1)), ["a1 b1"]);
+    assert_eq!(stage.letters(&host, 4).len(), 4);
+    stage.committed(&host, &[(0, 5)]);
     host.stop().unwrap();
 }
 

@@ -1,7 +1,7 @@
 //! Middleware that does what the record says, named by config `name`. Words of the value that end with `@` and that name
 //! are for it: `pass` lets the record go on as it is, `drop`, `reject` and `trap` are what they say, `once` fails the
 //! first time, `upper` makes the value's letters capital, `event=x` sets the header `event`, `emit` tries to emit,
-//! `tombstone` takes the value away, and `key=x` sets the key.
+//! `tombstone` takes the value away, `cut` takes the word itself away, and `key=x` sets the key.
 //!
 //! Unless it passes, a record gets a header with that name, which says how many calls the instance has had.
 
@@ -43,6 +43,10 @@ fn middleware(mut message: Message) -> Result<Reception> {
             }
             ("upper", _) => message.value = Some(text.to_uppercase().into_bytes()),
             ("event", event) => header(&mut message, "event", event),
+            ("cut", _) => {
+                let rest = text.replace(&format!(" cut@{name}"), "");
+                message.value = Some(rest.into_bytes());
+            }
             ("tombstone", _) => message.value = None,
             ("key", key) => message.key = Some(key.as_bytes().to_vec()),
             ("emit", _) => {

@@ -3,7 +3,8 @@
 //! Its arguments are its `name` and, if it shall emit as well, a topic `emit-to`. The value of a record is a JSON object:
 //! to the list `trail` in it the step adds its name and how often this instance has been called for the record, as
 //! `name1`. What the member `deeds` has under the step's name is done first: `fail N` (fails N times for its offset),
-//! `reject TEXT`, `other TEXT`, `drop`, `trap`, `sleep MS`.
+//! `reject TEXT`, `other TEXT`, `drop`, `trap`, `sleep MS`, `grow BYTES` (the value becomes so much larger), `receipt TOPIC`
+//! (sends a record at once and waits for the receipt).
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -43,6 +44,12 @@ fn transform(mut message: Message, step: Arguments) -> Result<Option<Message>> {
         "other" => return Err(other(rest)),
         "drop" => return Ok(None),
         "trap" => std::process::abort(),
+        "grow" => value["grown"] = "x".repeat(rest.parse()?).into(),
+        "receipt" => {
+            emit(rest)
+                .text("x")
+                .send_and_wait(Duration::from_secs(60))?;
+        }
         "sleep" => std::thread::sleep(Duration::from_millis(rest.parse()?)),
         _ => {}
     }
