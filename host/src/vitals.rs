@@ -131,7 +131,7 @@ pub(crate) struct Vitals {
     hands: Mutex<Vec<Arc<Hand>>>,
     waits: Mutex<Waits>,
     is_halted: AtomicBool,
-    /// Lanes whose handlers wait for responses.
+    /// Lanes whose handlers wait for responses, or whose records for a pipeline that has as many as it may.
     awaiting: AtomicUsize,
     awaiting_more: Notify,
 }
@@ -171,7 +171,7 @@ impl Vitals {
         self.is_halted.load(Ordering::Relaxed)
     }
 
-    /// Returns how many lanes wait for responses to their handlers' requests.
+    /// Returns how many lanes wait for others: for responses to their handlers' requests, or to be let into a pipeline.
     pub(crate) fn awaiting(&self) -> usize {
         self.awaiting.load(Ordering::Relaxed)
     }

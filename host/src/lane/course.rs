@@ -22,10 +22,26 @@ impl Lane {
     ) -> Result<(Option<OwnedSemaphorePermit>, Admitted), Stopped> {
         // In this order, so that nobody who has the handler's permit waits for a pipeline's.
         let entry = match course.and_then(|course| course.permits.as_ref()) {
-            Some(permits) => Some(self.permit_of(permits).await?),
+            Some(permits) => Some(self.entry_of(permits).await?),
             None => None,
         };
         Ok((entry, self.admit(handler).await?))
+    }
+
+    /// Waits until a pipeline may have one more record. The lane counts as one that waits for others meanwhile, so that the
+    /// partition has another one for records of others.
+    async fn entry_of(
+        &mut self,
+        permits: &Arc<Semaphore>,
+    ) -> Result<OwnedSemaphorePermit, Stopped> {
+        if let Ok(permit) = Arc::clone(permits).try_acquire_owned() {
+            return Ok(permit);
+        }
+        let hand = Arc::clone(&self.hand);
+        let _awaiting = hand.await_response();
+        let entry = self.permit_of(permits).await;
+        hand.note(Doing::Handling);
+        entry
     }
 
     /// Waits for a permit; the places of the lane's instances are given up meanwhile if others need them.

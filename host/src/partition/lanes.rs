@@ -21,7 +21,7 @@ impl PartitionTask {
         }
         let manifest = &handler.manifest;
         let limits = &manifest.limits;
-        // A lane whose handler waits for a response does not count.
+        // A lane whose handler waits for a response does not count, nor one whose record waits for its pipeline.
         let lanes_max = manifest.concurrency.unwrap_or(1) + self.lane.vitals().awaiting();
         let is_key = manifest.ordering == Ordering::Key;
         let room = (limits.in_flight_records, limits.in_flight_bytes);

@@ -152,6 +152,35 @@ fn a_pipeline_that_waits_for_an_answer_leaves_its_places_to_who_answers() {
 }
 
 #[test]
+fn records_that_wait_for_their_pipeline_hold_up_no_others() {
+    let asking = Asking::new("pipe-entry");
+    let stage = &asking.stage;
+    let slow = [asking.ask(60_000, ""), pipe(&stage.output)];
+    let quick = [step("b", ""), pipe(&stage.output)];
+    let tables = [
+        pipeline("slow", "event = \"slow\"\nmax-concurrent = 1", &slow),
+        pipeline("quick", "event = \"quick\"", &quick),
+    ];
+    let more = format!("ordering = \"key\"\nconcurrency = 1\n{QUICKLY}");
+    deploy(stage, &more, &tables.concat());
+    let host = stage.serve(&[]);
+    let of_key = |key: &str, event: &str| TestRecord {
+        key: Some(key.as_bytes().to_vec()),
+        ..record(event, &[])
+    };
+    let slow = ["a", "b", "c", "d"].map(|key| of_key(key, "slow"));
+    stage.produce_records(slow.into_iter().chain([of_key("e", "quick")]));
+    assert_eq!(trails(&stage.outputs(&host, 1)), ["b1"]);
+    for n in 0..4 {
+        let question = asking.asked(&host, n + 1).remove(n);
+        asking.answer(&question, r#"{"trail":["answer"]}"#);
+    }
+    assert_eq!(trails(&stage.outputs(&host, 5))[1..], ["answer"; 4]);
+    stage.committed(&host, &[(0, 5)]);
+    host.stop().unwrap();
+}
+
+#[test]
 fn a_step_decides_what_is_done_with_a_record() {
     let asking = Asking::new("decides");
     let stage = &asking.stage;
