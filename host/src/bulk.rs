@@ -309,16 +309,18 @@ async fn settle_whole(
     Ok(match settlement {
         Settlement::Retry { after } => Left::Again(cargo, after),
         Settlement::Halt => {
-            lane.finish_halted(handler, &cargo).await;
+            lane.finish_halted(handler, &cargo).await?;
             Left::End(halt(lane, handler, cargo, failure))
         }
         Settlement::Skip => {
-            finish_all(lane, handler, cargo, Ending::Skipped, None).await;
+            lane.finish_all(handler, cargo, Ending::Skipped, None)
+                .await?;
             Left::Nothing
         }
         // A manifest cannot have both parked keys and batches.
         Settlement::DeadLetter | Settlement::Park => {
-            finish_all(lane, handler, cargo, Ending::DeadLettered, Some(reason)).await;
+            lane.finish_all(handler, cargo, Ending::DeadLettered, Some(reason))
+                .await?;
             Left::Nothing
         }
     })
@@ -350,8 +352,10 @@ async fn settle_each(
         // Nothing was handled, so there is nothing that they would be the outputs of.
         lane.forget_outputs();
     }
-    finish_all(lane, handler, good, Ending::Handled, None).await;
-    finish_all(lane, handler, dropped, Ending::Filtered, None).await;
+    lane.finish_all(handler, good, Ending::Handled, None)
+        .await?;
+    lane.finish_all(handler, dropped, Ending::Filtered, None)
+        .await?;
     settle_failed(lane, handler, bad, attempt).await
 }
 
@@ -376,14 +380,16 @@ async fn settle_failed(
                 wait = wait.max(after);
                 again.push(started);
             }
-            Settlement::Skip => lane.finish(handler, started, Ending::Skipped, None).await,
+            Settlement::Skip => {
+                lane.finish(handler, started, Ending::Skipped, None).await?;
+            }
             Settlement::DeadLetter | Settlement::Park => {
                 lane.finish(handler, started, Ending::DeadLettered, Some(reason))
-                    .await;
+                    .await?;
             }
             Settlement::Halt => {
                 lane.finish_halted(handler, std::slice::from_ref(&started))
-                    .await;
+                    .await?;
                 again.push(started);
                 again.extend(failed.map(|(started, _)| started));
                 return Ok(Left::End(halt(lane, handler, again, &failure)));
@@ -395,18 +401,4 @@ async fn settle_failed(
     } else {
         Left::Again(again, wait)
     })
-}
-
-async fn finish_all(
-    lane: &mut Lane,
-    handler: &Deployed,
-    cargo: Cargo,
-    ending: Ending,
-    reason: Option<Reason<'_>>,
-) {
-    if cargo.is_empty() {
-        return;
-    }
-    lane.tell_finished(handler, ending, &cargo).await;
-    lane.send_off(handler, cargo, ending, reason).await;
 }

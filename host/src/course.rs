@@ -34,7 +34,7 @@ pub(crate) async fn attempt_course(
     let halfway = started.halfway.take();
     let halfway = halfway.filter(|it| it.is_of(&handler.revision, &course.name));
     let mut run = Run::new(handler, course, halfway.map(|it| it.progress));
-    let patience = lane.patience(handler);
+    let patience = lane.patience(handler, course);
     let begun = Instant::now();
     let ran = {
         let topic = Arc::clone(lane.topic());

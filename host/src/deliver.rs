@@ -55,6 +55,16 @@ pub(crate) enum Delivered {
     Stopped,
 }
 
+impl From<Result<(), Stopped>> for Delivered {
+    /// Of records that were to be settled.
+    fn from(settled: Result<(), Stopped>) -> Self {
+        match settled {
+            Ok(()) => Self::Settled,
+            Err(Stopped) => Self::Stopped,
+        }
+    }
+}
+
 /// Carries one record through an attempt, to its settlement or to the wait for the next attempt, in sight of others.
 pub(crate) async fn deliver(lane: &mut Lane, job: Job) -> Delivered {
     let offset = job.started.record.offset();
@@ -151,8 +161,7 @@ async fn let_through(lane: &mut Lane, handler: &Deployed, job: Job) -> Result<Jo
 /// Ends the life of a record that an attempt has succeeded with.
 async fn end(lane: &mut Lane, handler: &Deployed, started: Started, ending: Ending) -> Delivered {
     note_handled(handler);
-    lane.finish(handler, started, ending, None).await;
-    Delivered::Settled
+    lane.finish(handler, started, ending, None).await.into()
 }
 
 /// Does what was decided about a failed attempt.
@@ -193,27 +202,27 @@ pub(crate) async fn settle(
             Delivered::Later(again(started), Instant::now() + after)
         }
         Settlement::Skip => {
-            lane.finish(handler, started, Ending::Skipped, None).await;
-            Delivered::Settled
+            let finished = lane.finish(handler, started, Ending::Skipped, None);
+            finished.await.into()
         }
         Settlement::DeadLetter => {
             let reason = Reason::last(failure, attempt.number);
-            lane.finish(handler, started, Ending::DeadLettered, Some(reason))
-                .await;
-            Delivered::Settled
+            let finished = lane.finish(handler, started, Ending::DeadLettered, Some(reason));
+            finished.await.into()
         }
         Settlement::Park if !lane.parked().is_full() => {
             let reason = Reason::last(failure, attempt.number);
-            lane.park(handler, started, reason).await;
-            Delivered::Settled
+            lane.park(handler, started, reason).await.into()
         }
         Settlement::Halt | Settlement::Park => {
             if settlement == Settlement::Park {
                 tracing::error!("{KEYS_MAX} keys of the partition are parked, and no more may be");
             }
             let cargo = Cargo::from_iter([started]);
-            lane.finish_halted(handler, &cargo).await;
-            halt(lane, handler, cargo, failure)
+            match lane.finish_halted(handler, &cargo).await {
+                Ok(()) => halt(lane, handler, cargo, failure),
+                Err(Stopped) => Delivered::Stopped,
+            }
         }
     }
 }

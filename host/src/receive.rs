@@ -54,9 +54,8 @@ pub(crate) async fn receive(lane: &mut Lane, mut job: Job) -> Result<Job, Delive
         }
         Ok(Passed::Dropped) => {
             // Nobody has handled it, so it says nothing of whether a handler that pauses may go on.
-            let ending = Ending::Filtered;
-            lane.finish(&first, job.started, ending, None).await;
-            Err(Delivered::Settled)
+            let finished = lane.finish(&first, job.started, Ending::Filtered, None);
+            Err(finished.await.into())
         }
         Ok(Passed::Failed {
             place,

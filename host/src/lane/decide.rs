@@ -44,14 +44,16 @@ impl Lane {
             return Ok(settlement);
         }
         let mut verdict = None;
-        if handler.component.has_error_hook()
-            && let Ok(instance) = self.lease(handler).await?
-        {
+        if handler.component.has_error_hook() {
             let max_attempts = handler.manifest.retry.on(failure.kind).max_attempts;
-            let answer = instance
-                .on_error(failure, attempt.number, max_attempts, record)
-                .await;
-            verdict = answer.and_then(|answer| log_hook_failure(handler, "on-error", answer));
+            let told = match self.lease_patiently(handler).await? {
+                Ok((instance, patience)) => {
+                    let call = instance.on_error(failure, attempt.number, max_attempts, record);
+                    patience.with(call).await
+                }
+                Err(_) => Ok(None),
+            };
+            verdict = self.verdict(handler, "on-error", told)?;
         }
         Ok(self.settlement(handler, failure, attempt, verdict))
     }
@@ -66,17 +68,34 @@ impl Lane {
     ) -> Result<BatchSettlement, Stopped> {
         self.note_failure(handler, failure, attempt.number, records.first());
         let mut verdict = None;
-        if handler.component.has_bulk_error_hook()
-            && let Ok(instance) = self.lease(handler).await?
-        {
+        if handler.component.has_bulk_error_hook() {
             let max_attempts = handler.manifest.retry.on(failure.kind).max_attempts;
-            let answer = instance
-                .on_bulk_error(failure, attempt.number, max_attempts, records)
-                .await;
-            verdict = answer.and_then(|answer| log_hook_failure(handler, "on-bulk-error", answer));
+            let told = match self.lease_patiently(handler).await? {
+                Ok((instance, patience)) => {
+                    let call =
+                        instance.on_bulk_error(failure, attempt.number, max_attempts, records);
+                    patience.with(call).await
+                }
+                Err(_) => Ok(None),
+            };
+            verdict = self.verdict(handler, "on-bulk-error", told)?;
         }
         let settlement = self.settlement(handler, failure, attempt, verdict);
         Ok(settle_batch(settlement, verdict, records.len()))
+    }
+
+    /// Takes the answer of an error hook, if there is one; an instance that was left at work goes.
+    fn verdict(
+        &mut self,
+        handler: &Deployed,
+        hook: &'static str,
+        told: Result<Option<Result<Verdict, Failure>>, Stopped>,
+    ) -> Result<Option<Verdict>, Stopped> {
+        let Ok(answer) = told else {
+            self.rest();
+            return Err(Stopped);
+        };
+        Ok(answer.and_then(|answer| log_hook_failure(handler, hook, answer)))
     }
 
     fn settlement(

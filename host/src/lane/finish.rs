@@ -16,19 +16,32 @@ use crate::sink::{Sent, Sink};
 use crate::vitals::Doing;
 
 impl Lane {
-    /// Ends the life of one record: the finished hook, its outputs, its dead letter, its ticket.
+    /// Ends the life of one record: the finished hook, its outputs, its dead letter, its ticket. It stays open where the
+    /// partition goes meanwhile.
     pub(crate) async fn finish(
         &mut self,
         handler: &Deployed,
         started: Started,
         ending: Ending,
         reason: Option<Reason<'_>>,
-    ) {
-        self.tell_finished(handler, ending, std::slice::from_ref(&started))
-            .await;
-        let mut cargo = Cargo::new();
-        cargo.push(started);
-        self.send_off(handler, cargo, ending, reason).await;
+    ) -> Result<(), Stopped> {
+        self.finish_all(handler, Cargo::from_iter([started]), ending, reason)
+            .await
+    }
+
+    /// As [`Self::finish`], of records that ended alike. Where there are none, what hooks emitted is left to others.
+    pub(crate) async fn finish_all(
+        &mut self,
+        handler: &Deployed,
+        cargo: Cargo,
+        ending: Ending,
+        reason: Option<Reason<'_>>,
+    ) -> Result<(), Stopped> {
+        if !cargo.is_empty() {
+            self.tell_finished(handler, ending, &cargo).await?;
+            self.send_off(handler, cargo, ending, reason).await;
+        }
+        Ok(())
     }
 
     /// Settles a record that all handlers are done with.
@@ -48,33 +61,42 @@ impl Lane {
 
     /// Tells the finished hook that the lane stops at these records, and sends what the hooks emitted. The records stay
     /// open.
-    pub(crate) async fn finish_halted(&mut self, handler: &Deployed, cargo: &[Started]) {
-        self.tell_finished(handler, Ending::Halted, cargo).await;
+    pub(crate) async fn finish_halted(
+        &mut self,
+        handler: &Deployed,
+        cargo: &[Started],
+    ) -> Result<(), Stopped> {
+        self.tell_finished(handler, Ending::Halted, cargo).await?;
         self.send_off(handler, Cargo::new(), Ending::Halted, None)
             .await;
+        Ok(())
     }
 
-    /// Tells the finished hook, if there is one, about records that ended alike.
-    pub(crate) async fn tell_finished(
+    /// Tells the finished hook, if there is one, about records that ended alike. Where the partition goes before it is done,
+    /// what the hooks emitted is gone with the instance, and whoever reads the records next settles them.
+    async fn tell_finished(
         &mut self,
         handler: &Deployed,
         ending: Ending,
         cargo: &[Started],
-    ) {
+    ) -> Result<(), Stopped> {
         // Most handlers have no such hook; looking at the records would be for nothing.
         if cargo.is_empty() || !handler.component.has_finished_hook() {
-            return;
+            return Ok(());
         }
         let topic = Arc::clone(&self.place.topic);
         let records: Vec<_> = cargo.iter().map(|started| started.view(&topic)).collect();
         // After a trap this is a fresh instance. The old one holds nothing: a failed hook leaves its outbox empty.
-        let told = match self.lease(handler).await {
-            Ok(Ok(instance)) => instance.finished(&records, ending).await,
-            Ok(Err(failure)) => Err(failure),
-            // The partition goes; whoever reads it next settles the record.
-            Err(Stopped) => return,
+        let told = match self.lease_patiently(handler).await? {
+            Ok((instance, patience)) => patience.with(instance.finished(&records, ending)).await,
+            Err(failure) => Ok(Err(failure)),
+        };
+        let Ok(told) = told else {
+            self.rest();
+            return Err(Stopped);
         };
         log_hook_failure(handler, "on-finished", told);
+        Ok(())
     }
 
     /// Sends what the instance emitted, and the dead letters where there is a `reason`; completes the records when

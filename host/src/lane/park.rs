@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Lane;
+use super::{Lane, Stopped};
 use crate::catalog::Deployed;
 use crate::dead_letter::Reason;
 use crate::deliver::{Delivered, Job};
@@ -68,10 +68,15 @@ pub(crate) async fn follow_parked(
 
 impl Lane {
     /// Gives a record up and parks its key, if it has one.
-    pub(crate) async fn park(&mut self, handler: &Deployed, started: Started, reason: Reason<'_>) {
+    pub(crate) async fn park(
+        &mut self,
+        handler: &Deployed,
+        started: Started,
+        reason: Reason<'_>,
+    ) -> Result<(), Stopped> {
         self.mark(handler, &started, reason.failure.kind);
         self.finish(handler, started, Ending::DeadLettered, Some(reason))
-            .await;
+            .await
     }
 
     /// Parks the key of a record, and puts the marker beside the dead letter that is about to be written.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::beside::Beside;
 use super::{Lane, Stopped};
-use crate::catalog::Deployed;
+use crate::catalog::{Course, Deployed};
 use crate::guest::Instance;
 use crate::outcome::{Failure, FailureKind};
 use crate::stop::StopSignal;
@@ -31,9 +31,12 @@ struct Waits<'a> {
 }
 
 impl Lane {
-    /// Returns what the lane has for a call of this handler.
-    pub(crate) fn patience(&self, handler: &Deployed) -> Patience<'static> {
-        Patience(may_wait(handler).then(|| Waits {
+    /// Returns what the lane has for an attempt of a pipeline of this handler.
+    pub(crate) fn patience(&self, handler: &Deployed, course: &Course) -> Patience<'static> {
+        let mut stages = course.stations.iter().filter_map(|it| it.stage.as_ref());
+        let may_wait = handler.setup.conversation.is_allowed()
+            || stages.any(|stage| stage.component.wants_receipts());
+        Patience(may_wait.then(|| Waits {
             stop: self.stop.clone(),
             hand: Arc::clone(&self.hand),
             beside: None,

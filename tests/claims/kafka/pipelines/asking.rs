@@ -1,6 +1,9 @@
 //! Steps that ask, and go on with the answer.
 
-use harness::{Host, TestRecord, clients, guest};
+use std::time::Duration;
+
+use harness::{Host, TestRecord, clients, guest, wait_until};
+use tokio::time::Instant;
 
 use super::super::stage::{PATIENCE, Stage, is, said, texts, value_on, verdict};
 use super::{QUICKLY, deploy, ended, pipe, pipeline, record, step, trail, trails};
@@ -178,6 +181,28 @@ fn records_that_wait_for_their_pipeline_hold_up_no_others() {
     assert_eq!(trails(&stage.outputs(&host, 5))[1..], ["answer"; 4]);
     stage.committed(&host, &[(0, 5)]);
     host.stop().unwrap();
+}
+
+#[test]
+fn a_step_that_waits_for_a_receipt_holds_up_no_stop() {
+    let asking = Asking::new("pipe-stop");
+    let stage = &asking.stage;
+    // A producer that goes on looking for a topic that does not exist.
+    let more = "kafka.producer.\"topic.metadata.propagation.max.ms\" = 600000\n";
+    deploy(stage, more, &pipeline("p", "", &[step("a", "")]));
+    let mut host = stage.serve(&[]);
+    let missing = format!("receipt {}.missing", stage.name);
+    stage.produce_records([record("x", &[("a", &missing)])]);
+    let is_taken = || {
+        host.metric("kafka_wasm_record_bytes_total", &[])
+            .is_ok_and(|it| it > 0.0)
+    };
+    wait_until("the record is taken", PATIENCE, is_taken).unwrap();
+    let began = Instant::now();
+    host.term().unwrap();
+    host.wait(PATIENCE).unwrap();
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?}\n{}", host.tail());
 }
 
 #[test]

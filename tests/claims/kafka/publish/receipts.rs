@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::{Kafka, wait_until};
+use harness::{Kafka, clients, wait_until};
 use tokio::time::Instant;
 
 use super::super::stage::{PATIENCE, Stage, TWICE, field, is, texts, verdict};
@@ -137,6 +137,30 @@ fn a_wait_for_a_receipt_holds_up_no_stop() {
         stage.committed(&host, &[(0, 1)]);
         assert_eq!(stage.outputs(&host, 1).len(), 1);
     }
+}
+
+#[test]
+fn a_finished_hook_that_waits_holds_up_no_stop_and_leaves_its_record_open() {
+    let (stage, target) = stage("receipt-finished");
+    let mut host = stage.run("finished", LOOKS_ON);
+    stage.produce(&[&format!("receipt {target}")]);
+    let is_taken = || {
+        host.metric("kafka_wasm_record_bytes_total", &[])
+            .is_ok_and(|it| it > 0.0)
+    };
+    wait_until("the record is taken", PATIENCE, is_taken).unwrap();
+    let began = Instant::now();
+    host.term().unwrap();
+    host.wait(PATIENCE).unwrap();
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?}\n{}", host.tail());
+    let committed = clients::committed(&stage.bootstrap, &stage.name, &stage.input).unwrap();
+    assert!(!committed.contains(&(0, 1)), "{committed:?}");
+    // Whoever reads it next tells it.
+    stage.create_topic(&target, 1);
+    let host = stage.serve(&[]);
+    stage.committed(&host, &[(0, 1)]);
+    host.stop().unwrap();
 }
 
 #[test]
