@@ -68,7 +68,7 @@ pub(crate) async fn receive(lane: &mut Lane, mut job: Job) -> Result<Job, Delive
                 chain: first.middleware.id.clone(),
                 place,
                 changed,
-                failed: attempt,
+                failed: Some(attempt),
             }));
             lane.ledger.hold(&mut job.started);
             Err(fail(lane, &first, job, &failure, attempt).await)
@@ -78,14 +78,12 @@ pub(crate) async fn receive(lane: &mut Lane, mut job: Job) -> Result<Job, Delive
 
 /// Takes up where a record is on its way. It begins anew where the middleware is another one by now.
 fn resume(started: &mut Started, chain: &Chain) -> (usize, Option<Box<Changed>>, Option<Attempt>) {
+    let before = started.returned.as_ref().map(|it| Attempt::before(it));
     match std::mem::take(&mut started.passage) {
         Passage::Within(within) if within.chain == chain.id => {
-            (within.place, within.changed, Some(within.failed))
+            (within.place, within.changed, within.failed.or(before))
         }
-        _ => {
-            let before = started.returned.as_ref();
-            (0, None, before.map(|it| Attempt::before(it)))
-        }
+        _ => (0, None, before),
     }
 }
 
@@ -156,6 +154,15 @@ async fn fail(
     };
     match settle(lane, first, started, failure, attempt, settlement).await {
         Delivered::Later(Job { started, .. }, at) => Delivered::Later(Job { started, failed }, at),
+        Delivered::Halted(mut cargo) => {
+            // Its attempts begin anew under whatever serves next, as a handler's do.
+            for started in &mut cargo {
+                if let Passage::Within(within) = &mut started.passage {
+                    within.failed = None;
+                }
+            }
+            Delivered::Halted(cargo)
+        }
         delivered => delivered,
     }
 }

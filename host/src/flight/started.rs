@@ -95,8 +95,8 @@ pub(crate) struct Within {
     pub(crate) place: usize,
     /// What those before it made of the record.
     pub(crate) changed: Option<Box<Changed>>,
-    /// The attempt that failed last.
-    pub(crate) failed: Attempt,
+    /// The attempt that failed last; none where the lane halted after it.
+    pub(crate) failed: Option<Attempt>,
 }
 
 impl Started {

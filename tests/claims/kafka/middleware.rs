@@ -7,7 +7,7 @@ use std::time::Duration;
 use harness::{Host, TestRecord, guest};
 
 use super::stage::{
-    Stage, count_lines, field, is, never, said, texts, value_on, verdict, wait_lines,
+    Stage, TWICE, count_lines, field, is, never, said, texts, value_on, verdict, wait_lines,
 };
 
 /// The stage's handler, and middleware of these names before it.
@@ -198,6 +198,30 @@ fn what_fails_in_middleware_leaves_the_probe_of_a_paused_handler_to_others() {
     stage.outputs(&host, 1);
     assert_eq!(stage.letters(&host, 2).len(), 2);
     stage.committed(&host, &[(0, 2), (1, 1)]);
+    host.stop().unwrap();
+}
+
+#[test]
+fn attempts_in_middleware_begin_anew_after_a_halt() {
+    let stage = Stage::new("chain-halt", 1);
+    deploy(
+        &stage,
+        "pass",
+        &["a"],
+        &format!("{TWICE}on-exhausted = \"halt\"\n"),
+    );
+    let host = stage.serve(&[]);
+    stage.produce(&["trap@a"]);
+    wait_lines(&host, &["the partition is halted"], 1);
+    assert_eq!(seen(&host, "a")[3], 2.0);
+    // The same middleware before another revision of the handler.
+    stage
+        .folder
+        .swap_manifest(&stage.name, &manifest(&stage, &["a"], TWICE))
+        .unwrap();
+    let letter = stage.letter(&host);
+    assert_eq!(verdict(&letter), is("trap", "2"));
+    stage.committed(&host, &[(0, 1)]);
     host.stop().unwrap();
 }
 
