@@ -135,9 +135,8 @@ impl Started {
     /// Returns the bytes of what was made of the record so far.
     fn made_bytes(&self) -> usize {
         let changed = match &self.passage {
-            Passage::Before => None,
             Passage::Within(within) => within.changed.as_deref(),
-            Passage::Through(changed) => changed.as_deref(),
+            Passage::Before | Passage::Through(_) => self.changed(),
         };
         let kept = self.halfway.as_ref().and_then(|it| it.progress.kept());
         changed.map_or(0, Changed::size_bytes)
@@ -151,11 +150,11 @@ impl Started {
         matches!(self.passage, Passage::Through(_)) || !self.parts.is_empty()
     }
 
-    /// Returns what middleware has made of the record, if it was changed.
+    /// Returns what middleware has made of the record, if it was changed. What only some of it has seen is nothing that
+    /// hooks of a handler could read.
     pub(crate) fn changed(&self) -> Option<&Changed> {
         match &self.passage {
-            Passage::Before => None,
-            Passage::Within(within) => within.changed.as_deref(),
+            Passage::Before | Passage::Within(_) => None,
             Passage::Through(changed) => changed.as_deref(),
         }
     }

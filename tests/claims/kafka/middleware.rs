@@ -226,6 +226,28 @@ fn attempts_in_middleware_begin_anew_after_a_halt() {
 }
 
 #[test]
+fn hooks_are_shown_the_original_of_a_record_that_fails_in_middleware() {
+    let stage = Stage::new("chain-original", 1);
+    deploy(&stage, "hooks", &["a", "b"], "");
+    let host = stage.serve(&[]);
+    let value = "x cut@a reject@b";
+    stage.produce(&[value]);
+    let letter = stage.letter(&host);
+    assert_eq!(letter.text(), value);
+    let told = |hook: &str| {
+        let traces = stage.read(&stage.output);
+        let trace = traces.iter().find(|it| field(it, "hook") == hook);
+        let trace = trace.unwrap_or_else(|| panic!("no {hook} in {:?}", texts(&traces)));
+        trace.text()
+    };
+    stage.committed(&host, &[(0, 1)]);
+    for hook in ["on-error", "on-finished"] {
+        assert!(told(hook).contains(value), "{}", told(hook));
+    }
+    host.stop().unwrap();
+}
+
+#[test]
 fn routes_see_what_middleware_made() {
     let stage = Stage::new("routed", 1);
     let routes = "event.source = \"header:event\"\nroute = [{ event = \"wanted\" }]\n";
