@@ -5,7 +5,7 @@ use std::time::Duration;
 use harness::{Kafka, clients, wait_until};
 use tokio::time::Instant;
 
-use super::super::stage::{PATIENCE, Stage, TWICE, field, is, texts, verdict};
+use super::super::stage::{PATIENCE, Stage, TWICE, field, is, texts, verdict, wait_lines};
 
 /// A producer that goes on looking for a topic that does not exist, and finds it soon.
 const LOOKS_ON: &str = "[kafka.producer]\n\"topic.metadata.propagation.max.ms\" = 600000\n\
@@ -111,6 +111,30 @@ fn guests_that_wait_for_receipts_leave_places_for_others() {
     let last = results(8).split_off(5);
     assert!(last.iter().all(|it| it.starts_with("0 ")), "{last:?}");
     stage.committed(&host, &[(0, 8)]);
+    host.stop().unwrap();
+}
+
+#[test]
+fn guests_that_wait_for_receipts_get_along_with_one_place() {
+    let (stage, target) = stage("receipt-single");
+    stage.deploy(
+        "act",
+        &format!("ordering = \"none\"\nconcurrency = 1\n{LOOKS_ON}"),
+    );
+    let host = stage.serve(&["--instances-max", "1"]);
+    let deeds = [0, 1, 2].map(|n| format!("receipt {target} 60000 {n}"));
+    stage.produce(&deeds.each_ref().map(String::as_str));
+    // Who has the permit that the first one lends needs its place, and the first one needs the permit.
+    wait_lines(
+        &host,
+        &["all instances that the host may run are in use"],
+        1,
+    );
+    stage.create_topic(&target, 1);
+    let outputs = stage.outputs(&host, 3);
+    let results: Vec<_> = outputs.iter().map(|it| field(it, "result")).collect();
+    assert!(results.iter().all(|it| it.starts_with("0 ")), "{results:?}");
+    stage.committed(&host, &[(0, 3)]);
     host.stop().unwrap();
 }
 
