@@ -50,6 +50,8 @@ pub(crate) struct Flight {
     refused: Mutex<Vec<RefusedOutput>>,
     /// Whether an output was taken back, neither delivered nor refused.
     is_withdrawn: AtomicBool,
+    /// Whether no other record may be begun before it has landed.
+    is_holding: AtomicBool,
     /// What its record's handlers made of it, where there are several.
     parts: Vec<Part>,
 }
@@ -69,6 +71,9 @@ impl Flight {
         let (output, reason) = (refused.output, &refused.reason);
         // The first refusal is told of all that is in the flight, unless several have emitted it.
         let is_first = self.refusal.set(reason.clone()).is_ok();
+        if self.kind.mending.is_some() {
+            self.hold_others();
+        }
         if (is_first || !self.parts.is_empty())
             && let Some(suspects) = &self.ledger.suspects
         {
@@ -166,8 +171,8 @@ pub(crate) struct Ledger {
     /// The task is told when no more than this is left under way: telling it of every landing would wake it for nothing.
     tell_at_flights: AtomicUsize,
     tell_at_bytes: AtomicUsize,
-    /// Flights that mend others, and whether any landed refused that nobody has dealt with.
-    repairs: AtomicUsize,
+    /// Flights that others may not pass, and whether any landed refused that nobody has dealt with.
+    holding: AtomicUsize,
     has_refused: AtomicBool,
     changed: Notify,
     /// Where outputs are part of a transaction.
@@ -254,10 +259,11 @@ impl Ledger {
             refusal: OnceLock::new(),
             refused: Mutex::default(),
             is_withdrawn: AtomicBool::new(false),
+            is_holding: AtomicBool::new(false),
             parts,
         };
         if flight.is_repair() {
-            self.repairs.fetch_add(1, Ordering::Relaxed);
+            flight.hold_others();
         }
         Arc::new(flight)
     }
@@ -267,7 +273,8 @@ impl Ledger {
         match &self.suspects {
             Some(_) if refused => {}
             None if refused => {
-                self.entries.lock().refused.push(Arc::clone(flight));
+                let mut entries = self.entries.lock();
+                entries.refused.push(Arc::clone(flight));
                 self.has_refused.store(true, Ordering::Release);
             }
             _ if flight.is_withdrawn.load(Ordering::Acquire) => {}
@@ -286,10 +293,7 @@ impl Ledger {
         let bytes = self.flight_bytes.fetch_sub(flight.bytes, Ordering::SeqCst) - flight.bytes;
         // Who sees that no flight is left also sees what they left in the entries.
         let flights = self.flights.fetch_sub(1, Ordering::SeqCst) - 1;
-        if flight.is_repair() {
-            self.repairs.fetch_sub(1, Ordering::Release);
-        }
-        let wanted = flight.is_repair()
+        let wanted = flight.let_others_go()
             || flights <= self.tell_at_flights.load(Ordering::SeqCst)
                 && bytes <= self.tell_at_bytes.load(Ordering::SeqCst);
         if refused || flights == 0 || wanted {
@@ -299,8 +303,9 @@ impl Ledger {
 
     /// Takes the flights that landed refused, oldest first.
     pub(crate) fn take_refused(&self) -> Vec<Arc<Flight>> {
+        let mut entries = self.entries.lock();
         self.has_refused.store(false, Ordering::Release);
-        std::mem::take(&mut self.entries.lock().refused)
+        std::mem::take(&mut entries.refused)
     }
 
     /// Returns how many records are unsettled or settled behind an unsettled one.
@@ -313,15 +318,10 @@ impl Ledger {
         self.entries.lock().watermark.open()
     }
 
-    /// Returns whether flights are under way that mend others.
-    pub(crate) fn has_repairs(&self) -> bool {
-        self.repairs.load(Ordering::Acquire) > 0
-    }
-
     /// Returns whether another record may take off: fewer than `flights` and `bytes` are under way, and no refusal is to be
     /// dealt with first.
     pub(crate) fn has_room(&self, flights: usize, bytes: usize) -> bool {
-        !self.has_refused.load(Ordering::Acquire)
+        !self.is_held()
             && self.flights.load(Ordering::Relaxed) < flights
             && self.flight_bytes.load(Ordering::Relaxed) < bytes
     }

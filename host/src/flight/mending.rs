@@ -3,9 +3,10 @@
 //! **Invariant:** where it keeps them at all, it keeps each that is refused, as it was sent.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Flight, FlightKind};
+use super::{Flight, FlightKind, Ledger};
 use crate::ids::HandlerId;
 use crate::outbox::Outbox;
 use crate::publish::{ERROR_HEADER, Publish, Remedy, TOPIC_HEADER};
@@ -17,7 +18,7 @@ pub(crate) struct Mending {
     /// How often they were sent before.
     pub(crate) sent_before: u32,
     /// Those that go in the place of refused ones to a topic of their own, each with that one.
-    letters: Vec<(Fingerprint, Fingerprint)>,
+    pub(super) letters: Vec<(Fingerprint, Fingerprint)>,
 }
 
 /// An output that was refused.
@@ -103,6 +104,24 @@ impl Flight {
         mending.is_some_and(|it| it.sent_before > 0)
     }
 
+    /// Lets no other record be begun: what it emits would pass what is to be sent again.
+    pub(super) fn hold_others(&self) {
+        if !self.is_holding.swap(true, Ordering::AcqRel) {
+            self.ledger.holding.fetch_add(1, Ordering::AcqRel);
+            // Where lanes work in parallel, the partition's task holds them.
+            self.ledger.changed.notify_one();
+        }
+    }
+
+    /// Takes back that it holds others, now that it has landed; returns whether it held any.
+    pub(super) fn let_others_go(&self) -> bool {
+        let is_holding = self.is_holding.load(Ordering::Acquire);
+        if is_holding {
+            self.ledger.holding.fetch_sub(1, Ordering::AcqRel);
+        }
+        is_holding
+    }
+
     /// Returns the output that was refused in the place of which this one was sent, or this one.
     pub(super) fn original(&self, output: Fingerprint) -> Fingerprint {
         let letters = self.kind.mending.iter().flat_map(|it| &it.letters);
@@ -147,6 +166,15 @@ impl Flight {
             wait: retry.map_or(Duration::ZERO, |retry| retry.wait(sent)),
             reason: self.as_refusal().reason,
         })
+    }
+}
+
+impl Ledger {
+    /// Returns whether no other record may be begun: refused outputs are under way again, others may be mended once their
+    /// flight has landed, or a refusal is to be dealt with.
+    pub(crate) fn is_held(&self) -> bool {
+        // In this order: a flight that lands refused is one to be dealt with before it holds others no more.
+        self.holding.load(Ordering::Acquire) > 0 || self.has_refused.load(Ordering::Acquire)
     }
 }
 

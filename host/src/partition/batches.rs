@@ -24,6 +24,10 @@ impl PartitionTask {
                 () = self.queue.filled() => {}
             }
         }
+        if self.ledger.is_held() {
+            // While it was gathered, an output was refused that no other may pass.
+            return;
+        }
         let mut cargo = Cargo::new();
         let mut bytes = 0;
         while cargo.len() < bulk.max_records {

@@ -1,7 +1,8 @@
 //! What a partition's task does about refused outputs that need not be the end of their records.
 //!
-//! They are sent again when their wait is over, in the order of their records, or go to a topic for refused outputs. Until
-//! all of that is acknowledged no other record of the partition is begun, so that no later output passes them.
+//! They are sent again when their wait is over, in the order of their records, or go to a topic for refused outputs. From the
+//! refusal on, and until all of that is acknowledged, no other record of the partition is begun, so that no later output
+//! passes them. Nothing is sent again before all else has landed: what it is refused of may come first.
 //! **Invariant:** a record whose output is to be mended stays open until the output, or what goes in its place, is
 //! acknowledged, or the record is given up.
 
@@ -54,9 +55,10 @@ impl PartitionTask {
         true
     }
 
-    /// Returns whether refused outputs wait, or are under way again. As long as that is so, lanes begin no other record.
+    /// Returns whether refused outputs wait, are under way again, or are yet to be dealt with. As long as that is so, lanes begin
+    /// no other record.
     pub(super) fn is_mending(&mut self) -> bool {
-        let is_mending = !self.mending.waiting.is_empty() || self.ledger.has_repairs();
+        let is_mending = !self.mending.waiting.is_empty() || self.ledger.is_held();
         if is_mending != self.mending.is_holding {
             self.mending.is_holding = is_mending;
             self.parallel.hold(is_mending);
@@ -66,8 +68,9 @@ impl PartitionTask {
 
     /// Sends what has waited long enough, or waits.
     pub(super) async fn mend(&mut self) {
-        let due = self.mending.due;
-        if due.is_some_and(|due| due <= Instant::now()) {
+        // Once it is due, it only waits for what is under way.
+        let due = self.mending.due.filter(|due| *due > Instant::now());
+        if self.mending.due.is_some() && due.is_none() && self.ledger.is_quiet() {
             return self.send_mended().await;
         }
         if due.is_some_and(|due| due > Instant::now() + REST_ABOVE) {

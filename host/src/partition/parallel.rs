@@ -142,13 +142,14 @@ impl Shared {
         }
     }
 
-    /// Takes the next record or batch for a lane; notes that it is idle when there is none.
-    fn next(&self, was_called: bool) -> Option<Turn<Work>> {
+    /// Takes the next record or batch for a lane; notes that it is idle when there is none, or when none may be begun because
+    /// of a refused output of which the task will be told.
+    fn next(&self, was_called: bool, is_held: bool) -> Option<Turn<Work>> {
         let mut state = self.state.lock();
         if was_called {
             state.is_searching = false;
         }
-        let turn = if self.goes_on(&state) {
+        let turn = if !is_held && self.goes_on(&state) {
             state.take()
         } else {
             None
@@ -352,7 +353,8 @@ impl Parallel {
 async fn work(mut lane: Lane, shared: Arc<Shared>) {
     let (mut was_called, mut turns) = (true, 0);
     while !lane.stop.is_set() {
-        let Some(Turn { key, item }) = shared.next(std::mem::take(&mut was_called)) else {
+        let is_held = lane.ledger.is_held();
+        let Some(Turn { key, item }) = shared.next(std::mem::take(&mut was_called), is_held) else {
             if wait_for_work(&mut lane, &shared).await {
                 was_called = true;
             }

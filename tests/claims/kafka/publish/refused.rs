@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::{Host, Kafka, TestRecord, clients};
+use harness::{Host, Kafka, TestRecord, clients, guest, wait_until};
 use tokio::time::Instant;
 
 use super::super::stage::{
@@ -68,6 +68,45 @@ fn an_output_for_a_topic_that_comes_later_is_sent_again_and_nothing_passes_it() 
         assert!(stage.read(&stage.dead_letters).is_empty());
         assert!(metric(&host, "kafka_wasm_repeated_outputs_total") >= 2.0);
         assert_eq!(metric(&host, "kafka_wasm_redirected_outputs_total"), 0.0);
+    }
+}
+
+#[test]
+fn no_record_is_begun_while_a_refused_output_waits_for_the_others_of_its_record() {
+    for ordering in ["partition", "key"] {
+        let stage = Stage::new("mend-waits", 1);
+        let late = format!("{}.late", stage.name);
+        let slow = format!("{}.slow", stage.name);
+        let replicas = "min.insync.replicas";
+        Kafka::shared()
+            .create_topic(&slow, 1, &[(replicas, "2")])
+            .unwrap();
+        let manifest = stage.manifest(&format!("ordering = \"{ordering}\"\n{PATIENT}"));
+        let manifest = manifest.replace(&stage.output, &slow);
+        stage
+            .folder
+            .swap_in(&stage.name, guest("act"), &manifest)
+            .unwrap();
+        let host = stage.serve(&IMPATIENT);
+        let deed = format!("emit-to {late}");
+        let record = || TestRecord::new("k", deed.clone()).on(0);
+        stage.produce_records([record()]);
+        let is_refused = || metric(&host, "kafka_wasm_refused_records_total") > 0.0;
+        wait_until("the first refusal", PATIENCE, is_refused).unwrap();
+        // From here on all could be written to it.
+        stage.create_topic(&late, 1);
+        stage.produce_records([record(), record()]);
+        never("a later record is begun", Duration::from_secs(2), || {
+            !stage.read(&late).is_empty()
+        });
+        assert_eq!(count_lines(&host, &[MENDED]), 0, "its flight is under way");
+        Kafka::shared()
+            .set_topic_config(&slow, replicas, "1")
+            .unwrap();
+        let written = offsets(&stage.exactly(&late, &host, 3));
+        assert_eq!(written, ["0", "1", "2"], "{ordering}");
+        stage.committed(&host, &[(0, 3)]);
+        host.stop().unwrap();
     }
 }
 
