@@ -263,7 +263,7 @@ impl Ledger {
             parts,
         };
         if flight.is_repair() {
-            flight.hold_others();
+            flight.begin_repair();
         }
         Arc::new(flight)
     }

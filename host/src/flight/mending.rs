@@ -1,6 +1,7 @@
 //! What a flight keeps of outputs that Kafka refused, so that they need not be the end of their records.
 //!
-//! **Invariant:** where it keeps them at all, it keeps each that is refused, as it was sent.
+//! **Invariant:** where it keeps them at all, it keeps each that is refused, as it was sent; and of several records none is
+//! given up before all is mended that can be.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,6 +20,23 @@ pub(crate) struct Mending {
     pub(crate) sent_before: u32,
     /// Those that go in the place of refused ones to a topic of their own, each with that one.
     pub(super) letters: Vec<(Fingerprint, Fingerprint)>,
+    /// What was refused before and nothing mends, and why. Its records are given up when the others' outputs are there.
+    lost: Vec<(Fingerprint, String)>,
+}
+
+impl Mending {
+    /// Returns what becomes of a refused output; nothing where its record is to be given up.
+    fn remedy<'r>(
+        &self,
+        refused: &'r RefusedOutput,
+        publish: &Publish,
+    ) -> Option<(Emit<'r>, Remedy)> {
+        let is_letter = self.letters.iter().any(|(it, _)| *it == refused.output);
+        let kept = refused.kept.as_ref().filter(|_| !is_letter)?;
+        let emit = kept.record.iter().next()?;
+        let remedy = publish.remedy(emit.topic, self.sent_before + 1, kept.may_pass)?;
+        Some((emit, remedy))
+    }
 }
 
 /// An output that was refused.
@@ -54,7 +72,7 @@ pub(crate) struct Repair {
     pub(crate) repeated: usize,
     /// How long it waits.
     pub(crate) wait: Duration,
-    /// The first refusal.
+    /// The first refusal of them.
     pub(crate) reason: String,
 }
 
@@ -104,6 +122,17 @@ impl Flight {
         mending.is_some_and(|it| it.sent_before > 0)
     }
 
+    /// Begins to mend another flight: no other record may be begun, and what nothing mends is refused from the start.
+    pub(super) fn begin_repair(&self) {
+        self.hold_others();
+        for (output, reason) in self.kind.mending.iter().flat_map(|it| &it.lost) {
+            // The first one stands for all.
+            let _ = self.refusal.set(reason.clone());
+            let refused = RefusedOutput::bare(*output, reason.clone());
+            self.refused.lock().push(refused);
+        }
+    }
+
     /// Lets no other record be begun: what it emits would pass what is to be sent again.
     pub(super) fn hold_others(&self) {
         if !self.is_holding.swap(true, Ordering::AcqRel) {
@@ -135,14 +164,18 @@ impl Flight {
         let sent = mending.sent_before + 1;
         let mut next = Mending {
             sent_before: sent,
-            letters: Vec::new(),
+            ..Mending::default()
         };
         let (mut outputs, mut repeated) = (Outbox::new(usize::MAX, usize::MAX), 0);
+        let mut reason = None;
         for refused in self.refused.lock().iter() {
-            let is_letter = mending.letters.iter().any(|(it, _)| *it == refused.output);
-            let kept = refused.kept.as_ref().filter(|_| !is_letter)?;
-            let emit = kept.record.iter().next()?;
-            match publish.remedy(emit.topic, sent, kept.may_pass)? {
+            let Some((emit, remedy)) = mending.remedy(refused, publish) else {
+                let output = self.original(refused.output);
+                next.lost.push((output, refused.reason.clone()));
+                continue;
+            };
+            reason.get_or_insert_with(|| refused.reason.clone());
+            match remedy {
                 Remedy::Again => {
                     repeated += 1;
                     // This outbox has no bounds.
@@ -155,6 +188,12 @@ impl Flight {
                 }
             }
         }
+        let is_one = self.cargo.lock().len() <= 1;
+        if is_one && !next.lost.is_empty() {
+            // It is given up whatever becomes of its other outputs.
+            return None;
+        }
+        let reason = reason?;
         let retry = publish.retry.as_ref().filter(|_| repeated > 0);
         Some(Repair {
             kind: FlightKind {
@@ -164,7 +203,7 @@ impl Flight {
             outputs,
             repeated,
             wait: retry.map_or(Duration::ZERO, |retry| retry.wait(sent)),
-            reason: self.as_refusal().reason,
+            reason,
         })
     }
 }

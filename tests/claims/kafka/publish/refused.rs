@@ -265,3 +265,31 @@ fn a_refused_output_of_a_batch_goes_there_and_all_of_its_records_are_handled() {
         assert_eq!(handled.unwrap(), 60.0);
     }
 }
+
+#[test]
+fn what_can_be_mended_of_a_batch_is_mended_before_the_rest_is_given_up() {
+    for ordering in ["partition", "key"] {
+        let stage = Stage::new("mend-batch", 1);
+        let late = format!("{}.late", stage.name);
+        let large = format!("emit-to {}", narrow(&stage));
+        let early = format!("emit-to {late}");
+        let value = |n: i64| match n {
+            3 => large.as_str(),
+            7 => early.as_str(),
+            _ => "v",
+        };
+        stage.produce_records((0..20).map(|n| TestRecord::new("k", value(n)).on(0)));
+        let keys = format!("ordering = \"{ordering}\"\nbulk.max-records = 20\n{PATIENT}");
+        stage.deploy("bulk", &keys);
+        let host = stage.serve(&IMPATIENT);
+        wait_lines(&host, &[MENDED, "outputs=1 "], 1);
+        assert!(stage.read(&stage.dead_letters).is_empty());
+        stage.create_topic(&late, 1);
+        stage.exactly(&late, &host, 1);
+        let letter = stage.letter(&host);
+        assert_eq!(verdict(&letter), is("emit", "1"), "{ordering}");
+        assert_eq!(letter.text(), large);
+        stage.committed(&host, &[(0, 20)]);
+        host.stop().unwrap();
+    }
+}
