@@ -14,6 +14,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, DeliveryResult};
 use rdkafka::producer::{ProducerContext, ThreadedProducer};
+use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::oneshot;
 
 use crate::record::Emit;
@@ -23,7 +24,27 @@ use crate::sink::{client_config, record_of};
 const MESSAGE_TIMEOUT_MS: &str = "30000";
 
 /// What became of a record: where it was written, or why it was not.
-pub(crate) type Report = Result<Receipt, String>;
+pub(crate) type Report = Result<Receipt, NotWritten>;
+
+/// Why nobody knows that Kafka has a record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotWritten {
+    /// Kafka did not say in time that it has it.
+    #[error("Kafka did not take the record in time")]
+    Late,
+    /// For this reason.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl From<&KafkaError> for NotWritten {
+    fn from(error: &KafkaError) -> Self {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::MessageTimedOut) => Self::Late,
+            _ => Self::Refused(words(error)),
+        }
+    }
+}
 
 /// Where Kafka has a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +79,7 @@ impl ProducerContext for Reports {
     fn delivery(&self, result: &DeliveryResult<'_>, report: Box<oneshot::Sender<Report>>) {
         let result = match result {
             Ok(message) => Ok(Receipt::of(message)),
-            Err((error, _)) => Err(words(error)),
+            Err((error, _)) => Err(NotWritten::from(error)),
         };
         // Whoever waits no more does not want to know.
         let _ = report.send(result);
@@ -127,4 +148,22 @@ impl Post {
 fn words(error: &KafkaError) -> String {
     let code = error.rdkafka_error_code();
     code.map_or_else(|| error.to_string(), |code| code.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_waited_too_long_is_late_and_any_other_is_refused() {
+        let of = |code| NotWritten::from(&KafkaError::MessageProduction(code));
+        assert_eq!(of(RDKafkaErrorCode::MessageTimedOut), NotWritten::Late);
+        for code in [
+            RDKafkaErrorCode::UnknownTopic,
+            RDKafkaErrorCode::MessageSizeTooLarge,
+            RDKafkaErrorCode::PurgeQueue,
+        ] {
+            assert_eq!(of(code), NotWritten::Refused(code.to_string()));
+        }
+    }
 }

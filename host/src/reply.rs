@@ -32,7 +32,7 @@ use self::link::Link;
 use self::reader::Reader;
 pub(crate) use self::store::Store;
 pub(crate) use self::wait_slots::{WaitSlot, WaitSlots};
-use crate::courier::{Courier, Report};
+use crate::courier::{Courier, NotWritten, Report};
 use crate::ids::TenantId;
 use crate::pending::{Arrival, CorrelationId, Pending, Taken};
 use crate::policy::ResponseRoute;
@@ -307,7 +307,7 @@ impl Ticket {
                 report = written(&mut self.written) => {
                     self.written = None;
                     if let Err(why) = report {
-                        break Err(Error::Broker(why));
+                        break Err(Error::Broker(why.to_string()));
                     }
                 }
                 () = sleep_until(deadline) => break Err(if self.written.is_none() {
@@ -332,7 +332,7 @@ async fn written(report: &mut Option<oneshot::Receiver<Report>>) -> Report {
     match report {
         Some(report) => report
             .await
-            .unwrap_or_else(|_| Err("the host stops".to_owned())),
+            .unwrap_or_else(|_| Err(NotWritten::Refused("the host stops".to_owned()))),
         None => std::future::pending().await,
     }
 }

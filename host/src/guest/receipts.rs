@@ -15,7 +15,7 @@ use super::bindings::{EmitError, Outgoing};
 use super::outgoing::with_record;
 use super::requests::{OffTheClock, deadline};
 use super::state::GuestState;
-use crate::courier::{Courier, Post, Receipt, Report};
+use crate::courier::{Courier, NotWritten, Post, Receipt, Report};
 use crate::reply::{WaitSlot, WaitSlots};
 use crate::route::{next_hop, with_hops};
 
@@ -122,8 +122,17 @@ async fn emit_and_wait(
 }
 
 fn said(report: Result<Report, oneshot::error::RecvError>) -> Result<Receipt, ReceiptError> {
-    let report = report.unwrap_or_else(|_| Err("the host stops".to_owned()));
-    report.map_err(ReceiptError::Broker)
+    let stops = |_| Err(NotWritten::Refused("the host stops".to_owned()));
+    report.unwrap_or_else(stops).map_err(ReceiptError::from)
+}
+
+impl From<NotWritten> for ReceiptError {
+    fn from(why: NotWritten) -> Self {
+        match why {
+            NotWritten::Late => Self::Timeout,
+            NotWritten::Refused(why) => Self::Broker(why),
+        }
+    }
 }
 
 impl TryFrom<Receipt> for ReceiptParam {
