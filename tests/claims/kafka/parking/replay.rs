@@ -374,3 +374,17 @@ fn replay_twice(stage: &Stage, host: &Host, far: Far) {
     let unparked = ended.iter().any(|(code, _)| *code == Some(0));
     assert!(unparked, "{far:?}: {ended:?}\n{}", host.tail());
 }
+
+#[test]
+fn a_key_that_was_parked_by_a_loop_needs_one_replay() {
+    let stage = stage("parked-loop", 1);
+    let host = stage.run("act", &format!("{PARK}max-hops = 3\n"));
+    let far = |value: &str| TestRecord::new("k", value).header("kafka-wasm-hops", Some(b"4"));
+    stage.produce_records(["ok 1", "ok 2", "ok 3"].map(far));
+    assert_eq!(verdict(&stage.letters(&host, 3)[0]).0, "loop");
+    let (code, printed) = dead_letter(&stage, &["replay", &stage.name, "--key", "k"]);
+    assert_eq!(code, Some(0), "{printed}\n{}", host.tail());
+    assert_eq!(values(&stage.outputs(&host, 3)), ["ok 1", "ok 2", "ok 3"]);
+    parked_keys(&host, 0.0);
+    host.stop().unwrap();
+}
