@@ -73,6 +73,7 @@ impl PartitionTask {
         if self.mending.due.is_some() && due.is_none() && self.ledger.is_quiet() {
             return self.send_mended().await;
         }
+        self.note_wait();
         if due.is_some_and(|due| due > Instant::now() + REST_ABOVE) {
             self.lane.rest();
         }
@@ -87,6 +88,14 @@ impl PartitionTask {
             }
         };
         pause(&mut self.lane, event).await;
+    }
+
+    /// Notes that the oldest record waits on purpose, also where its turn would have come and nothing of it is refused.
+    fn note_wait(&self) {
+        let (oldest, _, has_outputs) = self.ledger.front();
+        if let (Some(due), Some(oldest), false) = (self.mending.due, oldest, has_outputs) {
+            self.lane.vitals().wait(oldest, due);
+        }
     }
 
     async fn send_mended(&mut self) {

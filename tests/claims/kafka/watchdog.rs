@@ -3,12 +3,14 @@
 //! It is handed one stage for each test; the fixture `act` takes as long as its records say.
 //! **Invariant:** what must not be told is waited for longer than its bound.
 
-use harness::{Host, Kafka, guest, wait_until};
+use std::time::Duration;
+
+use harness::{Host, Kafka, TestRecord, guest, wait_until};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use tempfile::TempDir;
 
-use super::stage::{PATIENCE, Stage, count_lines, value_on, wait_lines};
+use super::stage::{PATIENCE, Stage, count_lines, never, value_on, wait_lines};
 
 /// Written where a partition makes no progress.
 const STALLED: &str = "the partition makes no progress";
@@ -290,5 +292,36 @@ fn a_consumer_whose_thread_does_not_come_round_is_told_until_it_does() {
     stage.outputs(&host, 3);
     // What is not watched is not shown.
     assert!(host.metric("kafka_wasm_stalled_partitions", &[]).is_err());
+    host.stop().unwrap();
+}
+
+#[test]
+fn a_record_that_is_not_begun_before_a_refused_output_is_mended_does_not_stall() {
+    let watched = Watched::new(Stage::new("held-mend", 1), "stall-after-ms = 3500");
+    let stage = &watched.stage;
+    let late = format!("{}.late", stage.name);
+    let keys = format!(
+        "{LONG}ordering = \"key\"\nconcurrency = 2\npublish.retry.attempts = 9\n\
+         publish.retry.backoff = \"fixed\"\npublish.retry.delay-ms = 10000\n"
+    );
+    let refused = format!("emit-to {late}");
+    // The second one could be begun while the third one waits.
+    let records = [("a", "sleep 2000"), ("a", "ok"), ("b", refused.as_str())];
+    stage.produce_records(records.map(|(key, value)| TestRecord::new(key, value).on(0)));
+    stage.deploy("act", &keys);
+    let host = watched.serve(&[
+        "--kafka-setting",
+        "topic.metadata.propagation.max.ms=300",
+        "--kafka-setting",
+        "topic.metadata.refresh.interval.ms=300",
+    ]);
+    wait_lines(&host, &["kafka refused outputs"], 1);
+    stage.create_topic(&late, 1);
+    never("a stall is told", Duration::from_secs(8), || {
+        count_lines(&host, &[STALLED]) > 0
+    });
+    stage.outputs(&host, 3);
+    stage.committed(&host, &[(0, 3)]);
+    never_told(&host);
     host.stop().unwrap();
 }
