@@ -129,7 +129,7 @@ impl PartitionTask {
 
     async fn serve(&mut self) {
         self.settle_refused().await;
-        if self.is_mending() {
+        if self.is_mending().await {
             return self.mend().await;
         }
         self.note_halt();

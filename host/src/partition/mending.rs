@@ -8,7 +8,7 @@
 
 use tokio::time::{Instant, sleep_until};
 
-use super::{PartitionTask, REST_ABOVE, pause};
+use super::{PartitionTask, REST_ABOVE, STORE_EVERY, pause};
 use crate::flight::{Cargo, Flight, Repair};
 use crate::ids::HandlerId;
 
@@ -56,14 +56,24 @@ impl PartitionTask {
     }
 
     /// Returns whether refused outputs wait, are under way again, or are yet to be dealt with. As long as that is so, lanes begin
-    /// no other record.
-    pub(super) fn is_mending(&mut self) -> bool {
+    /// no other record, and parked keys are tended here.
+    pub(super) async fn is_mending(&mut self) -> bool {
         let is_mending = !self.mending.waiting.is_empty() || self.ledger.is_held();
-        if is_mending != self.mending.is_holding {
-            self.mending.is_holding = is_mending;
-            self.parallel.hold(is_mending);
+        if is_mending && !self.mending.is_holding {
+            self.hold_lanes(true);
+        }
+        if self.mending.is_holding {
+            self.tend_parked_meanwhile().await;
+        }
+        if !is_mending && self.mending.is_holding {
+            self.hold_lanes(false);
         }
         is_mending
+    }
+
+    fn hold_lanes(&mut self, is_holding: bool) {
+        self.mending.is_holding = is_holding;
+        self.parallel.hold(is_holding);
     }
 
     /// Sends what has waited long enough, or waits.
@@ -77,13 +87,16 @@ impl PartitionTask {
         if due.is_some_and(|due| due > Instant::now() + REST_ABOVE) {
             self.lane.rest();
         }
+        // Who replays a key of the partition asks meanwhile, too.
+        let look = (self.lane.parked().len() > 0).then(|| Instant::now() + STORE_EVERY);
+        let at = due.into_iter().chain(look).min();
         let ledger = &self.ledger;
         let event = async {
-            match due {
+            match at {
                 None => ledger.changed().await,
-                Some(due) => tokio::select! {
+                Some(at) => tokio::select! {
                     () = ledger.changed() => {}
-                    () = sleep_until(due) => {}
+                    () = sleep_until(at) => {}
                 },
             }
         };

@@ -22,11 +22,25 @@ impl PartitionTask {
             pause(&mut self.lane, event).await;
             return self.lane.parked().is_restored();
         }
+        self.answer_parked(handler).await;
+        true
+    }
+
+    /// Brings the parked keys up to date while no record is begun.
+    pub(super) async fn tend_parked_meanwhile(&mut self) {
+        let Some(handler) = self.lane.route() else {
+            return;
+        };
+        if handler.parks() && self.lane.parked().is_restored() {
+            self.answer_parked(&handler).await;
+        }
+    }
+
+    async fn answer_parked(&mut self, handler: &Deployed) {
         let news = self.lane.parked().tend(|| self.complete_below());
         if !news.is_empty() {
             self.lane.write_news(handler, news).await;
         }
-        true
     }
 
     /// Returns an offset below which every record of the partition is complete, where one is known.

@@ -388,3 +388,31 @@ fn a_key_that_was_parked_by_a_loop_needs_one_replay() {
     parked_keys(&host, 0.0);
     host.stop().unwrap();
 }
+
+#[test]
+fn a_key_is_replayed_while_a_refused_output_holds_its_partition() {
+    let stage = stage("parked-mending", 1);
+    let late = format!("{}.late", stage.name);
+    let keys = "max-hops = 3\npublish.retry.attempts = 300\npublish.retry.backoff = \"fixed\"\n\
+                publish.retry.delay-ms = 200\n";
+    stage.deploy("act", &format!("{PARK}{keys}"));
+    let host = stage.serve(&[
+        "--kafka-setting",
+        "topic.metadata.propagation.max.ms=300",
+        "--kafka-setting",
+        "topic.metadata.refresh.interval.ms=300",
+    ]);
+    let far = TestRecord::new("k", "ok 1").header("kafka-wasm-hops", Some(b"4"));
+    stage.produce_records([far]);
+    stage.letters(&host, 1);
+    stage.produce_records([TestRecord::new("m", format!("emit-to {late}"))]);
+    wait_lines(&host, &["kafka refused outputs"], 1);
+    let (code, printed) = dead_letter(&stage, &["replay", &stage.name, "--key", "k"]);
+    assert_eq!(code, Some(0), "{printed}\n{}", host.tail());
+    parked_keys(&host, 0.0);
+    assert_eq!(count_of(&stage, &stage.input), 2);
+    stage.create_topic(&late, 1);
+    stage.exactly(&late, &host, 1);
+    stage.committed(&host, &[(0, 2)]);
+    host.stop().unwrap();
+}
