@@ -9,11 +9,11 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::catalog::{Chain, Deployed};
-use crate::deliver::{Delivered, Job, settle};
+use crate::deliver::{Delivered, Job, give_up_cut, settle};
 use crate::flight::{Attempt, Passage, Started, Within};
 use crate::guest::{Reception, Stage};
 use crate::lane::{Lane, Stopped, follow_parked};
-use crate::outcome::{Ending, Failure};
+use crate::outcome::{Ending, Failure, Settlement};
 use crate::record::Changed;
 
 /// How far a record came.
@@ -152,6 +152,12 @@ async fn fail(
     let Ok(settlement) = settlement else {
         return Delivered::Stopped;
     };
+    let is_written = matches!(settlement, Settlement::DeadLetter | Settlement::Park);
+    if is_written && let Some(failure) = lane.cut(first, &started) {
+        // Its letter may be what goes round.
+        let failed = Some(attempt);
+        return give_up_cut(lane, first, Job { started, failed }, failure).await;
+    }
     match settle(lane, first, started, failure, attempt, settlement).await {
         Delivered::Later(Job { started, .. }, at) => Delivered::Later(Job { started, failed }, at),
         Delivered::Halted(mut cargo) => {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{Lane, Stopped};
 use crate::catalog::Deployed;
 use crate::dead_letter::Reason;
-use crate::deliver::{Delivered, Job};
+use crate::deliver::{Delivered, Job, give_up_cut};
 use crate::flight::{Cargo, Started};
 use crate::marker::{MarkerKey, Says, Slot, State};
 use crate::moment::now_ms;
@@ -47,6 +47,10 @@ pub(crate) async fn follow_parked(
             Err(Delivered::Settled)
         }
         Look::Follows => {
+            if let Some(failure) = lane.cut(handler, &job.started) {
+                // Its letter may be what goes round.
+                return Err(give_up_cut(lane, handler, job, failure).await);
+            }
             let failure = Failure::new(
                 FailureKind::Parked,
                 "a record before it with the same key could not be handled",

@@ -346,6 +346,64 @@ fn dead_letters_that_feed_each_other_are_told_when_deployed_and_come_to_an_end()
     host.stop().unwrap();
 }
 
+/// Sees that the circle of two stages stands still, halted for what it is.
+fn comes_to_an_end(stage: &Stage, host: &Host) {
+    wait_lines(host, &["the partition is halted", "go round for ever"], 1);
+    let count = || -> i64 {
+        let topics = [&stage.input, &stage.dead_letters];
+        let ends = topics.map(|topic| clients::end_offsets(&stage.bootstrap, topic).unwrap()[0].1);
+        ends.into_iter().sum()
+    };
+    let first = count();
+    never("another round", Duration::from_secs(2), || count() > first);
+}
+
+#[test]
+fn dead_letters_of_middleware_that_feed_each_other_come_to_an_end() {
+    let stage = Stage::new("letter-middle", 1);
+    let other = format!("{}-back", stage.name);
+    let middleware =
+        "[[middleware]]\ncomponent = \"middleware.wasm\"\nname = \"a\"\nconfig.name = \"a\"\n";
+    let back = format!(
+        "topics = [\"{}\"]\ngroup = \"{other}\"\ndead-letter-topic = \"{}\"\nmax-hops = 4\n{middleware}",
+        stage.dead_letters, stage.input
+    );
+    let own = format!("{}{middleware}", stage.manifest("max-hops = 4"));
+    for (name, manifest) in [(&other, back), (&stage.name, own)] {
+        let component = guest("middleware");
+        stage
+            .folder
+            .swap_beside(name, "middleware.wasm", component)
+            .unwrap();
+        stage
+            .folder
+            .handler(name, guest("pass"), &manifest)
+            .unwrap();
+    }
+    let host = stage.serve(&[]);
+    stage.produce(&["reject@a"]);
+    comes_to_an_end(&stage, &host);
+    host.stop().unwrap();
+}
+
+#[test]
+fn parked_keys_that_feed_each_other_come_to_an_end() {
+    let stage = Stage::new("letter-parked", 1);
+    let name = format!("{}-back", stage.name);
+    let keys =
+        "max-hops = 4\nordering = \"key\"\non-exhausted = \"park\"\nretry.max-attempts = 1\n";
+    let other = format!(
+        "topics = [\"{}\"]\ngroup = \"{name}\"\ndead-letter-topic = \"{}\"\n{keys}",
+        stage.dead_letters, stage.input
+    );
+    stage.folder.swap_in(&name, guest("act"), &other).unwrap();
+    stage.deploy("act", keys);
+    let host = stage.serve(&[]);
+    stage.produce_records([TestRecord::new("k", "other no").on(0)]);
+    comes_to_an_end(&stage, &host);
+    host.stop().unwrap();
+}
+
 #[test]
 fn a_request_bears_the_next_count() {
     let stage = Stage::new("asked-loop", 1);
