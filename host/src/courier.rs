@@ -2,10 +2,11 @@
 //!
 //! Owns a producer with its thread. The order of outputs, their retries and their transactions are the business of
 //! [`Sink`](crate::sink::Sink), which is cheaper by far where many records are sent.
-//! **Invariant:** each record that is sent has exactly one report, or the courier is gone.
+//! **Invariant:** each record that is sent has exactly one report, or the courier is gone; after one that failed for good
+//! another one takes the next record.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use rdkafka::Message as _;
@@ -13,7 +14,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, DeliveryResult};
-use rdkafka::producer::{ProducerContext, ThreadedProducer};
+use rdkafka::producer::{Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::oneshot;
 
@@ -65,11 +66,33 @@ impl Receipt {
     }
 }
 
-struct Reports;
+/// What a producer tells of its records and of itself.
+#[derive(Default)]
+struct Reports {
+    /// Why it sends nothing any more.
+    fatal: OnceLock<String>,
+}
+
+impl Reports {
+    fn fail(&self, reason: &str) {
+        if self.fatal.set(reason.to_owned()).is_ok() {
+            tracing::error!(
+                reason,
+                "a producer of requests and records with a receipt failed for good; another one takes its place"
+            );
+        }
+    }
+}
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         crate::telemetry::log_kafka(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+            self.fail(reason);
+        }
     }
 }
 
@@ -88,7 +111,8 @@ impl ProducerContext for Reports {
 
 /// See the module.
 pub(crate) struct Courier {
-    producer: ThreadedProducer<Reports>,
+    /// There as long as the courier is.
+    producer: Option<ThreadedProducer<Reports>>,
 }
 
 impl std::fmt::Debug for Courier {
@@ -104,21 +128,47 @@ impl Courier {
         config
             .set("linger.ms", "0")
             .set("message.timeout.ms", MESSAGE_TIMEOUT_MS);
-        let producer = config.create_with_context(Reports)?;
+        let producer = Some(config.create_with_context(Reports::default())?);
         Ok(Self { producer })
+    }
+
+    fn reports(&self) -> Option<&Reports> {
+        let producer = self.producer.as_ref()?;
+        Some(producer.context())
+    }
+
+    /// Returns why it sends nothing any more, if it failed for good.
+    fn fatal(&self) -> Option<&str> {
+        self.reports()?.fatal.get().map(String::as_str)
     }
 
     /// Sends a record; the report comes when Kafka has it, or will not have it.
     pub(crate) fn send(&self, emit: &Emit<'_>) -> Result<oneshot::Receiver<Report>, String> {
         let (report, reported) = oneshot::channel();
-        match self.producer.send(record_of(emit, Box::new(report))) {
+        let Some(producer) = &self.producer else {
+            return Err("the host stops".to_owned());
+        };
+        match producer.send(record_of(emit, Box::new(report))) {
             Ok(()) => Ok(reported),
             Err((error, _)) => Err(words(&error)),
         }
     }
 }
 
-/// A courier that is made when it is needed first: most handlers need none.
+impl Drop for Courier {
+    fn drop(&mut self) {
+        let has_failed = self.fatal().is_some();
+        let producer = self.producer.take();
+        if has_failed {
+            // The last one who had it may be a guest, whose thread is not to wait for its end.
+            let end = std::thread::Builder::new().name("courier".to_owned());
+            // Without a thread it has ended here.
+            let _ = end.spawn(move || drop(producer));
+        }
+    }
+}
+
+/// A courier that is made when it is needed first, since most handlers need none, and anew after one that failed for good.
 #[derive(Debug)]
 pub(crate) struct Post {
     kafka: BTreeMap<String, String>,
@@ -134,14 +184,29 @@ impl Post {
         })
     }
 
+    /// As [`Self::new`], with a courier from the start: it is known that the settings are good.
+    pub(crate) fn open(kafka: &BTreeMap<String, String>) -> Result<Arc<Self>, KafkaError> {
+        let courier = Arc::new(Courier::start(kafka)?);
+        Ok(Arc::new(Self {
+            kafka: kafka.clone(),
+            courier: Mutex::new(Some(courier)),
+        }))
+    }
+
     /// Returns the courier.
     pub(crate) fn courier(&self) -> Result<Arc<Courier>, String> {
         let mut courier = self.courier.lock();
-        if let Some(courier) = &*courier {
+        if let Some(courier) = courier.as_ref().filter(|it| it.fatal().is_none()) {
             return Ok(Arc::clone(courier));
         }
         let new = Courier::start(&self.kafka).map_err(|error| words(&error))?;
         Ok(Arc::clone(courier.insert(Arc::new(new))))
+    }
+
+    /// Returns why the courier failed for good, if it has and no other one was needed since.
+    pub(crate) fn fatal(&self) -> Option<String> {
+        let courier = self.courier.lock();
+        Some(courier.as_ref()?.fatal()?.to_owned())
     }
 }
 
@@ -165,5 +230,19 @@ mod tests {
         ] {
             assert_eq!(of(code), NotWritten::Refused(code.to_string()));
         }
+    }
+
+    #[test]
+    fn another_courier_comes_after_one_that_failed_for_good() {
+        let post = Post::new(&BTreeMap::new());
+        assert_eq!(post.fatal(), None);
+        let first = post.courier().unwrap();
+        assert!(Arc::ptr_eq(&first, &post.courier().unwrap()));
+        first.reports().unwrap().fail("fenced");
+        assert_eq!(post.fatal().as_deref(), Some("fenced"));
+        let second = post.courier().unwrap();
+        assert!(!Arc::ptr_eq(&first, &second));
+        assert!(Arc::ptr_eq(&second, &post.courier().unwrap()));
+        assert_eq!(post.fatal(), None);
     }
 }

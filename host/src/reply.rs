@@ -32,7 +32,7 @@ use self::link::Link;
 use self::reader::Reader;
 pub(crate) use self::store::Store;
 pub(crate) use self::wait_slots::{WaitSlot, WaitSlots};
-use crate::courier::{Courier, NotWritten, Report};
+use crate::courier::{NotWritten, Post, Report};
 use crate::ids::TenantId;
 use crate::pending::{Arrival, CorrelationId, Pending, Taken};
 use crate::policy::ResponseRoute;
@@ -130,7 +130,7 @@ impl Counts {
 #[derive(Debug)]
 pub(crate) struct Exchange {
     number: u64,
-    courier: Courier,
+    post: Arc<Post>,
     reader: Reader,
     pending: Arc<Mutex<Pending<Waiter>>>,
     counts: Arc<Counts>,
@@ -265,7 +265,8 @@ impl Asker {
             deadline,
             _slot: slot,
         };
-        match self.exchange.courier.send(&emit) {
+        let courier = self.exchange.post.courier();
+        match courier.and_then(|courier| courier.send(&emit)) {
             Ok(written) => {
                 self.exchange.counts.begun.increment();
                 Ok(ticket(written))

@@ -39,6 +39,13 @@ impl View {
             .collect()
     }
 
+    /// Returns why producers of requests and receipts failed for good in the place of which there is no other one yet.
+    fn failed_couriers(&self) -> Vec<String> {
+        let sinks = self.sinks.open();
+        let failed = sinks.iter().filter_map(|sink| sink.post().fatal());
+        failed.chain(self.exchanges.failed()).collect()
+    }
+
     /// Returns what readiness is judged by.
     pub(super) fn facts(&self) -> Facts {
         // What was looked at last is read first: a folder that counts as looked at is in the catalog read below.
@@ -81,6 +88,7 @@ impl View {
             remedies: self.board.remedies(),
             waits,
             dead_producers: self.dead_producers(),
+            failed_couriers: self.failed_couriers(),
             is_strict: seen.is_strict,
         }
     }

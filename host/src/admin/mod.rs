@@ -19,7 +19,8 @@
 //! halted or stalled. A topic that does not exist, a refused deployment, a halted or stalled partition and one group of
 //! several that does not reach Kafka are listed and no more: to take the host out of service would stop the handlers that
 //! work and would not help the others. Who wants a stalled partition to be 503 says so (`watchdog.action`). A producer that
-//! failed for good is 503, and `/livez` asks for the restart.
+//! failed for good is 503, and `/livez` asks for the restart; one of requests and receipts, in the place of which another
+//! one comes, is listed and no more.
 
 mod door;
 mod facts;

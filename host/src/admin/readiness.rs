@@ -26,6 +26,8 @@ pub(super) struct Facts {
     pub(super) waits: Vec<(String, String)>,
     /// Why producers failed for good.
     pub(super) dead_producers: Vec<String>,
+    /// Why producers of requests and receipts did, in the place of which another one comes when it is needed.
+    pub(super) failed_couriers: Vec<String>,
     /// Whether the host is not ready while anything stalls.
     pub(super) is_strict: bool,
 }
@@ -191,6 +193,13 @@ fn reasons(facts: &Facts) -> Vec<NotReady> {
     }
     for reason in &facts.dead_producers {
         let why = format!("it failed for good, restart the host: {reason}");
+        reasons.push(NotReady::new("producer", why));
+    }
+    for reason in &facts.failed_couriers {
+        let why = format!(
+            "that of requests and records with a receipt failed for good, and another one takes its place with the next \
+             of them: {reason}"
+        );
         reasons.push(NotReady::new("producer", why));
     }
     for group in &facts.groups {

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::{Asker, Counts, Exchange, Link, OpenError, Reader, Store, WaitSlots, Waiter, member};
-use crate::courier::Courier;
+use crate::courier::Post;
 use crate::ids::{GroupId, TenantId};
 use crate::layers::Layers;
 use crate::manifest::Manifest;
@@ -122,7 +122,7 @@ impl Exchanges {
         }
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let counts = Arc::clone(self.counts.lock().entry(tenant.clone()).or_default());
-        let courier = Courier::start(&self.producer.with(&manifest.kafka_producer))
+        let post = Post::open(&self.producer.with(&manifest.kafka_producer))
             .map_err(OpenError::Settings)?;
         let consumer = self.consumer.with(&manifest.kafka_consumer);
         let pending = Arc::clone(&self.pending);
@@ -141,7 +141,7 @@ impl Exchanges {
         };
         let exchange = Arc::new(Exchange {
             number,
-            courier,
+            post,
             reader,
             pending: Arc::clone(&self.pending),
             counts,
@@ -149,6 +149,12 @@ impl Exchanges {
         });
         open.insert(key, Arc::clone(&exchange));
         Ok(exchange)
+    }
+
+    /// Returns why producers of requests failed for good that nobody has needed since.
+    pub(crate) fn failed(&self) -> Vec<String> {
+        let open = self.open.lock();
+        open.values().filter_map(|it| it.post.fatal()).collect()
     }
 
     /// Closes the exchanges that nobody needs any more. Takes a moment for each: not for the record path.

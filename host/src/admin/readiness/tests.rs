@@ -269,3 +269,10 @@ fn a_missing_topic_is_told_once_with_what_creates_it() {
         expected.map(|(what, why)| (what.to_owned(), why.to_owned()))
     );
 }
+
+#[test]
+fn a_producer_of_requests_that_failed_for_good_is_told_and_the_host_serves_on() {
+    let mut facts = well();
+    facts.failed_couriers = vec!["fenced".to_owned()];
+    assert_judged(facts, State::Degraded, true, &["producer"]);
+}
