@@ -39,7 +39,7 @@ pub enum Says {
     /// Of the host that reads the partition.
     State,
     /// Of the command that replays the key in this session. Each has a marker of its own, so that none of two that ask at
-    /// once covers what the other asked for.
+    /// once covers what the other asked for. Empty in the marker of earlier commands, which had one for all of them.
     Request(String),
 }
 
@@ -96,7 +96,10 @@ impl MarkerKey {
         let key_base64 = text.is_none().then(|| BASE64.encode(&self.slot.key));
         let (says, session) = match &self.says {
             Says::State => (Kind::State, None),
-            Says::Request(session) => (Kind::Request, Some(session.clone())),
+            Says::Request(session) => {
+                let session = Some(session.clone()).filter(|session| !session.is_empty());
+                (Kind::Request, session)
+            }
         };
         encoded(&Written {
             says,
@@ -126,7 +129,6 @@ impl MarkerKey {
             },
             says: match written.says {
                 Kind::State => Says::State,
-                // Earlier commands had one marker for all of them.
                 Kind::Request => Says::Request(written.session.unwrap_or_default()),
             },
         })

@@ -28,6 +28,8 @@ pub enum Look {
 #[derive(Debug)]
 struct Hold<At> {
     session: String,
+    /// The session that the marker of its request names: none where an earlier command wrote it.
+    marker: String,
     /// Those that it took the key over from, one after the other; they ask in vain.
     before: Vec<String>,
     until: At,
@@ -68,16 +70,16 @@ impl<At: Copy + Ord> Entry<At> {
     /// key; what comes behind that is of a key that is free.
     fn ask(&mut self, askers: &Askers, now: At, until: impl Fn(&Request) -> At) -> bool {
         let mut new: Vec<_> = askers
-            .values()
-            .filter(|it| it.number > self.asked)
+            .iter()
+            .filter(|(_, asked)| asked.number > self.asked)
             .collect();
-        new.sort_by_key(|asked| asked.number);
-        new.into_iter().any(|asked| {
+        new.sort_by_key(|(_, asked)| asked.number);
+        new.into_iter().any(|(marker, asked)| {
             self.asked = asked.number;
             let request = &asked.request;
             match request.want {
                 Want::Hold => {
-                    self.hold_for(request, now, until(request));
+                    self.hold_for(marker, request, now, until(request));
                     false
                 }
                 Want::Unpark => self.ends_with(request, now),
@@ -86,12 +88,13 @@ impl<At: Copy + Ord> Entry<At> {
     }
 
     /// Goes on with a hold, or begins one unless it asks for it that was taken over from.
-    fn hold_for(&mut self, request: &Request, now: At, until: At) {
+    fn hold_for(&mut self, marker: &str, request: &Request, now: At, until: At) {
         let session = &request.session;
         let live = self.hold.take_if(|hold| now < hold.until);
         let before = match live {
             Some(mut hold) if hold.session == *session => {
                 hold.until = until;
+                marker.clone_into(&mut hold.marker);
                 self.hold = Some(hold);
                 return;
             }
@@ -108,6 +111,7 @@ impl<At: Copy + Ord> Entry<At> {
         self.state.session = None;
         self.hold = Some(Hold {
             session: session.clone(),
+            marker: marker.to_owned(),
             before,
             until,
             is_answered: false,
@@ -160,10 +164,13 @@ impl<At: Copy + Ord> Parked<At> {
         let PlaceMarkers { states, requests } = markers;
         for (slot, state) in states {
             let session = state.session.clone().filter(|_| slot.of.is_none());
-            let askers = requests.get(&slot).into_iter().flat_map(Askers::values);
-            let sessions = askers.map(|asked| &asked.request.session);
+            let askers = || requests.get(&slot).into_iter().flatten();
+            let sessions = askers().map(|(_, asked)| &asked.request.session);
             let hold = session.map(|session| Hold {
                 before: sessions.filter(|it| **it != session).cloned().collect(),
+                marker: askers()
+                    .find(|(_, asked)| asked.request.session == session)
+                    .map_or_else(|| session.clone(), |(marker, _)| marker.clone()),
                 session,
                 until,
                 is_answered: true,
@@ -295,10 +302,10 @@ impl<At: Copy + Ord> Parked<At> {
                 continue;
             }
             if hold.until <= now {
-                let session = hold.session.clone();
+                let marker = hold.marker.clone();
                 let state = entry.release();
                 news.extend(state.map(|state| (slot.clone(), News::State(state))));
-                news.push((slot.clone(), News::NoRequest(session)));
+                news.push((slot.clone(), News::NoRequest(marker)));
             } else if !hold.is_answered && complete_below > Some(entry.state.last) {
                 hold.is_answered = true;
                 entry.state.session = Some(hold.session.clone());

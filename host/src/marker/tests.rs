@@ -104,3 +104,11 @@ fn a_state_that_cannot_be_read_parks_its_key_all_the_same() {
     assert!(markers.apply(b"k", Some(b"{}")).is_err());
     assert_eq!(markers.states().len(), 1);
 }
+
+#[test]
+fn a_request_without_a_session_is_taken_back_as_it_was_written() {
+    let old = br#"{"says":"request","topic":"t","partition":0,"key":"k"}"#;
+    let key = MarkerKey::decode(old).unwrap();
+    assert_eq!(key.says, Says::Request(String::new()));
+    assert_eq!(key.encode(), old);
+}

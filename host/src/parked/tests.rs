@@ -8,6 +8,7 @@ use super::*;
 use crate::marker::Asked;
 
 mod commands;
+mod markers;
 
 fn slot() -> Slot {
     Slot {
