@@ -16,12 +16,11 @@ use self::ask::Asking;
 use crate::catalog::{Course, Deployed, Station};
 use crate::flight::{Halfway, Kept, Started};
 use crate::guest::Stage;
-use crate::ids::TopicName;
 use crate::lane::{Lane, Stopped};
 use crate::outbox::Outbox;
 use crate::outcome::{Failure, FailureKind, Outcome, Settlement};
 use crate::pipeline::{Action, OnStepError, Progress, Work, with_event};
-use crate::publish::NoKey;
+use crate::publish::{Unwritable, key_for};
 use crate::record::{Changed, RecordView};
 
 /// Lets a record through the steps of a pipeline. Also tells when the first one began.
@@ -312,32 +311,17 @@ impl<'a> Run<'a> {
         event: Option<&str>,
         original: &RecordView<'_>,
     ) -> Result<Changed, Failure> {
-        let name = topic.parse::<TopicName>();
-        name.map_err(|error| other(format!("{topic:?} is no topic name: {error}")))?;
-        if TopicName::is_internal(topic) {
-            return Err(other(format!("{topic} belongs to Kafka itself")));
-        }
         let mut message = self.message(original);
         if let Some(event) = event {
             let source = &self.handler.manifest.routing.source;
             let named = with_event(&mut message, source, event);
             named.map_err(|error| Failure::new(FailureKind::Reject, error.to_string()))?;
         }
-        if message.key.is_none()
-            && let Some(place) = &self.handler.setup.key_from
-        {
-            let key = place.read(message.value.as_deref());
-            let key = key.map(Cow::into_owned);
-            let refused = |error: NoKey| Failure::new(FailureKind::Reject, error.to_string());
-            message.key = Some(key.map_err(refused)?);
-        }
-        let (bytes, max) = (
-            message.emit(topic).size_bytes(),
-            self.handler.setup.message_max_bytes,
-        );
-        if bytes > max {
-            let what = format!("the record for {topic} has {bytes} bytes, the limit is {max}");
-            return Err(Failure::new(FailureKind::Reject, what));
+        let setup = &self.handler.setup;
+        let (key_from, max_bytes) = (setup.key_from.as_ref(), setup.message_max_bytes);
+        let key = key_for(&message.emit(topic), key_from, max_bytes).map_err(unwritable)?;
+        if let Some(key) = key.map(Cow::into_owned) {
+            message.key = Some(key);
         }
         Ok(message)
     }
@@ -366,4 +350,13 @@ impl<'a> Run<'a> {
 
 fn other(what: String) -> Failure {
     Failure::new(FailureKind::Other, what)
+}
+
+/// Says that a record cannot be sent. Where it goes may be another topic next time; what it consists of stays.
+fn unwritable(why: Unwritable) -> Failure {
+    let kind = match &why {
+        Unwritable::Topic(_) => FailureKind::Other,
+        Unwritable::NoKey(_) | Unwritable::TooLarge { .. } => FailureKind::Reject,
+    };
+    Failure::new(kind, why.to_string())
 }

@@ -6,10 +6,12 @@
 mod key_from;
 mod letter_topic;
 mod repeat;
+mod writable;
 
 pub use self::key_from::{KeyFrom, NoKey};
 pub use self::letter_topic::LetterTopic;
 pub use self::repeat::Repeat;
+pub use self::writable::{Unwritable, key_for};
 
 /// The header of a refused output that says why Kafka refused it.
 pub const ERROR_HEADER: &str = "original_error";

@@ -11,8 +11,8 @@ use wasmtime::component::{WasmList, WasmStr};
 use super::bindings::json::Envelope;
 use super::bindings::{EmitError, Outgoing, OutgoingHeader};
 use super::state::GuestState;
-use crate::ids::TopicName;
 use crate::outbox::Outbox;
+use crate::publish::{Unwritable, key_for};
 use crate::record::{Emit, Header};
 
 /// A record as a guest hands it over.
@@ -153,9 +153,6 @@ pub(super) fn with_record<'d, T, E: From<EmitError>>(
     };
     let store = &*store;
     let topic = draft.topic.to_str(store)?;
-    if let Some(reason) = refusal(&topic) {
-        return Ok(Err(EmitError::Denied(reason).into()));
-    }
     let Some(rest) = draft.rest(store) else {
         return Ok(Err(EmitError::NotNow.into()));
     };
@@ -163,16 +160,6 @@ pub(super) fn with_record<'d, T, E: From<EmitError>>(
         topic: &topic,
         ..rest
     };
-    let key;
-    if record.key.is_none()
-        && let Some(place) = &store.data().key_from
-    {
-        key = match place.read(record.value) {
-            Ok(key) => key,
-            Err(why) => return Ok(Err(EmitError::Denied(why.to_string()).into())),
-        };
-        record.key = Some(&key);
-    }
     record.headers.reserve_exact(found.len());
     for header in &found {
         let key: Cow<'_, str> = header.key.to_str(store)?;
@@ -181,27 +168,23 @@ pub(super) fn with_record<'d, T, E: From<EmitError>>(
             value: header.value.as_ref().map(|value| value.as_le_slice(store)),
         });
     }
-    let limit = store.data().message_max_bytes;
-    if record.size_bytes() > limit {
-        return Ok(Err(EmitError::TooLarge(limit as u64).into()));
+    let state = store.data();
+    let key = match key_for(&record, state.key_from.as_ref(), state.message_max_bytes) {
+        Ok(key) => key,
+        Err(why) => return Ok(Err(EmitError::from(why).into())),
+    };
+    if key.is_some() {
+        record.key = key.as_deref();
     }
     Ok(take(record))
 }
 
-/// Returns why nothing may be written to a topic of this name. On the record path: no allocation when it may.
-fn refusal(topic: &str) -> Option<String> {
-    let valid = !topic.is_empty()
-        && topic.len() <= 249
-        && topic != "."
-        && topic != ".."
-        && topic
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
-    if !valid {
-        return Some(match topic.parse::<TopicName>() {
-            Err(error) => format!("{topic:?} is no topic name: {error}"),
-            Ok(_) => format!("{topic:?} is no topic name"),
-        });
+impl From<Unwritable> for EmitError {
+    fn from(why: Unwritable) -> Self {
+        match why {
+            Unwritable::Topic(why) => Self::Denied(why),
+            Unwritable::NoKey(why) => Self::Denied(why.to_string()),
+            Unwritable::TooLarge { max, .. } => Self::TooLarge(max as u64),
+        }
     }
-    TopicName::is_internal(topic).then(|| format!("{topic} belongs to Kafka itself"))
 }
