@@ -319,7 +319,8 @@ impl<'a> Run<'a> {
         }
         let setup = &self.handler.setup;
         let (key_from, max_bytes) = (setup.key_from.as_ref(), setup.message_max_bytes);
-        let key = key_for(&message.emit(topic), key_from, max_bytes).map_err(unwritable)?;
+        let key = key_for(&message.emit(topic), key_from, max_bytes);
+        let key = key.map_err(|why| unwritable(&why))?;
         if let Some(key) = key.map(Cow::into_owned) {
             message.key = Some(key);
         }
@@ -353,8 +354,8 @@ fn other(what: String) -> Failure {
 }
 
 /// Says that a record cannot be sent. Where it goes may be another topic next time; what it consists of stays.
-fn unwritable(why: Unwritable) -> Failure {
-    let kind = match &why {
+fn unwritable(why: &Unwritable) -> Failure {
+    let kind = match why {
         Unwritable::Topic(_) => FailureKind::Other,
         Unwritable::NoKey(_) | Unwritable::TooLarge { .. } => FailureKind::Reject,
     };

@@ -21,7 +21,7 @@ pub(crate) struct Mending {
     /// Those that go in the place of refused ones to a topic of their own, each with that one.
     pub(super) letters: Vec<(Fingerprint, Fingerprint)>,
     /// What was refused before and nothing mends, and why. Its records are given up when the others' outputs are there.
-    lost: Vec<(Fingerprint, String)>,
+    pub(super) lost: Vec<(Fingerprint, String)>,
 }
 
 impl Mending {

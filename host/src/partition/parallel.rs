@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::bulk::{Batch, Carried, carry};
 use crate::deliver::{Delivered, Job, deliver};
-use crate::flight::Cargo;
+use crate::flight::{Cargo, Ledger};
 use crate::lane::{Lane, Serving};
 use crate::policy::Bulk;
 use crate::schedule::{Enough, KeyHash, Schedule, Turn};
@@ -144,12 +144,13 @@ impl Shared {
 
     /// Takes the next record or batch for a lane; notes that it is idle when there is none, or when none may be begun because
     /// of a refused output of which the task will be told.
-    fn next(&self, was_called: bool, is_held: bool) -> Option<Turn<Work>> {
+    fn next(&self, was_called: bool, ledger: &Ledger) -> Option<Turn<Work>> {
         let mut state = self.state.lock();
         if was_called {
             state.is_searching = false;
         }
-        let turn = if !is_held && self.goes_on(&state) {
+        // Looked at behind the lock: the task that lets lanes go on also finds the one that is idle because of this.
+        let turn = if !ledger.is_held() && self.goes_on(&state) {
             state.take()
         } else {
             None
@@ -353,8 +354,8 @@ impl Parallel {
 async fn work(mut lane: Lane, shared: Arc<Shared>) {
     let (mut was_called, mut turns) = (true, 0);
     while !lane.stop.is_set() {
-        let is_held = lane.ledger.is_held();
-        let Some(Turn { key, item }) = shared.next(std::mem::take(&mut was_called), is_held) else {
+        let called = std::mem::take(&mut was_called);
+        let Some(Turn { key, item }) = shared.next(called, &lane.ledger) else {
             if wait_for_work(&mut lane, &shared).await {
                 was_called = true;
             }
