@@ -217,6 +217,11 @@ fn words(error: &KafkaError) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
     use super::*;
 
     #[test]
@@ -230,6 +235,41 @@ mod tests {
         ] {
             assert_eq!(of(code), NotWritten::Refused(code.to_string()));
         }
+    }
+
+    #[test]
+    fn a_producer_that_kafka_forbids_to_go_on_is_told_and_the_next_record_goes_by_another_one() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let broker = MockCluster::new(1).unwrap();
+        broker.create_topic("out", 1, 1).unwrap();
+        broker.request_errors(
+            RDKafkaApiKey::InitProducerId,
+            &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED],
+        );
+        let bootstrap = ("bootstrap.servers".to_owned(), broker.bootstrap_servers());
+        let post = Post::open(&BTreeMap::from([bootstrap])).unwrap();
+        let emit = Emit {
+            topic: "out",
+            key: None,
+            value: Some(b"v"),
+            headers: Vec::new(),
+            partition: None,
+            timestamp_ms: None,
+        };
+        let first = post.courier().unwrap();
+        let sent = first.send(&emit);
+        // It may have failed before.
+        if let Ok(report) = sent {
+            let report = runtime.block_on(report).unwrap();
+            assert!(matches!(report, Err(NotWritten::Refused(_))), "{report:?}");
+        }
+        while post.fatal().is_none() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let report = post.courier().unwrap().send(&emit).unwrap();
+        let receipt = runtime.block_on(report).unwrap().unwrap();
+        assert_eq!((receipt.partition, receipt.offset), (0, Some(0)));
+        assert_eq!(post.fatal(), None);
     }
 
     #[test]

@@ -210,7 +210,7 @@ pub(crate) async fn settle(
             let finished = lane.finish(handler, started, Ending::DeadLettered, Some(reason));
             finished.await.into()
         }
-        Settlement::Park if !lane.parked().is_full() => {
+        Settlement::Park if lane.may_park(std::slice::from_ref(&started)) => {
             let reason = Reason::last(failure, attempt.number);
             lane.park(handler, started, reason).await.into()
         }
@@ -345,7 +345,7 @@ async fn give_up(
     let (ending, reason) = match settlement {
         Settlement::DeadLetter => (Ending::DeadLettered, Some(given_up)),
         Settlement::Skip => (Ending::Skipped, None),
-        Settlement::Park if !lane.parked().is_full() => {
+        Settlement::Park if lane.may_park(&cargo) => {
             for started in cargo {
                 lane.mark(handler, &started, failure.kind);
                 let cargo = Cargo::from_iter([started]);

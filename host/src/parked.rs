@@ -190,6 +190,11 @@ impl<At: Copy + Ord> Parked<At> {
         self.keys.len()
     }
 
+    /// Returns whether the key is one of them.
+    pub fn has(&self, slot: &Slot) -> bool {
+        self.keys.contains_key(slot)
+    }
+
     /// Returns what becomes of a record with this offset; `session` is that of a replay.
     pub fn look(&self, slot: &Slot, session: Option<&str>, offset: i64, now: At) -> Look {
         let Some(entry) = self.keys.get(slot) else {

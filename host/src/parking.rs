@@ -295,9 +295,14 @@ impl ParkedKeys {
         self.count.load(Ordering::Acquire)
     }
 
-    /// Returns whether no more keys may be parked.
-    pub(crate) fn is_full(&self) -> bool {
-        self.len() >= KEYS_MAX
+    /// Returns whether one more key may be parked.
+    pub(crate) fn has_room(&self) -> bool {
+        self.len() < KEYS_MAX
+    }
+
+    /// Returns whether the key is among those that are parked.
+    pub(crate) fn has(&self, slot: &Slot) -> bool {
+        self.keys.lock().has(slot)
     }
 
     /// Returns what becomes of a record.

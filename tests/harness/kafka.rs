@@ -17,8 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use rdkafka::admin::{
-    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
-    TopicReplication,
+    AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -154,16 +153,6 @@ impl Kafka {
         let found = found.map_err(|code| anyhow!("{code}"))?;
         let value = found.get(name).and_then(|entry| entry.value.clone());
         value.with_context(|| format!("no {name}"))
-    }
-
-    /// Configures a topic with this value; all else that it was configured with goes back to its default.
-    pub fn set_topic_config(&self, topic: &str, name: &str, value: &str) -> Result<()> {
-        let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(name, value);
-        let altered = block_on(admin(&self.bootstrap)?.alter_configs([&change], &admin_options()))?;
-        for result in altered {
-            result.map_err(|(_, code)| anyhow!("topic {topic}: {code}"))?;
-        }
-        Ok(())
     }
 
     /// Raises the number of partitions of a topic to `partitions`.

@@ -71,6 +71,12 @@ pub(crate) async fn follow_parked(
 }
 
 impl Lane {
+    /// Returns whether records may be given up by parking their keys: those that are parked already take no more room.
+    pub(crate) fn may_park(&self, cargo: &[Started]) -> bool {
+        let is_parked = |started| slot(started).is_some_and(|slot| self.parked().has(&slot));
+        self.parked().has_room() || cargo.iter().all(is_parked)
+    }
+
     /// Gives a record up and parks its key, if it has one.
     pub(crate) async fn park(
         &mut self,
