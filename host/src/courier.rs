@@ -16,7 +16,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, DeliveryResult};
 use rdkafka::producer::{Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::record::Emit;
 use crate::sink::{client_config, record_of};
@@ -97,15 +97,61 @@ impl ClientContext for Reports {
 }
 
 impl ProducerContext for Reports {
-    type DeliveryOpaque = Box<oneshot::Sender<Report>>;
+    type DeliveryOpaque = Box<Addressee>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, report: Box<oneshot::Sender<Report>>) {
+    fn delivery(&self, result: &DeliveryResult<'_>, addressee: Box<Addressee>) {
         let result = match result {
             Ok(message) => Ok(Receipt::of(message)),
             Err((error, _)) => Err(NotWritten::from(error)),
         };
-        // Whoever waits no more does not want to know.
-        let _ = report.send(result);
+        match *addressee {
+            Addressee::Waits(report) => {
+                // Whoever waits no more does not want to know.
+                let _ = report.send(result);
+            }
+            Addressee::Looks(fate) => fate.tell(result.map(drop)),
+        }
+    }
+}
+
+/// Who is told what became of a record.
+#[derive(Debug)]
+enum Addressee {
+    /// Who waits for the report.
+    Waits(oneshot::Sender<Report>),
+    /// Who waits for something else that comes of the record, and only wants to know of a failure at once.
+    Looks(Arc<Fate>),
+}
+
+/// What became of a record for whose writing nobody waits.
+#[derive(Debug, Default)]
+pub(crate) struct Fate {
+    report: Mutex<Option<Result<(), NotWritten>>>,
+    failed: Notify,
+}
+
+impl Fate {
+    fn tell(&self, report: Result<(), NotWritten>) {
+        let has_failed = report.is_err();
+        *self.report.lock() = Some(report);
+        if has_failed {
+            self.failed.notify_one();
+        }
+    }
+
+    /// Returns whether Kafka has the record.
+    pub(crate) fn is_written(&self) -> bool {
+        matches!(*self.report.lock(), Some(Ok(())))
+    }
+
+    /// Waits until it is known that Kafka does not take the record; returns why.
+    pub(crate) async fn failed(&self) -> NotWritten {
+        loop {
+            if let Some(Err(why)) = &*self.report.lock() {
+                return why.clone();
+            }
+            self.failed.notified().await;
+        }
     }
 }
 
@@ -145,13 +191,23 @@ impl Courier {
     /// Sends a record; the report comes when Kafka has it, or will not have it.
     pub(crate) fn send(&self, emit: &Emit<'_>) -> Result<oneshot::Receiver<Report>, String> {
         let (report, reported) = oneshot::channel();
+        self.hand_over(emit, Addressee::Waits(report))?;
+        Ok(reported)
+    }
+
+    /// Sends a record for whose writing nobody waits: that wakes nobody unless it fails.
+    pub(crate) fn send_on(&self, emit: &Emit<'_>) -> Result<Arc<Fate>, String> {
+        let fate = Arc::new(Fate::default());
+        self.hand_over(emit, Addressee::Looks(Arc::clone(&fate)))?;
+        Ok(fate)
+    }
+
+    fn hand_over(&self, emit: &Emit<'_>, addressee: Addressee) -> Result<(), String> {
         let Some(producer) = &self.producer else {
             return Err("the host stops".to_owned());
         };
-        match producer.send(record_of(emit, Box::new(report))) {
-            Ok(()) => Ok(reported),
-            Err((error, _)) => Err(words(&error)),
-        }
+        let sent = producer.send(record_of(emit, Box::new(addressee)));
+        sent.map_err(|(error, _)| words(&error))
     }
 }
 

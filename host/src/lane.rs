@@ -45,7 +45,7 @@ use crate::stats::{OpenLane, Registry};
 use crate::stop::StopSignal;
 use crate::vitals::{Doing, OpenHand, Vitals};
 
-/// How long to wait when the producer's queue is full.
+/// How long to wait when the producer takes no output.
 const FULL_WAIT: Duration = Duration::from_millis(5);
 
 /// The handler that serves a lane now, with its counters.

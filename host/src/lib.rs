@@ -28,6 +28,7 @@ mod vitals;
 pub mod breaker;
 pub mod catch_up;
 pub mod compact;
+pub mod gait;
 mod gate;
 pub mod json;
 pub mod key_letters;

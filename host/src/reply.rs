@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use rdkafka::error::KafkaError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 pub(crate) use self::client::client;
@@ -32,7 +32,7 @@ use self::link::Link;
 use self::reader::Reader;
 pub(crate) use self::store::Store;
 pub(crate) use self::wait_slots::{WaitSlot, WaitSlots};
-use crate::courier::{NotWritten, Post, Report};
+use crate::courier::{Fate, Post};
 use crate::ids::TenantId;
 use crate::pending::{Arrival, CorrelationId, Pending, Taken};
 use crate::policy::ResponseRoute;
@@ -261,12 +261,12 @@ impl Asker {
             exchange: Arc::clone(&self.exchange),
             id,
             inbox,
-            written: Some(written),
+            written,
             deadline,
             _slot: slot,
         };
         let courier = self.exchange.post.courier();
-        match courier.and_then(|courier| courier.send(&emit)) {
+        match courier.and_then(|courier| courier.send_on(&emit)) {
             Ok(written) => {
                 self.exchange.counts.begun.increment();
                 Ok(ticket(written))
@@ -286,8 +286,7 @@ pub(crate) struct Ticket {
     exchange: Arc<Exchange>,
     id: CorrelationId,
     inbox: Arc<Inbox>,
-    /// Until Kafka has it.
-    written: Option<oneshot::Receiver<Report>>,
+    written: Arc<Fate>,
     deadline: Instant,
     _slot: OwnedSemaphorePermit,
 }
@@ -301,22 +300,15 @@ impl Ticket {
     /// Waits for a response, until `deadline` or the request's own.
     pub(crate) async fn response(&mut self, deadline: Instant) -> Result<Response, Error> {
         let deadline = deadline.min(self.deadline);
-        let result = loop {
-            tokio::select! {
-                biased;
-                response = self.inbox.take() => break Ok(response),
-                report = written(&mut self.written) => {
-                    self.written = None;
-                    if let Err(why) = report {
-                        break Err(Error::Broker(why.to_string()));
-                    }
-                }
-                () = sleep_until(deadline) => break Err(if self.written.is_none() {
-                    Error::Timeout
-                } else {
-                    Error::Broker("Kafka did not take the request in time".to_owned())
-                }),
-            }
+        let result = tokio::select! {
+            biased;
+            response = self.inbox.take() => Ok(response),
+            why = self.written.failed() => Err(Error::Broker(why.to_string())),
+            () = sleep_until(deadline) => Err(if self.written.is_written() {
+                Error::Timeout
+            } else {
+                Error::Broker("Kafka did not take the request in time".to_owned())
+            }),
         };
         let counts = &self.exchange.counts;
         match &result {
@@ -325,16 +317,6 @@ impl Ticket {
             Err(_) => counts.failed.increment(),
         }
         result
-    }
-}
-
-/// Waits for the report of a request that has none yet.
-async fn written(report: &mut Option<oneshot::Receiver<Report>>) -> Report {
-    match report {
-        Some(report) => report
-            .await
-            .unwrap_or_else(|_| Err(NotWritten::Refused("the host stops".to_owned()))),
-        None => std::future::pending().await,
     }
 }
 

@@ -398,7 +398,6 @@ impl Clients {
                 ("auto.commit.interval.ms", "100"),
                 ("topic.metadata.refresh.interval.ms", "1000"),
             ]));
-            producer.defaults.extend(owned(&[("linger.ms", "1")]));
         }
         for (key, value) in &config.kafka {
             if side(key) != Some(Side::Producer) {

@@ -1,15 +1,15 @@
 //! Writing to Kafka.
 //!
-//! Owns one producer and the thread that serves its delivery reports. Handed emits with the flight that waits for
-//! their acknowledgement. Its transactions, if it has any, are begun and ended elsewhere.
+//! Owns a producer, or two of which one has its turn, and the threads that serve their delivery reports. Handed emits with
+//! the flight that waits for their acknowledgement. Its transactions, if it has any, are begun and ended elsewhere.
 //! **Invariant:** each output that was taken is acknowledged to its flight exactly once, as delivered or as refused.
 
+mod lines;
 mod refusal;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -18,18 +18,23 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Header as KafkaHeader, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::util::IntoOpaque;
+use tokio::time::Instant;
 
+use self::lines::Lines;
 use self::refusal::{emit_of, is_own, may_pass};
 use crate::api_versions::{ApiVersions, Needed, Told};
 use crate::courier::Post;
 use crate::flight::{Fault, Flight};
 use crate::record::{Emit, Header};
 
-/// How long one poll for delivery reports lasts.
-const POLL: Duration = Duration::from_millis(100);
+/// How long a producer waits for more outputs that go in the same request, in milliseconds.
+const LINGER: &str = "linger.ms";
+const GATHERS_MS: &str = "5";
+/// librdkafka's other name of it.
+const LINGER_TOO: &str = "queue.buffering.max.ms";
 /// The default of brokers and, other than librdkafka's own, of this producer for `message.max.bytes`.
 pub(crate) const MESSAGE_MAX_BYTES: usize = 1_048_588;
 
@@ -49,17 +54,25 @@ pub(crate) enum Error {
 pub(crate) enum Sent {
     /// Taken; its flight will be told.
     Taken,
-    /// The producer's queue is full: wait and try again. Its flight was not told.
-    QueueFull,
+    /// The producer's queue is full, or outputs are under way that this one would overtake: wait and try again. Its flight
+    /// was not told.
+    NotYet,
 }
 
 /// What a producer tells of its outputs and of itself.
+#[derive(Default)]
 pub(crate) struct Reports {
     refused: AtomicU64,
     delivered: AtomicU64,
     fatal: Mutex<Option<String>>,
     /// What a producer of transactions has heard of its brokers.
     brokers: Option<ApiVersions>,
+}
+
+impl Reports {
+    fn delivered(&self) -> u64 {
+        self.delivered.load(Ordering::Relaxed)
+    }
 }
 
 impl ClientContext for Reports {
@@ -132,12 +145,10 @@ fn fail(flight: &Arc<Flight>, code: Option<RDKafkaErrorCode>, reason: String, em
 
 /// A producer that several handlers may share.
 pub(crate) struct Sink {
-    producer: Arc<BaseProducer<Reports>>,
+    lines: Arc<Lines>,
     message_max_bytes: usize,
     /// For what is not to wait with other outputs.
     post: Arc<Post>,
-    stopping: Arc<AtomicBool>,
-    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl std::fmt::Debug for Sink {
@@ -154,7 +165,7 @@ pub(crate) fn client_config(kafka: &BTreeMap<String, String>) -> ClientConfig {
     config
         .set("queue.buffering.max.messages", "100000")
         .set("queue.buffering.max.kbytes", "65536")
-        .set("linger.ms", "5")
+        .set(LINGER, GATHERS_MS)
         // A topic that was missing is found this soon after it was made; the default is 5 min.
         .set("topic.metadata.refresh.interval.ms", "10000")
         .set("message.max.bytes", MESSAGE_MAX_BYTES.to_string());
@@ -199,9 +210,21 @@ fn transactional_config(kafka: &BTreeMap<String, String>, id: &str) -> ClientCon
 }
 
 impl Sink {
-    /// Makes a producer with librdkafka's keys in `kafka`, below the host's own.
+    /// Makes a producer with librdkafka's keys in `kafka`, below the host's own. It waits for more outputs only while there are
+    /// many, unless the keys say how long.
     pub(crate) fn start(kafka: &BTreeMap<String, String>) -> Result<Self, Error> {
-        Self::with(&client_config(kafka), None, Post::new(kafka))
+        let config = client_config(kafka);
+        let is_told = [LINGER, LINGER_TOO]
+            .iter()
+            .any(|key| kafka.contains_key(*key));
+        let lines = if is_told {
+            Lines::one(&config, Reports::default())
+        } else {
+            let mut at_once = config.clone();
+            at_once.set(LINGER, "0");
+            Lines::two(&at_once, config.clone())
+        };
+        Ok(Self::of(lines?, &config, kafka))
     }
 
     /// Makes a producer of transactions; `id` is their `transactional.id`, `needed` what its brokers are to have.
@@ -212,48 +235,24 @@ impl Sink {
     ) -> Result<Self, Error> {
         let mut config = transactional_config(kafka, id);
         ApiVersions::ask(&mut config);
-        let brokers = Some(ApiVersions::new(needed));
-        Self::with(&config, brokers, Post::new(kafka))
+        let reports = Reports {
+            brokers: Some(ApiVersions::new(needed)),
+            ..Reports::default()
+        };
+        let lines = Lines::one(&config, reports)?;
+        Ok(Self::of(lines, &config, kafka))
     }
 
-    fn with(
-        config: &ClientConfig,
-        brokers: Option<ApiVersions>,
-        post: Arc<Post>,
-    ) -> Result<Self, Error> {
-        let reports = Reports {
-            refused: AtomicU64::new(0),
-            delivered: AtomicU64::new(0),
-            fatal: Mutex::new(None),
-            brokers,
-        };
+    fn of(lines: Arc<Lines>, config: &ClientConfig, kafka: &BTreeMap<String, String>) -> Self {
         let message_max_bytes = config
             .get("message.max.bytes")
             .and_then(|text| text.parse().ok())
             .unwrap_or(MESSAGE_MAX_BYTES);
-        let producer: BaseProducer<Reports> = config
-            .create_with_context(reports)
-            .map_err(Error::Settings)?;
-        let producer = Arc::new(producer);
-        let stopping = Arc::new(AtomicBool::new(false));
-        let thread = std::thread::Builder::new()
-            .name("delivery reports".to_owned())
-            .spawn({
-                let (producer, stopping) = (Arc::clone(&producer), Arc::clone(&stopping));
-                move || {
-                    while !stopping.load(Ordering::Relaxed) {
-                        producer.poll(POLL);
-                    }
-                }
-            })
-            .map_err(Error::Thread)?;
-        Ok(Self {
-            producer,
+        Self {
+            lines,
             message_max_bytes,
-            post,
-            stopping,
-            thread: Mutex::new(Some(thread)),
-        })
+            post: Post::new(kafka),
+        }
     }
 
     /// Returns the largest record that may be sent, in bytes of key, value and headers.
@@ -268,19 +267,19 @@ impl Sink {
 
     /// Hands an output to the producer, without waiting.
     pub(crate) fn send(&self, emit: &Emit<'_>, flight: &Arc<Flight>) -> Sent {
+        let Some(producer) = self.lines.turn() else {
+            return Sent::NotYet;
+        };
         flight.add_output();
-        match self.producer.send(record_of(emit, Arc::clone(flight))) {
+        match producer.send(record_of(emit, Arc::clone(flight))) {
             Ok(()) => Sent::Taken,
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), record)) => {
                 // The sender holds the flight open, so this never lands it.
                 record.delivery_opaque.acknowledge();
-                Sent::QueueFull
+                Sent::NotYet
             }
             Err((error, record)) => {
-                self.producer
-                    .context()
-                    .refused
-                    .fetch_add(1, Ordering::Relaxed);
+                producer.context().refused.fetch_add(1, Ordering::Relaxed);
                 let reason = format!(
                     "the record for topic {} cannot be sent: {error}",
                     emit.topic
@@ -294,37 +293,46 @@ impl Sink {
 
     /// Returns the producer, for those who begin and end its transactions.
     pub(crate) fn producer(&self) -> &impl Producer<Reports> {
-        &*self.producer
+        self.lines.first()
     }
 
     /// Returns what the brokers have told of what a producer of transactions needs.
     pub(crate) fn told(&self) -> Told {
-        let brokers = self.producer.context().brokers.as_ref();
+        let brokers = self.lines.first().context().brokers.as_ref();
         brokers.map(ApiVersions::told).unwrap_or_default()
+    }
+
+    fn reports(&self) -> impl Iterator<Item = &Reports> {
+        self.lines.all().map(|producer| &**producer.context())
     }
 
     /// Returns why the producer is dead, if it is; only a restart of the host helps.
     pub(crate) fn fatal(&self) -> Option<String> {
-        self.producer.context().fatal.lock().clone()
+        self.reports()
+            .find_map(|reports| reports.fatal.lock().clone())
     }
 
     /// Returns how many outputs wait for their delivery report.
     pub(crate) fn under_way(&self) -> usize {
-        usize::try_from(self.producer.in_flight_count()).unwrap_or(0)
+        self.lines.under_way()
     }
 
     /// Returns how many outputs were delivered and how many refused.
     pub(crate) fn counts(&self) -> (u64, u64) {
-        let reports = self.producer.context();
+        let refused = |reports: &Reports| reports.refused.load(Ordering::Relaxed);
         (
-            reports.delivered.load(Ordering::Relaxed),
-            reports.refused.load(Ordering::Relaxed),
+            self.reports().map(Reports::delivered).sum(),
+            self.reports().map(refused).sum(),
         )
     }
 
     /// Waits until all outputs are acknowledged; returns whether that was within `timeout`. Blocks the thread.
     pub(crate) fn flush(&self, timeout: Duration) -> bool {
-        self.producer.flush(timeout).is_ok()
+        let deadline = Instant::now() + timeout;
+        let left = || deadline.saturating_duration_since(Instant::now());
+        self.lines
+            .all()
+            .all(|producer| producer.flush(left()).is_ok())
     }
 }
 
@@ -358,10 +366,6 @@ fn owned_headers(headers: &[Header<'_>]) -> OwnedHeaders {
 
 impl Drop for Sink {
     fn drop(&mut self) {
-        self.stopping.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.get_mut().take() {
-            // It ends within one poll; a panic in it was reported already.
-            let _ = thread.join();
-        }
+        self.lines.stop();
     }
 }

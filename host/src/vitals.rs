@@ -133,6 +133,8 @@ pub(crate) struct Vitals {
     is_halted: AtomicBool,
     /// Lanes whose handlers wait for responses, or whose records for a pipeline that has as many as it may.
     awaiting: AtomicUsize,
+    /// One more of them is worth telling: there could be another lane then.
+    wants_awaiting: AtomicBool,
     awaiting_more: Notify,
 }
 
@@ -171,9 +173,17 @@ impl Vitals {
         self.is_halted.load(Ordering::Relaxed)
     }
 
-    /// Returns how many lanes wait for others: for responses to their handlers' requests, or to be let into a pipeline.
+    /// Returns how many lanes wait for others: for responses to their handlers' requests, or to be let into a pipeline. From
+    /// now on it is told if one more of them does, unless [`Self::has_enough`] is called.
     pub(crate) fn awaiting(&self) -> usize {
-        self.awaiting.load(Ordering::Relaxed)
+        // Before the count: of one that is counted too late it is told.
+        self.wants_awaiting.store(true, Ordering::SeqCst);
+        self.awaiting.load(Ordering::SeqCst)
+    }
+
+    /// Takes note that it need not be told if one more lane waits for a response.
+    pub(crate) fn has_enough(&self) {
+        self.wants_awaiting.store(false, Ordering::Relaxed);
     }
 
     /// Waits until one more of them does.
@@ -211,8 +221,10 @@ impl OpenHand {
     /// Takes note that the handler waits for a response, as long as what is returned lives.
     pub(crate) fn await_response(&self) -> Awaiting<'_> {
         self.note(Doing::Response);
-        self.vitals.awaiting.fetch_add(1, Ordering::Relaxed);
-        self.vitals.awaiting_more.notify_one();
+        self.vitals.awaiting.fetch_add(1, Ordering::SeqCst);
+        if self.vitals.wants_awaiting.load(Ordering::SeqCst) {
+            self.vitals.awaiting_more.notify_one();
+        }
         Awaiting(&self.vitals)
     }
 }

@@ -17,7 +17,7 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, Threa
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::talk::{PARTITIONS, Topics, number};
-use crate::{Load, PATIENCE, Places, Times};
+use crate::{Load, PATIENCE, Places, Talk, Times};
 
 const POLL: Duration = Duration::from_millis(100);
 const ID: &str = "event_id";
@@ -26,7 +26,7 @@ const REPLY_TO: &str = "reply-to";
 type Sender = ThreadedProducer<DefaultProducerContext>;
 
 /// Returns the times of each asker.
-pub(crate) fn measure(kafka: &Kafka, load: Load) -> Result<Vec<Vec<Times>>> {
+pub(crate) fn measure(kafka: &Kafka, load: Load) -> Result<Talk> {
     let topics = Topics::create(kafka)?;
     let is_over = AtomicBool::new(false);
     let result = thread::scope(|scope| {
@@ -37,7 +37,10 @@ pub(crate) fn measure(kafka: &Kafka, load: Load) -> Result<Vec<Vec<Times>>> {
         times
     });
     topics.delete(kafka)?;
-    result
+    Ok(Talk {
+        times: result?,
+        cpu: None,
+    })
 }
 
 /// One who asks: how often it has done so, when it did last, and what became of it before.

@@ -13,13 +13,17 @@
 mod bare;
 mod machine;
 mod talk;
+#[allow(dead_code, reason = "another benchmark also asks for memory")]
+mod usage;
 
 use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Parser, ValueEnum};
-use harness::{Kafka, python};
+use harness::{Kafka, Redis, python};
+
+use crate::talk::Setup;
 
 /// What a run may take.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(5);
@@ -47,7 +51,7 @@ struct Options {
     only: Vec<Variant>,
 }
 
-/// Who asks and answers. Where the requests of hosts that wait are kept elsewhere than in memory is another variant.
+/// Who asks and answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Variant {
     /// librdkafka on both sides, and nothing else.
@@ -56,6 +60,8 @@ pub(crate) enum Variant {
     Memory,
     /// Two hosts, and the producer of the one that answers does not wait for more records.
     MemoryAtOnce,
+    /// Two hosts with the default settings, of which the one that asks shares a Redis with others.
+    Redis,
     /// Two applications of kafka-python-app, where Python is set up.
     Python,
 }
@@ -66,6 +72,7 @@ impl fmt::Display for Variant {
             Self::Bare => "bare produce and consume",
             Self::Memory => "hosts, requests in memory",
             Self::MemoryAtOnce => "hosts, requests in memory, answers with `linger.ms = 0`",
+            Self::Redis => "hosts, requests in Redis",
             Self::Python => "kafka-python-app",
         })
     }
@@ -86,6 +93,15 @@ pub(crate) struct Times {
     pub(crate) took_us: u64,
     /// Unknown where the asker is not told.
     pub(crate) places: Option<Places>,
+}
+
+/// What became of a run.
+#[derive(Debug)]
+pub(crate) struct Talk {
+    /// Of each asker.
+    pub(crate) times: Vec<Vec<Times>>,
+    /// Of the process that asks and of the one that answers, where each is a process of its own.
+    pub(crate) cpu: Option<[Duration; 2]>,
 }
 
 /// When a request was made, written by the broker, and seen by whoever answers, and when the answer was written.
@@ -120,16 +136,20 @@ struct Figures {
     p99: f64,
     /// The mean of each.
     parts: Option<Parts>,
+    /// Microseconds of CPU time a request, of who asks and of who answers.
+    cpu: Option<[f64; 2]>,
 }
 
 impl Figures {
     /// Of the times of each asker, without the first and the last tenth: others begin later, or have ended.
-    fn of(run: &[Vec<Times>]) -> Result<Self> {
+    fn of(talk: &Talk) -> Result<Self> {
         let middle = |times: &Vec<Times>| {
             let edge = times.len() / 10;
             times[edge..times.len() - edge].to_vec()
         };
-        let times: Vec<Times> = run.iter().flat_map(middle).collect();
+        let times: Vec<Times> = talk.times.iter().flat_map(middle).collect();
+        let count: usize = talk.times.iter().map(Vec::len).sum();
+        let each = |cpu: Duration| cpu.as_secs_f64() * 1e6 / count as f64;
         let mut sorted: Vec<u64> = times.iter().map(|times| times.took_us).collect();
         sorted.sort_unstable();
         let at = |share: usize| {
@@ -145,6 +165,7 @@ impl Figures {
             p50: at(50)?,
             p99: at(99)?,
             parts: parts.map(mean),
+            cpu: talk.cpu.map(|cpu| cpu.map(each)),
         })
     }
 
@@ -157,6 +178,7 @@ impl Figures {
         };
         let part = |nth: usize| middle(&|run| run.parts.map(|parts| parts[nth]));
         let parts = [part(0), part(1), part(2), part(3)];
+        let cpu = |nth: usize| middle(&|run| run.cpu.map(|cpu| cpu[nth]));
         Ok(Self {
             p50: middle(&|run| Some(run.p50)).context("no runs")?,
             p99: middle(&|run| Some(run.p99)).context("no runs")?,
@@ -164,6 +186,7 @@ impl Figures {
                 [Some(a), Some(b), Some(c), Some(d)] => Some([a, b, c, d]),
                 _ => None,
             },
+            cpu: cpu(0).zip(cpu(1)).map(|(asks, answers)| [asks, answers]),
         })
     }
 
@@ -173,7 +196,13 @@ impl Figures {
             let part = self.parts.map(|parts| format!("{:.2} ms", parts[nth]));
             part.unwrap_or_else(|| "–".to_owned())
         };
-        [0, 1, 2, 3].map(cell).join(" | ")
+        let cpu = self.cpu.map(|cpu| cpu.map(|us| format!("{us:.1} µs")));
+        let cpu = cpu.unwrap_or_else(|| ["–", "–"].map(str::to_owned));
+        format!(
+            "{} | {}",
+            [0, 1, 2, 3].map(cell).join(" | "),
+            cpu.join(" | ")
+        )
     }
 }
 
@@ -192,9 +221,10 @@ fn main() -> Result<()> {
         options.requests
     );
     println!(
-        "| In flight | Who | p50 | p99 | p50 of bare | p99 of bare | request written | read | response written | read |"
+        "| In flight | Who | p50 | p99 | p50 of bare | p99 of bare | request written | read | response written | read | \
+         CPU, asks | answers |"
     );
-    println!("|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|");
+    println!("|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
     for &askers in &options.in_flight {
         ensure!(askers > 0, "--in-flight is at least 1");
         rows(&kafka, &options, askers)?;
@@ -249,24 +279,36 @@ fn rows(kafka: &Kafka, options: &Options, askers: usize) -> Result<()> {
 }
 
 fn run(kafka: &Kafka, variant: Variant, load: Load) -> Result<Figures> {
-    let times = match variant {
+    let talk = match variant {
         Variant::Bare => bare::measure(kafka, load),
-        Variant::Memory => talk::between_hosts(kafka, load, ""),
+        Variant::Memory => talk::between_hosts(kafka, load, &Setup::default()),
         Variant::MemoryAtOnce => {
-            talk::between_hosts(kafka, load, "kafka.producer.\"linger.ms\" = 0\n")
+            let setup = Setup {
+                answering: "kafka.producer.\"linger.ms\" = 0\n",
+                store: None,
+            };
+            talk::between_hosts(kafka, load, &setup)
+        }
+        Variant::Redis => {
+            let redis = Redis::start()?;
+            let setup = Setup {
+                answering: "",
+                store: Some(&redis),
+            };
+            talk::between_hosts(kafka, load, &setup)
         }
         Variant::Python => talk::between_python_apps(kafka, load),
     }?;
-    let count: usize = times.iter().map(Vec::len).sum();
+    let count: usize = talk.times.iter().map(Vec::len).sum();
     if count != load.askers * load.each {
         bail!("{count} responses");
     }
-    Figures::of(&times)
+    Figures::of(&talk)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Figures, Places, Times};
+    use super::{Figures, Places, Talk, Times};
 
     #[test]
     fn the_edges_of_a_run_do_not_count() {
@@ -283,9 +325,17 @@ mod tests {
         for edge in [0, 1, 18, 19] {
             asker[edge] = times(90_000);
         }
-        let figures = Figures::of(&[asker]).unwrap();
+        let talk = Talk {
+            times: vec![asker],
+            cpu: None,
+        };
+        let figures = Figures::of(&talk).unwrap();
         assert_eq!((figures.p50, figures.p99), (3.0, 3.0));
         assert_eq!(figures.parts, Some([0.5, 0.5, 1.5, 0.5]));
-        assert!(Figures::of(&[]).is_err());
+        let nothing = Talk {
+            times: Vec::new(),
+            cpu: None,
+        };
+        assert!(Figures::of(&nothing).is_err());
     }
 }

@@ -14,6 +14,7 @@ mod batches;
 mod hot_key;
 mod key_order;
 mod latency;
+mod linger;
 mod machine;
 mod reader;
 #[allow(dead_code, reason = "the other benchmark also asks for memory")]
@@ -57,6 +58,9 @@ struct Options {
     /// How often each of these runs; the median counts
     #[arg(long, default_value_t = 3)]
     key_runs: usize,
+    /// How often each setting of `linger.ms` runs at each rate; the median counts
+    #[arg(long, default_value_t = 3)]
+    linger_runs: usize,
     /// Only this table; may be repeated
     #[arg(long, value_enum)]
     only: Vec<Table>,
@@ -75,6 +79,8 @@ enum Table {
     HotKey,
     /// The CPU of order by key against that of order by partition.
     KeyOrder,
+    /// What it costs and brings that the producer of outputs waits for more of them.
+    Linger,
 }
 
 impl Options {
@@ -145,6 +151,9 @@ fn main() -> Result<()> {
     }
     if options.wants(Table::KeyOrder) {
         key_order::print(&kafka, options.key_records, options.key_runs)?;
+    }
+    if options.wants(Table::Linger) {
+        linger::print(&kafka, options.latency_seconds, options.linger_runs)?;
     }
     Ok(())
 }

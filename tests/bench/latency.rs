@@ -15,10 +15,43 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::Message as _;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
+use crate::usage;
+
 const RECORDS_PER_S: u32 = 1000;
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Records before these warm everything up.
-const WARM_UP: u32 = 2 * RECORDS_PER_S;
+/// Records of these first seconds warm everything up.
+const WARM_UP_S: u32 = 2;
+
+/// How fast records come, for how long, and what they meet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace<'a> {
+    pub(crate) records_per_s: u32,
+    /// After the warming up.
+    pub(crate) seconds: u32,
+    /// What the manifest says beside topics and group.
+    pub(crate) manifest: &'a str,
+    /// Of the topic of outputs.
+    pub(crate) partitions: i32,
+    /// How long who writes the records waits for more of them, in milliseconds.
+    pub(crate) linger_ms: u32,
+}
+
+/// What was seen after the warming up.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// How long each record took, the shortest first.
+    pub(crate) took: Vec<Duration>,
+    pub(crate) host_cpu: Duration,
+    pub(crate) broker_cpu: Duration,
+}
+
+impl Seen {
+    /// Returns within which time so many of a hundred records were there, in milliseconds.
+    pub(crate) fn at_ms(&self, share: usize) -> Option<f64> {
+        let place = (self.took.len() * share / 100).min(self.took.len().saturating_sub(1));
+        Some(self.took.get(place)?.as_secs_f64() * 1e3)
+    }
+}
 
 const DELIVERIES: [(&str, &str); 4] = [
     ("at least once", ""),
@@ -37,12 +70,15 @@ const DELIVERIES: [(&str, &str); 4] = [
 pub(crate) fn print(kafka: &Kafka, seconds: u32) -> Result<()> {
     println!("| Delivery | p50 | p99 | Longest |\n|---|---:|---:|---:|");
     for (name, manifest) in DELIVERIES {
-        let mut took = measure(kafka, seconds, manifest)?;
-        took.sort_unstable();
-        let at = |share: usize| {
-            let place = (took.len() * share / 100).min(took.len() - 1);
-            took[place].as_secs_f64() * 1e3
+        let pace = Pace {
+            records_per_s: RECORDS_PER_S,
+            seconds,
+            manifest,
+            partitions: 1,
+            linger_ms: 0,
         };
+        let seen = measure(kafka, pace)?;
+        let at = |share: usize| seen.at_ms(share).unwrap_or_default();
         println!(
             "| {name} | {:.1} ms | {:.1} ms | {:.1} ms |",
             at(50),
@@ -54,23 +90,32 @@ pub(crate) fn print(kafka: &Kafka, seconds: u32) -> Result<()> {
     Ok(())
 }
 
-fn measure(kafka: &Kafka, seconds: u32, more: &str) -> Result<Vec<Duration>> {
+/// Writes records at a pace, and returns what became of them.
+pub(crate) fn measure(kafka: &Kafka, pace: Pace<'_>) -> Result<Seen> {
     let [input, output, group] = ["sent", "seen", "latency"].map(unique);
     kafka.create_topic(&input, 4, &[])?;
-    kafka.create_topic(&output, 1, &[])?;
+    kafka.create_topic(&output, pace.partitions, &[])?;
     let handlers = HandlersDir::new()?;
+    let more = pace.manifest;
     let manifest = format!(
-        "topics = [\"{input}\"]\ngroup = \"{group}\"\n{more}config.output = \"{output}\"\n"
+        "topics = [\"{input}\"]\ngroup = \"{group}\"\n{more}\n[config]\noutput = \"{output}\"\n"
     );
     handlers.handler("passes", guest("pass"), &manifest)?;
     let host = Host::builder(kafka.bootstrap())
         .handlers(handlers.path())
         .start_ready()?;
-    let reader = reader(kafka.bootstrap(), &output)?;
-    let count = WARM_UP + seconds * RECORDS_PER_S;
+    let reader = reader(kafka.bootstrap(), &output, pace.partitions)?;
+    let count = (WARM_UP_S + pace.seconds) * pace.records_per_s;
     let begun = Instant::now();
-    let bootstrap = kafka.bootstrap().to_owned();
-    let writer = thread::spawn(move || write(&bootstrap, &input, count, begun));
+    let topic = input.clone();
+    let rate = pace.records_per_s;
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", kafka.bootstrap())
+        .set("linger.ms", pace.linger_ms.to_string())
+        .create()?;
+    let writer = thread::spawn(move || write(&producer, &topic, (count, rate), begun));
+    let cpu = || Ok::<_, anyhow::Error>([usage::cpu(host.pid())?, usage::cpu(kafka.pid())?]);
+    let mut before = None;
     let mut took = Vec::new();
     let mut last = Instant::now();
     for nth in 0..count {
@@ -84,20 +129,29 @@ fn measure(kafka: &Kafka, seconds: u32, more: &str) -> Result<Vec<Duration>> {
         last = Instant::now();
         let value = record.payload().context("no value")?;
         let sent_us: u64 = std::str::from_utf8(value)?.parse()?;
-        if sent_us >= u64::from(WARM_UP / RECORDS_PER_S) * 1_000_000 {
-            took.push(
-                begun
-                    .elapsed()
-                    .saturating_sub(Duration::from_micros(sent_us)),
-            );
+        if sent_us >= u64::from(WARM_UP_S) * 1_000_000 {
+            if before.is_none() {
+                before = Some(cpu()?);
+            }
+            let sent = Duration::from_micros(sent_us);
+            took.push(begun.elapsed().saturating_sub(sent));
         }
     }
+    let (before, after) = (before.context("no records after the first")?, cpu()?);
     host.stop()?;
     writer.join().ok().context("the writer panicked")??;
-    Ok(took)
+    for topic in [&input, &output] {
+        kafka.delete_topic(topic)?;
+    }
+    took.sort_unstable();
+    Ok(Seen {
+        took,
+        host_cpu: after[0].saturating_sub(before[0]),
+        broker_cpu: after[1].saturating_sub(before[1]),
+    })
 }
 
-fn reader(bootstrap: &str, topic: &str) -> Result<BaseConsumer> {
+fn reader(bootstrap: &str, topic: &str, count: i32) -> Result<BaseConsumer> {
     let reader: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("group.id", "latency")
@@ -106,19 +160,20 @@ fn reader(bootstrap: &str, topic: &str) -> Result<BaseConsumer> {
         .set("isolation.level", "read_committed")
         .create()?;
     let mut partitions = rdkafka::TopicPartitionList::new();
-    partitions.add_partition(topic, 0);
+    partitions.add_partition_range(topic, 0, count - 1);
     reader.assign(&partitions)?;
     Ok(reader)
 }
 
 /// Writes the microseconds since `begun` as values, at the rate.
-fn write(bootstrap: &str, topic: &str, count: u32, begun: Instant) -> Result<()> {
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
-        .set("linger.ms", "0")
-        .create()?;
+fn write(
+    producer: &BaseProducer,
+    topic: &str,
+    (count, rate): (u32, u32),
+    begun: Instant,
+) -> Result<()> {
     for nth in 0..count {
-        let due = Duration::from_secs(1) * nth / RECORDS_PER_S;
+        let due = Duration::from_secs(1) * nth / rate;
         thread::sleep(due.saturating_sub(begun.elapsed()));
         let value = begun.elapsed().as_micros().to_string();
         let key = nth.to_string();

@@ -144,6 +144,8 @@ fn native(args: &NativeArgs) -> Result<()> {
         | Variant::HostKey
         | Variant::HostCommits
         | Variant::HostOnce
+        | Variant::HostAtOnce
+        | Variant::HostLinger
         | Variant::HostJson
         | Variant::HostFields
         | Variant::HostRoutes

@@ -2,13 +2,15 @@
 //!
 //! **Invariant:** each side is a process of its own, and all variants have topics of the same shape.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use harness::kafka::unique;
 use harness::python::Script;
-use harness::{HandlersDir, Host, Kafka, TestRecord, clients, guest};
+use harness::{HandlersDir, Host, Kafka, Redis, TestRecord, clients, guest};
 use serde_json::Value;
 
-use crate::{Load, PATIENCE, Places, Times};
+use crate::{Load, PATIENCE, Places, Talk, Times, usage};
 
 /// Of both topics.
 pub(crate) const PARTITIONS: i32 = 4;
@@ -48,14 +50,23 @@ pub(crate) fn number(text: &str, name: &str) -> Result<u64> {
     Ok(digits.context("a response without a time")?.parse()?)
 }
 
-/// One host asks by as many guests as there are askers, the other answers; `answering` are more keys of its manifest.
-pub(crate) fn between_hosts(kafka: &Kafka, load: Load, answering: &str) -> Result<Vec<Vec<Times>>> {
+/// How two hosts are set up, beside the defaults.
+#[derive(Debug, Default)]
+pub(crate) struct Setup<'a> {
+    /// More keys of the manifest of the handler that answers.
+    pub(crate) answering: &'a str,
+    /// Where the host that asks keeps what it waits for, if not in memory.
+    pub(crate) store: Option<&'a Redis>,
+}
+
+/// One host asks by as many guests as there are askers, the other answers.
+pub(crate) fn between_hosts(kafka: &Kafka, load: Load, setup: &Setup<'_>) -> Result<Talk> {
     let topics = Topics::create(kafka)?;
     let [input, output] = ["asked", "told"].map(unique);
     kafka.create_topic(&input, 1, &[])?;
     kafka.create_topic(&output, 1, &[])?;
     let (askers, answerers) = (HandlersDir::new()?, HandlersDir::new()?);
-    let manifest = format!("topics = [\"{}\"]\n{answering}", topics.requests);
+    let manifest = format!("topics = [\"{}\"]\n{}", topics.requests, setup.answering);
     answerers.handler("answers", guest("converse"), &manifest)?;
     let manifest = format!(
         "topics = [\"{input}\"]\nordering = \"none\"\nconcurrency = {count}\nconfig.output = \"{output}\"\n\
@@ -67,18 +78,25 @@ pub(crate) fn between_hosts(kafka: &Kafka, load: Load, answering: &str) -> Resul
     askers.handler("asks", guest("converse"), &manifest)?;
     // Three of four instances may wait.
     let instances = (load.askers * 2 + 8).to_string();
-    let start = |folder: &HandlersDir| {
+    let config = tempfile::NamedTempFile::new()?;
+    let path = config.path().display().to_string();
+    let start = |folder: &HandlersDir, store: Option<&Redis>| {
+        let store = store.map(Redis::url);
+        let text = store.map(|url| format!("[response]\nstore = \"{url}\"\n"));
+        std::fs::write(config.path(), text.unwrap_or_default())?;
         Host::builder(kafka.bootstrap())
             .handlers(folder.path())
-            .args(["--instances-max", &instances])
+            .args(["--instances-max", &instances, "--config", &path])
             .start_ready()
     };
-    let hosts = [start(&answerers)?, start(&askers)?];
+    let hosts = [start(&askers, setup.store)?, start(&answerers, None)?];
+    let before = cpu(&hosts)?;
     let text = format!("ask {} {}", load.each, topics.requests);
     let asks = (0..load.askers).map(|nth| TestRecord::new(nth.to_string(), text.clone()));
     clients::produce_records(kafka.bootstrap(), &input, asks)?;
     let told = clients::consume_until(kafka.bootstrap(), &output, load.askers, PATIENCE);
     let told = told.with_context(|| hosts.iter().map(Host::tail).collect::<String>())?;
+    let after = cpu(&hosts)?;
     for host in hosts {
         host.stop()?;
     }
@@ -86,9 +104,18 @@ pub(crate) fn between_hosts(kafka: &Kafka, load: Load, answering: &str) -> Resul
         kafka.delete_topic(topic)?;
     }
     topics.delete(kafka)?;
-    told.iter()
-        .map(|record| record.text().lines().map(times).collect())
-        .collect()
+    let times = told
+        .iter()
+        .map(|record| record.text().lines().map(times).collect());
+    Ok(Talk {
+        times: times.collect::<Result<_>>()?,
+        cpu: Some([0, 1].map(|nth| after[nth].saturating_sub(before[nth]))),
+    })
+}
+
+fn cpu(hosts: &[Host; 2]) -> Result<[Duration; 2]> {
+    let [asks, answers] = hosts;
+    Ok([usage::cpu(asks.pid())?, usage::cpu(answers.pid())?])
 }
 
 /// What a guest tells of a request.
@@ -110,7 +137,7 @@ fn times(line: &str) -> Result<Times> {
 }
 
 /// One application asks by as many tasks as there are askers, the other answers by an asynchronous handler.
-pub(crate) fn between_python_apps(kafka: &Kafka, load: Load) -> Result<Vec<Vec<Times>>> {
+pub(crate) fn between_python_apps(kafka: &Kafka, load: Load) -> Result<Talk> {
     let topics = Topics::create(kafka)?;
     let (bootstrap, requests, responses) = (kafka.bootstrap(), &topics.requests, &topics.responses);
     let answers = Script::start("answers.py", [bootstrap, requests, responses])?;
@@ -131,8 +158,11 @@ pub(crate) fn between_python_apps(kafka: &Kafka, load: Load) -> Result<Vec<Vec<T
         })
     };
     // The lines of an asker follow each other.
-    lines
+    let times = lines
         .chunks(load.each)
-        .map(|asker| asker.iter().map(times).collect())
-        .collect()
+        .map(|asker| asker.iter().map(times).collect());
+    Ok(Talk {
+        times: times.collect::<Result<_>>()?,
+        cpu: None,
+    })
 }

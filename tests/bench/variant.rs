@@ -31,6 +31,10 @@ pub(crate) enum Variant {
     HostCommits,
     /// Pass-through by a handler in the host, exactly once, with a transaction each 100 ms.
     HostOnce,
+    /// Pass-through by a handler in the host whose producer waits for no more outputs.
+    HostAtOnce,
+    /// Pass-through by a handler in the host whose producer waits up to 5 ms for more outputs.
+    HostLinger,
     /// The JSON transform in the native user loop.
     NativeJson,
     /// The JSON transform by a handler in the host.
@@ -55,13 +59,15 @@ pub(crate) enum Variant {
 
 impl Variant {
     /// All, in the order in which they run.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Native,
         Self::Tuned,
         Self::Host,
         Self::HostKey,
         Self::HostCommits,
         Self::HostOnce,
+        Self::HostAtOnce,
+        Self::HostLinger,
         Self::NativeJson,
         Self::HostJson,
         Self::NativeFields,
@@ -80,7 +86,11 @@ impl Variant {
             Self::NativeJson | Self::HostJson => Self::NativeJson,
             Self::NativeFields | Self::TunedFields | Self::HostFields => Self::NativeFields,
             Self::HostCommits | Self::HostOnce => Self::HostCommits,
-            Self::HostRoutes | Self::HostBehind | Self::HostChanged => Self::Host,
+            Self::HostAtOnce
+            | Self::HostLinger
+            | Self::HostRoutes
+            | Self::HostBehind
+            | Self::HostChanged => Self::Host,
             _ => Self::Native,
         }
     }
@@ -103,6 +113,8 @@ impl Variant {
             Self::HostKey => "ordering = \"key\"\n".to_owned(),
             Self::HostCommits => "kafka.consumer.\"auto.commit.interval.ms\" = 100\n".to_owned(),
             Self::HostOnce => "delivery = \"exactly-once\"\n".to_owned(),
+            Self::HostAtOnce => "kafka.producer.\"linger.ms\" = 0\n".to_owned(),
+            Self::HostLinger => "kafka.producer.\"linger.ms\" = 5\n".to_owned(),
             Self::HostRoutes => {
                 let routes: Vec<String> = (1..ROUTES)
                     .map(|n| format!("{{ event = \"event-{n}\" }}"))
@@ -129,6 +141,8 @@ impl Variant {
             | Self::HostKey
             | Self::HostCommits
             | Self::HostOnce
+            | Self::HostAtOnce
+            | Self::HostLinger
             | Self::HostRoutes
             | Self::HostBehind
             | Self::HostChanged => Some("pass"),
@@ -147,6 +161,8 @@ impl Variant {
             Self::HostKey => "host-key",
             Self::HostCommits => "host-commits",
             Self::HostOnce => "host-once",
+            Self::HostAtOnce => "host-at-once",
+            Self::HostLinger => "host-linger",
             Self::NativeJson => "native-json",
             Self::HostJson => "host-json",
             Self::NativeFields => "native-fields",
@@ -170,6 +186,8 @@ impl fmt::Display for Variant {
             Self::HostKey => "pass-through, host, order by key",
             Self::HostCommits => "pass-through, host, a commit each 100 ms",
             Self::HostOnce => "pass-through, host, exactly once",
+            Self::HostAtOnce => "pass-through, host, `linger.ms = 0`",
+            Self::HostLinger => "pass-through, host, `linger.ms = 5`",
             Self::NativeJson => "JSON transform, native user loop",
             Self::HostJson => "JSON transform, host",
             Self::NativeFields => "three fields and on, native user loop",

@@ -10,6 +10,7 @@ mod docs;
 mod exactly_once;
 mod examples;
 mod full_map;
+mod gait;
 mod harness_holds;
 mod hooks;
 mod isolation;

@@ -163,6 +163,11 @@ impl Kafka {
         )?)
     }
 
+    /// Returns the process id of the node.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// The end of the node's log, for a failed test's message.
     pub fn log_tail(&self) -> String {
         log_tail(self.folder.path())

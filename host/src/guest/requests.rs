@@ -5,6 +5,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -184,10 +185,16 @@ impl OffTheClock {
         until: Instant,
         begin: impl FnOnce(Instant) -> F,
     ) -> T {
-        let timeout = until.saturating_duration_since(Instant::now());
-        let pause = self.allowance.pause(timeout);
+        let until = self.allowance.until(until);
+        let mut awaited = pin!(begin(until));
+        // What is there already is taken without giving back what would be needed again at once.
+        let first = poll_fn(|context| Poll::Ready(awaited.as_mut().poll(context)));
+        if let Poll::Ready(result) = first.await {
+            return result;
+        }
+        let pause = self.allowance.pause(until);
         let result = {
-            let mut waiting = pin!(self.lent.wait(begin(pause.until)));
+            let mut waiting = pin!(self.lent.wait(awaited));
             poll_fn(|context| {
                 let poll = waiting.as_mut().poll(context);
                 self.has_waited |= poll.is_pending();

@@ -303,7 +303,7 @@ impl Lane {
     }
 }
 
-/// Hands all records of an outbox to the producer, waiting while its queue is full.
+/// Hands all records of an outbox to the producer, waiting while it takes none.
 async fn send_all(
     sink: &Sink,
     outbox: &Outbox,
@@ -313,7 +313,7 @@ async fn send_all(
     for emit in outbox.iter() {
         let count = hops.count(from, mail, &emit);
         let emit = counted(emit, mail, count.as_deref());
-        while sink.send(&emit, flight) == Sent::QueueFull {
+        while sink.send(&emit, flight) == Sent::NotYet {
             tokio::time::sleep(FULL_WAIT).await;
         }
     }

@@ -41,7 +41,10 @@ impl PartitionTask {
             (key.map(|key| hasher.hash_one(key)), due, job)
         });
         self.parallel.add(arrivals, bulk);
-        self.parallel.tend(&self.lane, lanes_max);
+        let is_full = self.parallel.tend(&self.lane, lanes_max);
+        if !is_full {
+            self.lane.vitals().has_enough();
+        }
         if taken > 0 {
             return;
         }

@@ -269,8 +269,9 @@ impl Parallel {
         state.schedule.waiting(Instant::now())
     }
 
-    /// Makes a lane if one is wanted and there are fewer than `max`; calls for one where a record's time has come.
-    pub(super) fn tend(&mut self, like: &Lane, max: usize) {
+    /// Makes a lane if one is wanted and there are fewer than `max`; calls for one where a record's time has come. Returns
+    /// whether there are as many as there may be.
+    pub(super) fn tend(&mut self, like: &Lane, max: usize) -> bool {
         while self.lanes.try_join_next().is_some() {}
         let mut state = self.shared.state.lock();
         state.is_full = self.lanes.len() >= max;
@@ -278,11 +279,14 @@ impl Parallel {
         if std::mem::take(&mut state.wants_lane) && !state.is_full {
             state.is_searching = true;
             state.is_full = self.lanes.len() + 1 >= max;
+            let is_full = state.is_full;
             drop(state);
             self.was_used = true;
             self.lanes
                 .spawn(work(like.sibling(), Arc::clone(&self.shared)));
+            return is_full;
         }
+        state.is_full
     }
 
     /// Waits until [`Self::tend`] has something to do, or a lane halted.

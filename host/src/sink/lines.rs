@@ -1,0 +1,220 @@
+//! The producers of a sink: one that sends each output at once and, where there are many outputs, one that gathers them.
+//!
+//! Owns both with their threads. The second is made when it is first needed. Where settings say how long a producer waits
+//! for more, there is one, which does that.
+//! **Invariant:** at any time at most one of them has outputs under way, so that none is overtaken by a later one.
+
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, Producer as _};
+use tokio::time::Instant;
+
+use super::{Error, Reports};
+use crate::gait::{Gait, Seen};
+
+/// How long one poll for delivery reports lasts, and how often the gait is looked at.
+const POLL: Duration = Duration::from_millis(100);
+
+type Producer = BaseProducer<Reports>;
+
+/// See the module.
+pub(super) struct Lines {
+    first: Arc<Producer>,
+    second: OnceLock<Arc<Producer>>,
+    /// What the second is made with, where there may be one.
+    gathering: Option<ClientConfig>,
+    /// Whose turn it is. Held while an output is handed over, so that nobody changes it meanwhile.
+    gait: RwLock<Gait>,
+    /// Whether outputs should be gathered.
+    wants_gathered: AtomicBool,
+    is_stopping: Arc<AtomicBool>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// The producer whose turn it is, as long as this lives.
+pub(super) struct Turn<'a> {
+    producer: &'a Producer,
+    _gait: RwLockReadGuard<'a, Gait>,
+}
+
+impl Deref for Turn<'_> {
+    type Target = Producer;
+
+    fn deref(&self) -> &Producer {
+        self.producer
+    }
+}
+
+impl Lines {
+    /// Makes the one producer of these settings, which never changes its gait.
+    pub(super) fn one(config: &ClientConfig, reports: Reports) -> Result<Arc<Self>, Error> {
+        Self::start(config, None, reports)
+    }
+
+    /// Makes a producer that sends at once, beside which there may be one that gathers.
+    pub(super) fn two(at_once: &ClientConfig, gathering: ClientConfig) -> Result<Arc<Self>, Error> {
+        Self::start(at_once, Some(gathering), Reports::default())
+    }
+
+    fn start(
+        config: &ClientConfig,
+        gathering: Option<ClientConfig>,
+        reports: Reports,
+    ) -> Result<Arc<Self>, Error> {
+        let first = config.create_with_context(reports);
+        let lines = Arc::new(Self {
+            first: Arc::new(first.map_err(Error::Settings)?),
+            second: OnceLock::new(),
+            gathering,
+            gait: RwLock::new(Gait::AtOnce),
+            wants_gathered: AtomicBool::new(false),
+            is_stopping: Arc::default(),
+            threads: Mutex::default(),
+        });
+        let thread = Arc::clone(&lines);
+        lines.spawn(move || thread.serve_first())?;
+        Ok(lines)
+    }
+
+    fn spawn(&self, run: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+        let thread = std::thread::Builder::new()
+            .name("delivery reports".to_owned())
+            .spawn(run)
+            .map_err(Error::Thread)?;
+        self.threads.lock().push(thread);
+        Ok(())
+    }
+
+    fn serve_first(&self) {
+        let (mut looked_at, mut before) = (Instant::now(), 0);
+        while !self.is_stopping.load(Ordering::Relaxed) {
+            self.first.poll(POLL);
+            if let Some(gathering) = &self.gathering {
+                let (now, acknowledged) = (Instant::now(), self.acknowledged());
+                let seen = Seen {
+                    acknowledged: acknowledged.saturating_sub(before),
+                    is_waiting: self.under_way() > 0,
+                    over: now - looked_at,
+                };
+                (looked_at, before) = (now, acknowledged);
+                self.look(seen, gathering);
+            }
+        }
+    }
+
+    /// Finds the gait that suits the outputs; whoever sends the next one takes it up.
+    fn look(&self, seen: Seen, gathering: &ClientConfig) {
+        let wanted = match self.wanted().next(seen) {
+            Gait::Gathered if self.second.get().is_none() => match self.add_second(gathering) {
+                Ok(()) => Gait::Gathered,
+                Err(error) => {
+                    tracing::warn!(%error, "outputs cannot be gathered; each is sent at once");
+                    Gait::AtOnce
+                }
+            },
+            wanted => wanted,
+        };
+        let is_gathered = wanted == Gait::Gathered;
+        self.wants_gathered.store(is_gathered, Ordering::Release);
+    }
+
+    fn add_second(&self, gathering: &ClientConfig) -> Result<(), Error> {
+        let second = gathering.create_with_context(Reports::default());
+        let second: Arc<Producer> = Arc::new(second.map_err(Error::Settings)?);
+        let (producer, is_stopping) = (Arc::clone(&second), Arc::clone(&self.is_stopping));
+        self.spawn(move || {
+            while !is_stopping.load(Ordering::Relaxed) {
+                producer.poll(POLL);
+            }
+        })?;
+        // Nobody else does.
+        let _ = self.second.set(second);
+        Ok(())
+    }
+
+    fn wanted(&self) -> Gait {
+        if self.wants_gathered.load(Ordering::Acquire) {
+            Gait::Gathered
+        } else {
+            Gait::AtOnce
+        }
+    }
+
+    fn of(&self, gait: Gait) -> &Producer {
+        match (gait, self.second.get()) {
+            (Gait::Gathered, Some(second)) => second,
+            _ => &self.first,
+        }
+    }
+
+    /// Returns the producer whose turn it is; none while outputs are under way that the next one would overtake.
+    pub(super) fn turn(&self) -> Option<Turn<'_>> {
+        let wanted = self.wanted();
+        let mut gait = self.gait.read();
+        if *gait != wanted {
+            drop(gait);
+            if !self.turn_to(wanted) {
+                return None;
+            }
+            gait = self.gait.read();
+        }
+        let producer = self.of(*gait);
+        Some(Turn {
+            producer,
+            _gait: gait,
+        })
+    }
+
+    /// Changes the gait, if nothing is under way; returns whether it is this one now.
+    fn turn_to(&self, wanted: Gait) -> bool {
+        // Nobody is handing an output over now.
+        let mut gait = self.gait.write();
+        if *gait != wanted && self.of(*gait).in_flight_count() == 0 {
+            *gait = wanted;
+        }
+        *gait == wanted
+    }
+
+    /// Returns the producer that is always there, the only one of transactions.
+    pub(super) fn first(&self) -> &Producer {
+        &self.first
+    }
+
+    /// Lists the producers.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Producer> {
+        let second = self.second.get().map(|second| &**second);
+        std::iter::once(&*self.first).chain(second)
+    }
+
+    /// Returns how many outputs wait for their delivery report.
+    pub(super) fn under_way(&self) -> usize {
+        let counts = self.all().map(Producer::in_flight_count);
+        counts
+            .map(|count| usize::try_from(count).unwrap_or(0))
+            .sum()
+    }
+
+    fn acknowledged(&self) -> u64 {
+        let counts = self.all().map(|producer| producer.context().delivered());
+        counts.sum()
+    }
+
+    /// Ends the threads, within one poll.
+    pub(super) fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+        // Should the first still add a second one, its thread is among those that are taken next.
+        loop {
+            let Some(thread) = self.threads.lock().pop() else {
+                return;
+            };
+            // A panic in it was reported already.
+            let _ = thread.join();
+        }
+    }
+}
