@@ -277,6 +277,7 @@ mod tests {
 
     use rdkafka::mocking::MockCluster;
     use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -340,5 +341,25 @@ mod tests {
         assert!(!Arc::ptr_eq(&first, &second));
         assert!(Arc::ptr_eq(&second, &post.courier().unwrap()));
         assert_eq!(post.fatal(), None);
+    }
+
+    #[tokio::test]
+    async fn who_looks_is_woken_by_a_failure_and_by_nothing_else() {
+        let fate = Fate::default();
+        assert!(!fate.is_written());
+        fate.tell(Ok(()));
+        assert!(fate.is_written());
+        let soon = Duration::from_millis(10);
+        assert!(timeout(soon, fate.failed()).await.is_err());
+        let fate = Arc::new(Fate::default());
+        let waits = tokio::spawn({
+            let fate = Arc::clone(&fate);
+            async move { fate.failed().await }
+        });
+        fate.tell(Err(NotWritten::Refused("no".to_owned())));
+        assert_eq!(waits.await.unwrap().to_string(), "no");
+        assert!(!fate.is_written());
+        // Whoever asks again learns it again.
+        assert_eq!(fate.failed().await.to_string(), "no");
     }
 }

@@ -274,6 +274,26 @@ mod tests {
         assert_eq!(vitals.hands(), (vec![held], 0));
     }
 
+    #[tokio::test]
+    async fn of_one_more_that_waits_is_told_only_where_there_could_be_another_lane() {
+        let vitals = Arc::new(Vitals::default());
+        let hands = [vitals.open(), vitals.open(), vitals.open()];
+        let is_told = || async {
+            let told = tokio::time::timeout(Duration::ZERO, vitals.awaiting_more());
+            told.await.is_ok()
+        };
+        let _first = hands[0].await_response();
+        assert!(!is_told().await);
+        assert_eq!(vitals.awaiting(), 1);
+        let _second = hands[1].await_response();
+        assert!(is_told().await);
+        assert_eq!(vitals.awaiting(), 2);
+        vitals.has_enough();
+        let _third = hands[2].await_response();
+        assert!(!is_told().await);
+        assert_eq!(vitals.awaiting(), 3);
+    }
+
     #[test]
     fn every_doing_is_read_as_it_was_noted() {
         for (place, doing) in Doing::ALL.into_iter().enumerate() {
