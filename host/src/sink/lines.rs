@@ -18,8 +18,10 @@ use tokio::time::Instant;
 use super::{Error, Reports};
 use crate::gait::{Gait, Seen};
 
-/// How long one poll for delivery reports lasts, and how often the gait is looked at.
+/// How long one poll for delivery reports lasts, and after how long at least the gait is looked at.
 const POLL: Duration = Duration::from_millis(100);
+/// How long a poll lasts while outputs come: after each one it is counted how many are under way.
+const GLANCE: Duration = Duration::from_millis(10);
 
 type Producer = BaseProducer<Reports>;
 
@@ -35,6 +37,51 @@ pub(super) struct Lines {
     wants_gathered: AtomicBool,
     is_stopping: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What the first producer's thread has seen since it looked at the gait last.
+struct Watch {
+    since: Instant,
+    /// What was acknowledged by then, and by the last glance.
+    before: u64,
+    last: u64,
+    under_way: usize,
+    glances: usize,
+    is_idle: bool,
+}
+
+impl Watch {
+    fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            before: 0,
+            last: 0,
+            under_way: 0,
+            glances: 0,
+            is_idle: true,
+        }
+    }
+
+    /// Takes note of a glance; returns what was seen if it is time to look.
+    fn note(&mut self, acknowledged: u64, under_way: usize) -> Option<Seen> {
+        self.is_idle = acknowledged == self.last && under_way == 0;
+        self.last = acknowledged;
+        self.under_way = self.under_way.saturating_add(under_way);
+        self.glances += 1;
+        let now = Instant::now();
+        let over = now - self.since;
+        if over < POLL {
+            return None;
+        }
+        let seen = Seen {
+            acknowledged: acknowledged.saturating_sub(self.before),
+            under_way: self.under_way.div_ceil(self.glances),
+            over,
+        };
+        (self.since, self.before) = (now, acknowledged);
+        (self.under_way, self.glances) = (0, 0);
+        Some(seen)
+    }
 }
 
 /// The producer whose turn it is, as long as this lives.
@@ -92,17 +139,13 @@ impl Lines {
     }
 
     fn serve_first(&self) {
-        let (mut looked_at, mut before) = (Instant::now(), 0);
+        let Some(gathering) = &self.gathering else {
+            return serve(&self.first, &self.is_stopping);
+        };
+        let mut watch = Watch::new();
         while !self.is_stopping.load(Ordering::Relaxed) {
-            self.first.poll(POLL);
-            if let Some(gathering) = &self.gathering {
-                let (now, acknowledged) = (Instant::now(), self.acknowledged());
-                let seen = Seen {
-                    acknowledged: acknowledged.saturating_sub(before),
-                    is_waiting: self.under_way() > 0,
-                    over: now - looked_at,
-                };
-                (looked_at, before) = (now, acknowledged);
+            self.first.poll(if watch.is_idle { POLL } else { GLANCE });
+            if let Some(seen) = watch.note(self.acknowledged(), self.under_way()) {
                 self.look(seen, gathering);
             }
         }
@@ -128,11 +171,7 @@ impl Lines {
         let second = gathering.create_with_context(Reports::default());
         let second: Arc<Producer> = Arc::new(second.map_err(Error::Settings)?);
         let (producer, is_stopping) = (Arc::clone(&second), Arc::clone(&self.is_stopping));
-        self.spawn(move || {
-            while !is_stopping.load(Ordering::Relaxed) {
-                producer.poll(POLL);
-            }
-        })?;
+        self.spawn(move || serve(&producer, &is_stopping))?;
         // Nobody else does.
         let _ = self.second.set(second);
         Ok(())
@@ -216,5 +255,12 @@ impl Lines {
             // A panic in it was reported already.
             let _ = thread.join();
         }
+    }
+}
+
+/// Serves the reports of a producer and looks at nothing.
+fn serve(producer: &Producer, is_stopping: &AtomicBool) {
+    while !is_stopping.load(Ordering::Relaxed) {
+        producer.poll(POLL);
     }
 }
