@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn flight(ledger: &Arc<Ledger>) -> Arc<Flight> {
+pub(crate) fn flight(ledger: &Arc<Ledger>) -> Arc<Flight> {
     flight_with(ledger, None)
 }
 

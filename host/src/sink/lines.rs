@@ -2,7 +2,8 @@
 //!
 //! Owns both with their threads. The second is made when it is first needed. Where settings say how long a producer waits
 //! for more, there is one, which does that.
-//! **Invariant:** at any time at most one of them has outputs under way, so that none is overtaken by a later one.
+//! **Invariant:** at any time at most one of them has outputs under way, so that none is overtaken by a later one. An output
+//! that Kafka does not take holds others up for a moment only: then the gait stays as it is.
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +21,8 @@ use crate::gait::{Gait, Seen};
 
 /// How long one poll for delivery reports lasts, and after how long at least the gait is looked at.
 const POLL: Duration = Duration::from_millis(100);
+/// For how long the gait stays as it is when outputs that were under way kept it from being changed.
+const REST: Duration = Duration::from_secs(10);
 /// How long a poll lasts while outputs come: after each one it is counted how many are under way.
 const GLANCE: Duration = Duration::from_millis(10);
 
@@ -48,6 +51,8 @@ struct Watch {
     under_way: usize,
     glances: usize,
     is_idle: bool,
+    /// Until when no other gait is looked for.
+    rests_until: Option<Instant>,
 }
 
 impl Watch {
@@ -59,6 +64,7 @@ impl Watch {
             under_way: 0,
             glances: 0,
             is_idle: true,
+            rests_until: None,
         }
     }
 
@@ -146,13 +152,29 @@ impl Lines {
         while !self.is_stopping.load(Ordering::Relaxed) {
             self.first.poll(if watch.is_idle { POLL } else { GLANCE });
             if let Some(seen) = watch.note(self.acknowledged(), self.under_way()) {
-                self.look(seen, gathering);
+                watch.rests_until = self.look(seen, gathering, watch.rests_until);
             }
         }
     }
 
-    /// Finds the gait that suits the outputs; whoever sends the next one takes it up.
-    fn look(&self, seen: Seen, gathering: &ClientConfig) {
+    /// Finds the gait that suits the outputs; whoever sends the next one takes it up. Where it could not be taken up since the
+    /// last look, senders wait: it is wanted no more, and no other one before the time that is returned.
+    fn look(
+        &self,
+        seen: Seen,
+        gathering: &ClientConfig,
+        rests_until: Option<Instant>,
+    ) -> Option<Instant> {
+        let now = Instant::now();
+        let rests_until = rests_until.filter(|until| now < *until);
+        if rests_until.is_some() {
+            return rests_until;
+        }
+        let gait = *self.gait.read();
+        if self.wanted() != gait && self.of(gait).in_flight_count() > 0 {
+            self.want(gait);
+            return Some(now + REST);
+        }
         let wanted = match self.wanted().next(seen) {
             Gait::Gathered if self.second.get().is_none() => match self.add_second(gathering) {
                 Ok(()) => Gait::Gathered,
@@ -163,7 +185,12 @@ impl Lines {
             },
             wanted => wanted,
         };
-        let is_gathered = wanted == Gait::Gathered;
+        self.want(wanted);
+        None
+    }
+
+    fn want(&self, gait: Gait) {
+        let is_gathered = gait == Gait::Gathered;
         self.wants_gathered.store(is_gathered, Ordering::Release);
     }
 
@@ -262,5 +289,55 @@ impl Lines {
 fn serve(producer: &Producer, is_stopping: &AtomicBool) {
     while !is_stopping.load(Ordering::Relaxed) {
         producer.poll(POLL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flight::Ledger;
+    use crate::flight::tests::flight;
+    use crate::record::Emit;
+    use crate::sink::{client_config, record_of};
+
+    fn many() -> Seen {
+        Seen {
+            acknowledged: 100_000,
+            under_way: 100,
+            over: POLL,
+        }
+    }
+
+    #[test]
+    fn an_output_that_kafka_does_not_take_holds_others_up_for_a_moment_only() {
+        // Nobody listens there.
+        let nowhere = ("bootstrap.servers".to_owned(), "127.0.0.1:1".to_owned());
+        let config = client_config(&[nowhere].into());
+        let lines = Lines::two(&config, config.clone()).unwrap();
+        // None of its own looks comes in between.
+        lines.stop();
+        let flight = flight(&Arc::<Ledger>::default());
+        flight.add_output();
+        let emit = Emit {
+            topic: "out",
+            key: None,
+            value: Some(b"v"),
+            headers: Vec::new(),
+            partition: Some(0),
+            timestamp_ms: None,
+        };
+        let taken = lines.turn().unwrap().send(record_of(&emit, flight));
+        assert!(taken.is_ok());
+        assert_eq!(lines.look(many(), &config, None), None);
+        assert!(lines.turn().is_none(), "it would overtake the first one");
+        let rests_until = lines.look(many(), &config, None);
+        assert!(rests_until.is_some());
+        assert!(lines.turn().is_some(), "the gait stays as it was");
+        assert_eq!(lines.look(many(), &config, rests_until), rests_until);
+        assert!(lines.turn().is_some());
+        // Later it is tried again.
+        let past = Some(Instant::now());
+        assert_eq!(lines.look(many(), &config, past), None);
+        assert!(lines.turn().is_none());
     }
 }
