@@ -175,21 +175,22 @@ impl TopicKeeper {
         Ok(failed.chain(unseen(&items, |_| true)).collect())
     }
 
-    /// Returns those that are declared. Of what handlers need besides, it tells once.
+    /// Returns those that are declared, and those of responses, without which requests have no end. Of what handlers need
+    /// besides, it tells once.
     fn missing(&self, items: &[Item]) -> Vec<Missing> {
-        let is_declared = |need| need == Need::Declared;
-        let mut missing: Vec<Missing> = unseen(items, is_declared).collect();
+        let is_told = |need| matches!(need, Need::Declared | Need::Responses);
+        let mut missing: Vec<Missing> = unseen(items, is_told).collect();
         for one in items.iter().filter(|it| it.creation().is_some()) {
             let (name, reason) = (&one.wanted.name, one.wanted.reason());
             let remedy = one.wanted.remedy(&self.command);
             let why = format!("it does not exist, {reason}; {remedy}");
             match one.wanted.need {
-                Need::Declared => missing.push(Missing {
+                Need::Declared | Need::Responses => missing.push(Missing {
                     name: name.clone(),
                     why,
                 }),
                 // Brokers may make these at their first use, or somebody who has not declared them.
-                Need::DeadLetters | Need::Refused | Need::Retries | Need::Responses => {
+                Need::DeadLetters | Need::Refused | Need::Retries => {
                     tracing::info!(topic = %name, "{why}");
                 }
                 // Made where they are first needed; inputs are told by whoever waits for them.

@@ -110,7 +110,16 @@ impl Wanted {
     /// Says for whom it is to exist.
     pub fn reason(&self) -> String {
         let handlers: Vec<String> = self.handlers.iter().map(ToString::to_string).collect();
-        format!("{} {}", self.need, handlers.join(", "))
+        let handlers = handlers.join(", ");
+        match self.need {
+            Need::Responses => {
+                format!(
+                    "{} {handlers} ([[response]] or pipe.response in handler.toml)",
+                    self.need
+                )
+            }
+            need => format!("{need} {handlers}"),
+        }
     }
 
     /// Says how the topic comes into being that does not exist; `command` creates what is declared or needed.

@@ -149,6 +149,60 @@ fn a_missing_topic_is_told_with_the_command_that_creates_it() {
 }
 
 #[test]
+fn a_missing_topic_for_responses_is_told_with_its_key_and_the_command_that_creates_it() {
+    // By a request of the component's, or by one of a pipeline's.
+    let keys = [
+        "response = [{ topic = \"{g}.answers\" }]\n",
+        "[[pipeline]]\nname = \"p\"\nevent = \"asked\"\n[[pipeline.step]]\n\
+         pipe = { topic = \"{g}.questions\", response.topic = \"{g}.answers\" }\n",
+    ];
+    for keys in keys {
+        let scene = Scene::new("unanswered", &format!("topics = [\"{{g}}.in\"]\n{keys}"));
+        for topic in ["in", "questions", "dead-letter"] {
+            scene
+                .kafka
+                .create_topic(&scene.name(topic), 1, &[])
+                .unwrap();
+        }
+        let mut host = scene.serve(&[]);
+        let topic = scene.name("answers");
+        let reason = format!(
+            "for the responses to default/{} ([[response]] or pipe.response in handler.toml)",
+            scene.group
+        );
+        let command = format!(
+            "`kafka-wasm-host topics apply --handlers {} --brokers {}` creates it",
+            scene.folder.path().display(),
+            scene.kafka.bootstrap()
+        );
+        wait_lines(
+            &host,
+            &["WARN", "it does not exist", &reason, &command, &topic],
+            1,
+        );
+        let not_ready = |host: &Host| {
+            let ready: Value = serde_json::from_str(&host.get("/readyz").unwrap().1).unwrap();
+            let all = ready["not-ready"].as_array().unwrap().clone();
+            all.into_iter()
+                .filter(|one| one["what"] == format!("topic {topic}").as_str())
+                .collect::<Vec<_>>()
+        };
+        let told = not_ready(&host);
+        let why = told[0]["why"].as_str().unwrap();
+        assert!(why.contains(&reason) && why.contains(&command), "{why}");
+        // It keeps no handler from serving.
+        host.wait_until_ready(PATIENCE).unwrap();
+
+        // What the message says is what helps.
+        assert_eq!(scene.run("apply", &[]).code, 0);
+        let exists = "the topic exists now, or is not needed any more";
+        wait_lines(&host, &[exists, &topic], 1);
+        assert!(not_ready(&host).is_empty());
+        host.stop().unwrap();
+    }
+}
+
+#[test]
 fn the_embedded_broker_has_declared_topics_and_cannot_be_asked_for_them() {
     let scene = Scene::new(
         "embedded",
