@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
-pub(crate) use self::readers::{Fed, Readers};
+pub(crate) use self::readers::{Fed, Readers, WRITES};
 use crate::breaker::Breaker;
 use crate::guest::{Handler as Component, Setup, Stage};
 use crate::ids::{GroupId, HandlerId, Revision, TenantId};
@@ -142,26 +142,38 @@ impl Deployed {
             .is_some_and(|breaker| breaker.lock().is_open())
     }
 
-    /// Returns whether the handler reads `topic` for the records that others write to it. Its own dead letters never
-    /// come back to it so, and what comes back to it otherwise is not one of these.
+    /// Returns whether the handler reads `topic` for the records that others write to it.
     pub(crate) fn reads(&self, topic: &str) -> bool {
-        let manifest = &self.manifest;
-        manifest.subscription.matches(topic)
-            && manifest.dead_letter_topic.as_str() != topic
-            && !manifest.return_topics.contains(topic)
-            && !(self.parks() && parked_topic(&manifest.group).is_ok_and(|it| it.as_str() == topic))
-    }
-
-    /// Returns whether a record of `topic` may come to the component: one that the handler reads, and that a rule of its
-    /// own takes, whatever its event and headers.
-    pub(crate) fn is_fed_by(&self, topic: &str) -> bool {
-        self.reads(topic) && may_take(self.rules.iter().map(|(rule, _)| rule), topic)
+        reads(&self.manifest, topic)
     }
 
     /// Returns whether a failure parks its key.
     pub(crate) fn parks(&self) -> bool {
         self.manifest.on_exhausted == OnExhausted::Park
     }
+}
+
+/// Returns whether a handler reads `topic` for the records that others write to it. Its own dead letters never come back to
+/// it so, and what comes back to it otherwise is not one of these.
+fn reads(manifest: &Manifest, topic: &str) -> bool {
+    let parked = || parked_topic(&manifest.group).is_ok_and(|it| it.as_str() == topic);
+    manifest.subscription.matches(topic)
+        && manifest.dead_letter_topic.as_str() != topic
+        && !manifest.return_topics.contains(topic)
+        && !(manifest.on_exhausted == OnExhausted::Park && parked())
+}
+
+/// Returns whether a record of `topic` may come to a handler: one that it reads, and that a rule of its own takes, whatever
+/// its event and headers.
+pub(crate) fn is_fed_by(manifest: &Manifest, rules: &[OwnRule], topic: &str) -> bool {
+    reads(manifest, topic) && may_take(rules.iter().map(|(rule, _)| rule), topic)
+}
+
+/// Returns what is warned of where the records of handlers come back to them.
+pub(crate) fn circle(what: &str) -> String {
+    format!(
+        "{what} that feeds the handler again; a record that goes round is cut at max-hops of the handlers on its way"
+    )
 }
 
 /// A consumer group of a tenant.

@@ -234,6 +234,9 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     for handler in &report.handlers {
         say(handler)?;
     }
+    for warning in &report.warnings {
+        complain(&format!("warning: {warning}"));
+    }
     for problem in &report.problems {
         complain(problem);
     }

@@ -196,9 +196,12 @@ impl Manifest {
 }
 
 impl Manifest {
-    /// Lists the topics to which the handler's records go without its component doing anything.
+    /// Lists the topics to which the handler's records go without its component doing anything, but for requests.
     pub(crate) fn outputs(&self) -> impl Iterator<Item = &TopicName> {
-        std::iter::once(&self.dead_letter_topic)
+        let steps = self.pipelines.iter().flat_map(|it| &it.steps);
+        let pipes = steps.filter_map(|step| step.pipe.as_ref());
+        let pipes = pipes.filter(|pipe| pipe.response.is_none());
+        std::iter::once(&self.dead_letter_topic).chain(pipes.map(|pipe| &pipe.topic))
     }
 }
 

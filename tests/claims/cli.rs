@@ -363,6 +363,35 @@ fn cpu_ms(pid: u32) -> u64 {
 }
 
 #[test]
+fn handlers_that_feed_each_other_are_told_before_they_are_deployed() {
+    let folder = HandlersDir::new().unwrap();
+    let there = "topics = [\"a\"]\n[[pipeline]]\nname = \"p\"\nstep = [{ pipe.topic = \"b\" }]\n";
+    folder.swap_text("there", "handler.toml", there).unwrap();
+    let back = "topics = [\"b\"]\ngroup = \"back\"\ndead-letter-topic = \"a\"\n";
+    folder.handler("back", guest("act"), back).unwrap();
+    // Another tenant, and topics that nobody reads, make no circle.
+    let other = "topics = [\"b\"]\ndead-letter-topic = \"a\"\n";
+    folder.handler("acme/other", guest("act"), other).unwrap();
+    let answer = check(folder.path());
+    // It may be meant so, and records that go round are cut.
+    assert_eq!(answer.code, 0, "{}", answer.stderr);
+    let told = |name: &str, way: &str| {
+        let manifest = folder.folder(name).join("handler.toml");
+        format!(
+            "warning: {}: the manifest has records written to a topic that feeds the handler again; a record that goes \
+             round is cut at max-hops of the handlers on its way ({way})",
+            manifest.display()
+        )
+    };
+    let expected = [
+        told("back", "a: back > there > back"),
+        told("there", "b: there > back > there"),
+    ];
+    assert_eq!(answer.stderr.lines().collect::<Vec<_>>(), expected);
+    assert!(answer.stdout.contains("3 handlers, all good"));
+}
+
+#[test]
 fn a_good_folder_passes_and_says_what_is_in_it() {
     let folder = HandlersDir::new().unwrap();
     folder

@@ -8,13 +8,16 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::Deployed;
+use super::{Deployed, circle, is_fed_by};
 use crate::ids::TopicName;
 use crate::policy::Subscription;
 use crate::route::way_back;
 
 /// Topics that are remembered of one handler. A pattern of another one may read any number of them.
 const FED_MAX: usize = 1000;
+
+/// What leads to a circle by what a manifest alone says.
+pub(crate) const WRITES: &str = "the manifest has records written to a topic";
 
 /// The topics to which a revision was seen to write and that handlers of its tenant read.
 #[derive(Debug, Default)]
@@ -64,7 +67,7 @@ impl Readers {
         let places = named.chain(&self.by_pattern).copied();
         places.filter(move |place| {
             let handler = self.handlers.get(*place);
-            handler.is_some_and(|handler| handler.is_fed_by(topic))
+            handler.is_some_and(|it| is_fed_by(&it.manifest, &it.rules, topic))
         })
     }
 
@@ -78,9 +81,13 @@ impl Readers {
 
     /// Warns where the records of a handler come back by what its manifest alone says.
     pub(crate) fn warn_of_manifest(&self, handler: &Deployed) {
-        for topic in handler.manifest.outputs() {
-            let what = "the manifest has records written to a topic";
-            self.warn_of(handler, topic.as_str(), what);
+        let topics: BTreeSet<&TopicName> = handler.manifest.outputs().collect();
+        for topic in topics {
+            if self.is_read(topic.as_str()) {
+                // It is told here, and not again when a record is written.
+                handler.fed.note(topic.as_str());
+            }
+            self.warn_of(handler, topic.as_str(), WRITES);
         }
     }
 
@@ -94,7 +101,8 @@ impl Readers {
             topic,
             way,
             max_hops = handler.manifest.routing.max_hops,
-            "{what} that feeds the handler again; a record that goes round is cut at max-hops of the handlers on its way"
+            "{}",
+            circle(what)
         );
     }
 

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::circles::circles;
 use super::conflict::{Party, obstacle};
 use super::load::{Loaded, load, try_out};
-use super::scan::{EXPECTED, scan, unreadable};
+use super::scan::{EXPECTED, Scan, scan, unreadable};
 use crate::guest::{Conversation, Receipts, Runtime, Setup};
 use crate::ids::HandlerId;
 use crate::manifest::Manifest;
@@ -21,19 +22,22 @@ pub(crate) struct Report {
     pub(crate) handlers: Vec<String>,
     /// Everything that is wrong, a line each.
     pub(crate) problems: Vec<String>,
+    /// What is allowed and may not be meant, a line each.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Loads and tries out everything in `folder`.
 pub(crate) async fn check(folder: &Path, runtime: &Runtime) -> Report {
     let mut report = Report::default();
-    let scan = match scan(folder) {
+    let mut scan = match scan(folder) {
         Ok(scan) => scan,
         Err(error) => {
             report.problems.push(unreadable(folder, &error));
             return report;
         }
     };
-    report.problems.extend(scan.problems.into_values());
+    let problems = std::mem::take(&mut scan.problems);
+    report.problems.extend(problems.into_values());
     let mut good: BTreeMap<HandlerId, (Loaded, Vec<OwnRule>)> = BTreeMap::new();
     for (id, candidate) in &scan.candidates {
         let loaded = match load(candidate, runtime) {
@@ -76,6 +80,7 @@ pub(crate) async fn check(folder: &Path, runtime: &Runtime) -> Report {
         report.handlers.push(describe(id, &loaded, &rules));
         good.insert(id.clone(), (loaded, rules));
     }
+    report.warnings = warnings(&scan, &good);
     if scan.candidates.is_empty() && report.problems.is_empty() {
         report.problems.push(format!(
             "{}: there are no handlers ({EXPECTED})",
@@ -83,6 +88,20 @@ pub(crate) async fn check(folder: &Path, runtime: &Runtime) -> Report {
         ));
     }
     report
+}
+
+/// Returns what a deployment would warn of, with the manifests in question.
+fn warnings(scan: &Scan, good: &BTreeMap<HandlerId, (Loaded, Vec<OwnRule>)>) -> Vec<String> {
+    let parties = good.iter();
+    let parties: Vec<Party<'_>> = parties
+        .map(|(id, (loaded, rules))| party(id, loaded, rules))
+        .collect();
+    let circles = circles(&parties).into_iter();
+    let told = circles.filter_map(|(place, what)| {
+        let candidate = scan.candidates.get(parties.get(place)?.id)?;
+        Some(format!("{}: {what}", candidate.manifest.display()))
+    });
+    told.collect()
 }
 
 fn party<'a>(id: &'a HandlerId, loaded: &'a Loaded, rules: &'a [OwnRule]) -> Party<'a> {

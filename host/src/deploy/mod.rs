@@ -2,6 +2,7 @@
 
 mod board;
 mod check;
+mod circles;
 mod conflict;
 mod courses;
 mod deployer;
