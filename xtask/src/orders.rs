@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 
 use crate::demo::run_id;
 use crate::guests::{self, EXAMPLES};
-use crate::served::{Ends, Served, consume, produce};
+use crate::served::{Ends, Served, consume, make_topics, produce};
 use crate::sh::{root, step, target, write_file};
 use crate::{json, setup, test};
 
@@ -113,6 +113,10 @@ pub(crate) fn run(brokers: Option<&str>, keep: bool) -> Result<()> {
     let feed = Feed::read()?;
 
     println!("\n── demo");
+    if let Some(brokers) = brokers {
+        // Those of the responses have to be there before the first request.
+        make_topics(&handlers, brokers)?;
+    }
     let (host, brokers, _) = Served::on(&handlers, brokers)?;
     let topic = |name: &str| format!("{name}{suffix}");
     produce(&topic("orders"), &brokers, &feed.lines)?;

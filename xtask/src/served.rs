@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use crate::json;
-use crate::sh::{capture, cmd, root, target};
+use crate::sh::{capture, cmd, root, run_quietly, target};
 
 /// A slow machine is not a failure, a stuck one is.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -189,6 +189,15 @@ impl Drop for Served {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Makes the topics that these handlers declare and need, with `kafka-wasm-host topics apply`.
+pub(crate) fn make_topics(handlers: &Path, brokers: &str) -> Result<()> {
+    let mut apply = binary("topics");
+    apply
+        .args(["apply", "--brokers", brokers, "--handlers"])
+        .arg(handlers);
+    run_quietly(&mut apply)
 }
 
 /// Sends JSON lines to a topic with `kafka-wasm-host produce`.
