@@ -24,6 +24,9 @@ use crate::variant::Variant;
 const POLL: Duration = Duration::from_millis(20);
 /// A run without a new output for so long has failed.
 const STALLED: Duration = Duration::from_secs(60);
+/// What the host logs when a consumer has been told what to read.
+pub(crate) const SUBSCRIBED: &str = "subscribed";
+const COMPILE_TIMEOUT: Duration = Duration::from_secs(120);
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -57,6 +60,29 @@ pub(crate) struct Bench<'a> {
 }
 
 impl Bench<'_> {
+    /// Leaves the components of a variant compiled in the cache: an interpreter takes seconds.
+    pub(crate) fn compile(&self, variant: Variant) -> Result<()> {
+        if !variant.is_host() {
+            return Ok(());
+        }
+        let topic = unique("idle");
+        self.kafka.create_topic(&topic, PARTITIONS, &[])?;
+        let place = Place {
+            brokers: self.kafka.bootstrap(),
+            input: &Input {
+                topic: topic.clone(),
+                records: 0,
+                ..*self.input
+            },
+            output: "nothing",
+            group: &unique("group"),
+        };
+        if let Subject::Host { host, .. } = &mut Subject::start(variant, &place, self.cache)? {
+            host.wait_for_line(SUBSCRIBED, COMPILE_TIMEOUT)?;
+        }
+        self.kafka.delete_topic(&topic)
+    }
+
     /// Runs a variant into a topic of its own, which is deleted afterwards.
     pub(crate) fn run(&self, variant: Variant) -> Result<Run> {
         let output = unique("output");
@@ -82,7 +108,7 @@ impl Bench<'_> {
             group: &group,
         };
         let mut subject = Subject::start(variant, &place, self.cache)?;
-        let recording = if self.profile && variant.guest().is_some() {
+        let recording = if self.profile && variant.is_host() {
             Some(Recording::start(variant, self.input.size, subject.pid())?)
         } else {
             None

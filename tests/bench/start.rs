@@ -13,14 +13,13 @@ use harness::kafka::unique;
 use harness::{HandlersDir, Host, Kafka, guest};
 
 use crate::inputs::PARTITIONS;
+use crate::run::SUBSCRIBED;
 use crate::subject::{Cache, manifest};
 use crate::usage::memory_bytes;
 
 /// The handlers: each has a group, so a consumer, of its own.
 const GUESTS: [&str; 3] = ["pass", "json", "label"];
 const STARTS: usize = 5;
-/// What the host logs when a consumer has been told what to read.
-const SUBSCRIBED: &str = "subscribed";
 /// After so long an idle host has done all that it does at its start.
 const SETTLED: Duration = Duration::from_secs(5);
 

@@ -55,9 +55,10 @@ pub(crate) enum Subject {
 impl Subject {
     /// Starts a variant and waits for nothing.
     pub(crate) fn start(variant: Variant, place: &Place<'_>, cache: &Cache) -> Result<Self> {
-        match variant.guest() {
-            Some(krate) => host(variant, krate, place, cache),
-            None => native(variant, place),
+        if variant.is_host() {
+            host(variant, place, cache)
+        } else {
+            native(variant, place)
         }
     }
 
@@ -115,7 +116,7 @@ pub(crate) fn manifest(topic: &str, group: &str, output: &str, more: &str) -> St
 
 fn native(variant: Variant, place: &Place<'_>) -> Result<Subject> {
     let child = Command::new(env::current_exe()?)
-        .args(["native", "--variant", variant.argument()])
+        .args(["native", "--variant", &variant.argument()])
         .args(["--brokers", place.brokers])
         .args(["--input", &place.input.topic])
         .args(["--output", place.output])
@@ -128,14 +129,17 @@ fn native(variant: Variant, place: &Place<'_>) -> Result<Subject> {
     Ok(Subject::Native(child))
 }
 
-fn host(variant: Variant, krate: &str, place: &Place<'_>, cache: &Cache) -> Result<Subject> {
+fn host(variant: Variant, place: &Place<'_>, cache: &Cache) -> Result<Subject> {
     let handlers = HandlersDir::new()?;
-    let more = variant.manifest();
+    let more = variant.manifest(place.output);
     let manifest = manifest(&place.input.topic, place.group, place.output, &more);
     if let Some(beside) = variant.beside() {
         handlers.swap_beside("bench", &format!("{beside}.wasm"), guest(beside))?;
     }
-    handlers.handler("bench", guest(krate), &manifest)?;
+    match variant.component() {
+        Some(component) => handlers.handler("bench", component, &manifest)?,
+        None => handlers.swap_text("bench", "handler.toml", &manifest)?,
+    };
     let host = Host::builder(place.brokers)
         .handlers(handlers.path())
         .args(["--cache".as_ref(), cache.path().as_os_str()])

@@ -3,8 +3,10 @@
 //! **Invariant:** each variant does the same with the same records as the one it is compared with.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use clap::ValueEnum;
+use harness::{guest, root};
 
 /// How many routes a handler has that has many.
 const ROUTES: usize = 100;
@@ -14,6 +16,12 @@ fn behind(more: &str) -> String {
     let table = |n| format!("{{ component = \"through.wasm\", name = \"{n}\"{more} }}");
     let tables: Vec<String> = (1..=3).map(table).collect();
     format!("middleware = [{}]\n", tables.join(", "))
+}
+
+/// A pipeline with this step first, which then sends the record on.
+fn pipeline(step: &str, output: &str) -> String {
+    let steps = format!("{step}{{ pipe.topic = \"{output}\" }}");
+    format!("pipeline = [{{ name = \"bench\", step = [{steps}] }}]\n")
 }
 
 /// One way to carry records from a topic to another.
@@ -51,6 +59,36 @@ pub(crate) enum Variant {
     HostBehind,
     /// The same, with middlewares that hand every record back.
     HostChanged,
+    /// Sent on by a pipeline of nothing else.
+    HostPipe,
+    /// By a pipeline with a built-in step that requires three JSON fields.
+    HostPipelineBuiltin,
+    /// By a pipeline with a step of a component that hands the record back.
+    HostPipeline,
+    /// Pass-through by a handler in Python.
+    PythonPassing,
+    /// Three JSON fields read by Python's own parser, the record sent on.
+    PythonOwn,
+    /// Sent on by a handler in Python with which the record does not stay.
+    PythonStaying,
+    /// The same, which has three JSON fields read by the host.
+    PythonFields,
+    /// Pass-through by a handler in JavaScript.
+    JsPassing,
+    /// Three JSON fields read by JavaScript's own parser, the record sent on.
+    JsOwn,
+    /// Sent on by a handler in JavaScript with which the record does not stay.
+    JsStaying,
+    /// The same, which has three JSON fields read by the host.
+    JsFields,
+    /// Pass-through by a handler in JavaScript, in QuickJS.
+    QuickjsPassing,
+    /// Three JSON fields read by QuickJS's own parser, the record sent on.
+    QuickjsOwn,
+    /// Sent on by a handler in JavaScript with which the record does not stay, in QuickJS.
+    QuickjsStaying,
+    /// The same, which has three JSON fields read by the host.
+    QuickjsFields,
     /// Reads and drops.
     ConsumeOnly,
     /// Writes made-up records.
@@ -59,7 +97,7 @@ pub(crate) enum Variant {
 
 impl Variant {
     /// All, in the order in which they run.
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 33] = [
         Self::Native,
         Self::Tuned,
         Self::Host,
@@ -76,6 +114,21 @@ impl Variant {
         Self::HostRoutes,
         Self::HostBehind,
         Self::HostChanged,
+        Self::HostPipe,
+        Self::HostPipelineBuiltin,
+        Self::HostPipeline,
+        Self::PythonPassing,
+        Self::PythonOwn,
+        Self::PythonStaying,
+        Self::PythonFields,
+        Self::JsPassing,
+        Self::JsOwn,
+        Self::JsStaying,
+        Self::JsFields,
+        Self::QuickjsPassing,
+        Self::QuickjsOwn,
+        Self::QuickjsStaying,
+        Self::QuickjsFields,
         Self::ConsumeOnly,
         Self::ProduceOnly,
     ];
@@ -91,6 +144,15 @@ impl Variant {
             | Self::HostRoutes
             | Self::HostBehind
             | Self::HostChanged => Self::Host,
+            Self::HostPipe | Self::HostPipelineBuiltin | Self::HostPipeline => Self::Host,
+            Self::PythonPassing | Self::PythonOwn | Self::PythonStaying | Self::PythonFields => {
+                Self::PythonOwn
+            }
+            Self::JsPassing | Self::JsOwn | Self::JsStaying | Self::JsFields => Self::JsOwn,
+            Self::QuickjsPassing
+            | Self::QuickjsOwn
+            | Self::QuickjsStaying
+            | Self::QuickjsFields => Self::QuickjsOwn,
             _ => Self::Native,
         }
     }
@@ -98,6 +160,7 @@ impl Variant {
     /// Returns whether it is measured only when asked for.
     pub(crate) fn is_extra(self) -> bool {
         self.is_floor()
+            || self.is_of_other_language()
             || self.baseline() == Self::Host
             || matches!(self, Self::HostKey | Self::HostCommits | Self::HostOnce)
     }
@@ -107,8 +170,8 @@ impl Variant {
         matches!(self, Self::ConsumeOnly | Self::ProduceOnly)
     }
 
-    /// Returns what its manifest says beside topics and group.
-    pub(crate) fn manifest(self) -> String {
+    /// Returns what its manifest says beside topics, group and config, of a variant of the host that writes `output`.
+    pub(crate) fn manifest(self, output: &str) -> String {
         match self {
             Self::HostKey => "ordering = \"key\"\n".to_owned(),
             Self::HostCommits => "kafka.consumer.\"auto.commit.interval.ms\" = 100\n".to_owned(),
@@ -125,17 +188,52 @@ impl Variant {
             }
             Self::HostBehind => behind(""),
             Self::HostChanged => behind(", config = { change = \"all\" }"),
+            Self::HostPipe => pipeline("", output),
+            Self::HostPipelineBuiltin => pipeline(
+                "{ use = \"require\", args.pointers = [\"/id\", \"/name\", \"/total\"] }, ",
+                output,
+            ),
+            Self::HostPipeline => pipeline("{ component = \"through.wasm\" }, ", output),
             _ => String::new(),
         }
     }
 
     /// Returns the fixture that stands beside its own, where its manifest names one.
     pub(crate) fn beside(self) -> Option<&'static str> {
-        matches!(self, Self::HostBehind | Self::HostChanged).then_some("through")
+        let is_named = matches!(
+            self,
+            Self::HostBehind | Self::HostChanged | Self::HostPipeline
+        );
+        is_named.then_some("through")
     }
 
-    /// Returns the fixture that the host runs, of a variant of the host.
-    pub(crate) fn guest(self) -> Option<&'static str> {
+    /// Returns whether its handler is written in another language than Rust.
+    fn is_of_other_language(self) -> bool {
+        matches!(
+            self.baseline(),
+            Self::PythonOwn | Self::JsOwn | Self::QuickjsOwn
+        )
+    }
+
+    /// Returns whether the host runs it, and not a native loop.
+    pub(crate) fn is_host(self) -> bool {
+        let is_pipeline = matches!(
+            self,
+            Self::HostPipe | Self::HostPipelineBuiltin | Self::HostPipeline
+        );
+        is_pipeline || self.component().is_some()
+    }
+
+    /// Returns the component of its handler, where the host runs one that is more than pipelines.
+    pub(crate) fn component(self) -> Option<PathBuf> {
+        if self.is_of_other_language() {
+            let file = format!("target/languages/{}.wasm", self.argument());
+            return Some(root().join(file));
+        }
+        self.fixture().map(guest)
+    }
+
+    fn fixture(self) -> Option<&'static str> {
         match self {
             Self::Host
             | Self::HostKey
@@ -153,27 +251,11 @@ impl Variant {
     }
 
     /// Returns its name on the command line.
-    pub(crate) fn argument(self) -> &'static str {
-        match self {
-            Self::Native => "native",
-            Self::Tuned => "tuned",
-            Self::Host => "host",
-            Self::HostKey => "host-key",
-            Self::HostCommits => "host-commits",
-            Self::HostOnce => "host-once",
-            Self::HostAtOnce => "host-at-once",
-            Self::HostLinger => "host-linger",
-            Self::NativeJson => "native-json",
-            Self::HostJson => "host-json",
-            Self::NativeFields => "native-fields",
-            Self::TunedFields => "tuned-fields",
-            Self::HostFields => "host-fields",
-            Self::HostRoutes => "host-routes",
-            Self::HostBehind => "host-behind",
-            Self::HostChanged => "host-changed",
-            Self::ConsumeOnly => "consume-only",
-            Self::ProduceOnly => "produce-only",
-        }
+    pub(crate) fn argument(self) -> String {
+        let value = self.to_possible_value();
+        value
+            .map(|value| value.get_name().to_owned())
+            .unwrap_or_default()
     }
 }
 
@@ -196,6 +278,21 @@ impl fmt::Display for Variant {
             Self::HostRoutes => "pass-through, host, 100 routes",
             Self::HostBehind => "pass-through, host, behind 3 middlewares",
             Self::HostChanged => "pass-through, host, behind 3 that change",
+            Self::HostPipe => "pipeline, host, sent on",
+            Self::HostPipelineBuiltin => "pipeline, host, a built-in step, sent on",
+            Self::HostPipeline => "pipeline, host, a step of a component, sent on",
+            Self::PythonPassing => "pass-through, host, Python",
+            Self::PythonOwn => "three fields and on, host, Python's own JSON",
+            Self::PythonStaying => "sent on unseen, host, Python",
+            Self::PythonFields => "three fields and on, host, Python, the host's JSON",
+            Self::JsPassing => "pass-through, host, JavaScript",
+            Self::JsOwn => "three fields and on, host, JavaScript's own JSON",
+            Self::JsStaying => "sent on unseen, host, JavaScript",
+            Self::JsFields => "three fields and on, host, JavaScript, the host's JSON",
+            Self::QuickjsPassing => "pass-through, host, QuickJS",
+            Self::QuickjsOwn => "three fields and on, host, QuickJS's own JSON",
+            Self::QuickjsStaying => "sent on unseen, host, QuickJS",
+            Self::QuickjsFields => "three fields and on, host, QuickJS, the host's JSON",
             Self::ConsumeOnly => "consume only, native",
             Self::ProduceOnly => "produce only, native",
         })

@@ -19,6 +19,7 @@ mod feed;
 mod guests;
 mod json;
 mod kafka;
+mod languages;
 mod orders;
 mod python;
 mod redis;
@@ -115,6 +116,16 @@ enum Bench {
         )]
         options: Vec<String>,
     },
+    /// What handlers in Python and JavaScript save when the host reads the JSON, on a real Kafka
+    Languages {
+        /// What the benchmark is told, such as --records 50000; see target/release/bench-path --help
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "OPTIONS"
+        )]
+        options: Vec<String>,
+    },
     /// How long a request and its response take, against native clients and a Python application, on a real Kafka
     Conversations {
         /// What the benchmark is told; see its --help
@@ -166,6 +177,9 @@ fn run(task: Task) -> Result<()> {
         Task::Bench {
             bench: Bench::Path { options },
         } => test::with_kafka("bench-path", &options),
+        Task::Bench {
+            bench: Bench::Languages { options },
+        } => test::with_languages(&options),
         Task::Bench {
             bench: Bench::Guarantees { options },
         } => test::with_kafka("bench-guarantees", &options),

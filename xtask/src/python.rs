@@ -1,7 +1,7 @@
-//! Sets up the Python that some tests talk to: an environment of its own, with the packages that they name.
+//! Sets up Python that others talk to or run: environments of their own, with the packages that they name.
 //!
-//! It is handed nothing; the packages and their hashes stand in tests/python/requirements.txt. Where there is no Python
-//! for which they are built, and none can be installed, it says so, and what needs it is skipped and counted.
+//! It is handed a file with packages and their hashes; that of the tests is tests/python/requirements.txt. Where there is
+//! no Python for which they are built, and none can be installed, it says so, and what needs it is skipped and counted.
 //! **Invariant:** the marker, a copy of the requirements, is written last: an environment that has it is complete.
 
 use std::fs;
@@ -19,22 +19,27 @@ const VERSIONS: &str = "3.10 to 3.13";
 const FITS: &str =
     "import ensurepip, sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))";
 
-/// Sets up the environment in `target/tools/python`; returns whether it is there.
+/// Sets up the environment of the tests; returns whether it is there.
 pub(crate) fn environment() -> Result<bool> {
-    let requirements = root().join("tests/python/requirements.txt");
+    packages("tests/python/requirements.txt", "tools/python")
+}
+
+/// Sets up an environment with these packages in `target/<place>`; returns whether it is there.
+pub(crate) fn packages(requirements: &str, place: &str) -> Result<bool> {
+    let requirements = root().join(requirements);
     let wanted = fs::read_to_string(&requirements).context("cannot read the requirements")?;
-    let folder = target("tools/python");
+    let folder = target(place);
     let (marker, python) = (folder.join("complete"), folder.join("bin/python"));
     let is_complete = fs::read_to_string(&marker).is_ok_and(|of| of == wanted);
     // An environment is links to the Python that made it, which may be gone.
     if is_complete && succeeds(cmd(&python).args(["-c", ""])) {
-        println!("  Python packages: found (target/tools/python)");
+        println!("  Python packages: found (target/{place})");
         return Ok(true);
     }
     if !find_or_install() {
         return Ok(false);
     }
-    println!("  Python packages: installing into target/tools/python (pip)");
+    println!("  Python packages: installing into target/{place} (pip)");
     run_quietly(cmd("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
     let mut install = cmd(&python);
     install

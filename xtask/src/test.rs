@@ -9,10 +9,12 @@ use crate::check::native;
 use crate::guests::{self, EXAMPLES, SDK};
 use crate::python::{self, NEEDS_PYTHON};
 use crate::sh::{capture, cargo, cmd, run, step, target};
-use crate::{kafka, redis, setup};
+use crate::{kafka, languages, redis, setup};
 
 /// Tests of the claims binary that need a real Kafka live in this module.
 const NEEDS_KAFKA: &str = "kafka::";
+/// Records of each run of the handlers that are not written in Rust, which take ten times as long as those that are.
+const RECORDS_OF_LANGUAGES: u64 = 100_000;
 /// Short runs of the torture, by what a filter can choose them with.
 const TORTURES: [(&str, &[&str]); 4] = [
     (
@@ -138,6 +140,20 @@ pub(crate) fn with_kafka(bin: &str, options: &[String]) -> Result<()> {
 pub(crate) fn with_python(bin: &str, options: &[String]) -> Result<()> {
     step("Python", python::environment)?;
     with_kafka(bin, options)
+}
+
+/// Measures the handlers that are not written in Rust beside those that are; `options` come after those that choose them.
+pub(crate) fn with_languages(options: &[String]) -> Result<()> {
+    step("handlers in other languages", languages::build)?;
+    let variants = ["native-fields", "host", "host-fields"].map(str::to_owned);
+    let variants = variants.into_iter().chain(languages::variants());
+    let mut all = vec!["--size=1024".to_owned()];
+    all.extend(variants.map(|variant| format!("--only={variant}")));
+    all.extend_from_slice(options);
+    if !options.iter().any(|option| option.starts_with("--records")) {
+        all.push(format!("--records={RECORDS_OF_LANGUAGES}"));
+    }
+    with_kafka("bench-path", &all)
 }
 
 /// Writes the generated pages anew: the tests that compare them write them when they are asked to.

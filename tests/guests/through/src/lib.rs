@@ -1,4 +1,7 @@
-//! The middleware of the benchmark: lets every record pass, or with config `change` hands it back.
+//! What stands between in the benchmark: a middleware that lets every record pass, or with config `change` hands it back,
+//! and a step of pipelines that hands each back.
+
+use std::collections::BTreeMap;
 
 use kafka_wasm_guest::{Message, Reception, Result, config, handler};
 
@@ -14,4 +17,8 @@ fn middleware(message: Message) -> Result<Reception> {
     })
 }
 
-handler! { middleware }
+fn transform(message: Message, _: BTreeMap<String, String>) -> Result<Option<Message>> {
+    Ok(Some(message))
+}
+
+handler! { middleware, transform }
