@@ -69,7 +69,8 @@ enum Task {
         /// What is run
         #[arg(long, value_enum, default_value_t = Shown::Earthquakes)]
         example: Shown,
-        /// Use this Kafka (host:port,…), which has to make topics on first use, and not the embedded broker
+        /// Use this Kafka (host:port,…), which has to make topics on first use but for the orders, and not the embedded
+        /// broker
         #[arg(long, value_name = "LIST")]
         brokers: Option<String>,
         /// Stay up afterwards, to try things, until Ctrl-C

@@ -7,10 +7,10 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use harness::{Kafka, guest, wait_until};
+use harness::{Kafka, guest, root, wait_until};
 
 use crate::docs::pages::blocks_in;
-use crate::docs::terminal::Terminal;
+use crate::docs::terminal::{Terminal, user_environment};
 use crate::docs::{Scenario, commands_of};
 
 #[test]
@@ -52,6 +52,22 @@ fn the_commands_for_a_real_kafka_work_as_written() {
         }
     }
     terminal.stop();
+}
+
+#[test]
+fn the_demo_of_the_orders_is_right_on_a_real_kafka() {
+    // This node makes no topics on first use.
+    let mut demo = Command::new("cargo");
+    user_environment(&mut demo, false);
+    let output = demo
+        .args(["xtask", "demo", "--example", "orders", "--brokers"])
+        .arg(Kafka::shared().bootstrap())
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let page = String::from_utf8_lossy(&output.stdout);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{page}\n{log}");
 }
 
 #[test]
