@@ -319,7 +319,7 @@ impl<'a> Run<'a> {
         }
         let setup = &self.handler.setup;
         let (key_from, max_bytes) = (setup.key_from.as_ref(), setup.message_max_bytes);
-        let key = key_for(&message.emit(topic), key_from, max_bytes);
+        let key = key_for(&message.emit(topic), key_from, max_bytes, &setup.grants);
         let key = key.map_err(|why| unwritable(&why))?;
         if let Some(key) = key.map(Cow::into_owned) {
             message.key = Some(key);

@@ -30,6 +30,7 @@ pub mod catch_up;
 pub mod compact;
 pub mod gait;
 mod gate;
+pub mod grants;
 pub mod json;
 pub mod key_letters;
 pub mod lag_switch;

@@ -23,6 +23,7 @@ mod responses;
 mod retry;
 mod routes;
 pub mod schema;
+mod tenant;
 #[cfg(test)]
 mod tests;
 mod topics;
@@ -31,12 +32,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-pub use self::components::{Middleware, tenant};
+pub use self::components::Middleware;
 pub(crate) use self::key::{Key, Kind};
 pub(crate) use self::masked::Masked;
 pub use self::problem::Problem;
 pub(crate) use self::problem::closest;
 pub(crate) use self::reader::{Reader, Text};
+pub use self::tenant::{Tenant, tenant};
 use crate::ids::{GroupId, HandlerId, TopicName};
 use crate::letter::replay_topic;
 use crate::marker::parked_topic;

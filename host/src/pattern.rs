@@ -122,6 +122,11 @@ impl TopicPattern {
         self.regex.as_str()
     }
 
+    /// Returns characters with which every topic begins that matches; there may be more of them.
+    pub fn literal_prefix(&self) -> String {
+        literal_prefix(self.kafka_regex())
+    }
+
     /// Returns expressions of what [`Self::kafka_regex`] may match and [`Self::matches`] does not.
     pub fn kafka_ignored(&self) -> Vec<String> {
         let mut ignored = vec!["^__".to_owned()];
@@ -136,6 +141,31 @@ impl TopicPattern {
         }
         ignored
     }
+}
+
+/// Reads the plain characters at the beginning of what [`TopicPattern::kafka_regex`] returns.
+fn literal_prefix(regex: &str) -> String {
+    let mut rest = regex
+        .strip_prefix('^')
+        .unwrap_or_default()
+        .chars()
+        .peekable();
+    let mut prefix = String::new();
+    while let Some(next) = rest.next() {
+        let is_escaped = next == '\\';
+        match if is_escaped { rest.next() } else { Some(next) } {
+            Some(c) if is_escaped || c.is_ascii_alphanumeric() || matches!(c, '_' | '-') => {
+                prefix.push(c);
+            }
+            _ => break,
+        }
+        // The last one may be there not at all.
+        if matches!(rest.peek(), Some('*' | '?' | '{' | '+')) {
+            prefix.pop();
+            break;
+        }
+    }
+    prefix
 }
 
 fn check_length(source: &str) -> Result<(), PatternError> {

@@ -11,6 +11,7 @@ mod exactly_once;
 mod examples;
 mod full_map;
 mod gait;
+mod grants;
 mod harness_holds;
 mod hooks;
 mod isolation;

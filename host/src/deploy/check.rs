@@ -54,6 +54,7 @@ pub(crate) async fn check(folder: &Path, runtime: &Runtime) -> Report {
             key_from: None,
             conversation: Conversation::Denied("this is only a trial"),
             receipts: Receipts::Denied("this is only a trial"),
+            grants: Arc::clone(&loaded.grants),
         };
         let rules = match try_out(candidate, &loaded, &setup).await {
             Ok(rules) => rules,

@@ -271,10 +271,12 @@ impl Deployer {
             key_from: loaded.manifest.publish.key_from.clone(),
             conversation: conversation.map_err(at)?,
             receipts: receipts(&loaded.manifest, &sink, self.exchanges.wait_slots()),
+            grants: Arc::clone(&loaded.grants),
         };
         let rules = try_out(candidate, &loaded, &setup).await?;
         let Loaded {
             manifest,
+            grants: _,
             component,
             middleware,
             steps,

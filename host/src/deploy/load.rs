@@ -12,11 +12,12 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::courses::{self, StepComponents};
-use super::scan::Candidate;
+use super::scan::{Candidate, TENANT};
 use super::stages::{self, Loading};
+use crate::grants::{Grants, Missing};
 use crate::guest::{EMPTY, GuestLog, Handler as Component, Instance, Lent, Role, Runtime, Setup};
 use crate::ids::Revision;
-use crate::manifest::Manifest;
+use crate::manifest::{self, Manifest, Problem, Tenant};
 use crate::pipeline::Pipeline;
 use crate::policy::OnExhausted;
 use crate::route::{Matcher, NamedEvent, OwnRule, contested};
@@ -29,6 +30,8 @@ const TRIAL_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) manifest: Manifest,
+    /// What of Kafka its tenant may use.
+    pub(crate) grants: Arc<Grants>,
     pub(crate) component: Component,
     pub(crate) middleware: Loading,
     pub(crate) steps: StepComponents,
@@ -48,17 +51,27 @@ pub(super) fn load(candidate: &Candidate, runtime: &Runtime) -> Result<Loaded, V
     let component = own_component(candidate, manifest.as_ref().ok(), runtime);
     let known = manifest.as_ref().ok();
     let beside = known.map_or(&[][..], |manifest| &manifest.middleware);
-    let middleware = stages::load(candidate, beside, runtime);
+    let tenant = tenant_of(candidate);
+    let before = tenant.as_ref().map_or(&[][..], |tenant| &tenant.middleware);
+    let middleware = stages::load(candidate, before, beside, runtime);
     let mut digest = Sha256::new();
     digest.update(text.as_bytes());
     let pipelines = known.map_or(&[][..], |manifest| &manifest.pipelines);
     let steps = courses::load(candidate, pipelines, runtime, &mut digest);
-    match (manifest, component, middleware, steps) {
-        (Ok(manifest), Ok((component, wasm)), Ok(middleware), Ok(steps)) => {
+    match (manifest, tenant, component, middleware, steps) {
+        (Ok(manifest), Ok(tenant), Ok((component, wasm)), Ok(middleware), Ok(steps)) => {
             if let Some(what) = misfit(&manifest, &component) {
                 return Err(vec![format!("{}: {what}", candidate.manifest.display())]);
             }
+            let missing = tenant.grants.missing(&manifest);
+            if !missing.is_empty() {
+                return Err(missing
+                    .iter()
+                    .map(|what| ungranted(candidate, what))
+                    .collect());
+            }
             digest.update(&wasm);
+            tenant.grants.digest(&mut digest);
             if !middleware.stages.is_empty() {
                 digest.update(middleware.id.as_str());
             }
@@ -66,18 +79,40 @@ pub(super) fn load(candidate: &Candidate, runtime: &Runtime) -> Result<Loaded, V
             Ok(Loaded {
                 manifest,
                 component,
+                grants: Arc::new(tenant.grants),
                 middleware,
                 steps,
                 revision,
             })
         }
-        (manifest, component, middleware, steps) => {
+        (manifest, tenant, component, middleware, steps) => {
             let problems = manifest.err().into_iter().flatten();
+            let problems = problems.chain(tenant.err().into_iter().flatten());
             let problems = problems.chain(component.err());
             let problems = problems.chain(middleware.err().into_iter().flatten());
             Err(problems.chain(steps.err().into_iter().flatten()).collect())
         }
     }
+}
+
+/// Reads what holds for all handlers of the tenant.
+fn tenant_of(candidate: &Candidate) -> Result<Tenant, Vec<String>> {
+    let Some(file) = &candidate.tenant else {
+        return Ok(Tenant::default());
+    };
+    let text = read_text(file).map_err(|problem| vec![problem])?;
+    let at_file = |problem: &Problem| problem.at(file);
+    manifest::tenant(&text).map_err(|problems| problems.iter().map(at_file).collect())
+}
+
+/// Says that a manifest asks for more than its tenant may use, and in which file that stands.
+fn ungranted(candidate: &Candidate, what: &Missing) -> String {
+    let file = candidate.tenant.as_deref().unwrap_or(Path::new(TENANT));
+    format!(
+        "{}: {what}; see {}",
+        candidate.manifest.display(),
+        file.display()
+    )
 }
 
 /// Reads and compiles the handler's own component, and returns its bytes as well. A handler that is nothing but pipelines

@@ -8,12 +8,11 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::load::read_text;
 use super::scan::{Candidate, MANIFEST};
 use crate::catalog::Chain;
 use crate::guest::{Conversation, Handler as Component, Role, Runtime, Setup, Stage};
 use crate::ids::{HandlerId, Revision};
-use crate::manifest::{self, Middleware};
+use crate::manifest::Middleware;
 use crate::stats::Registry;
 
 /// Why middleware may not ask.
@@ -32,6 +31,7 @@ pub(crate) struct Loading {
 /// line each with the file's name.
 pub(super) fn load(
     candidate: &Candidate,
+    of_tenant: &[Middleware],
     of_handler: &[Middleware],
     runtime: &Runtime,
 ) -> Result<Loading, Vec<String>> {
@@ -42,7 +42,6 @@ pub(super) fn load(
             candidate.manifest.display()
         )]);
     }
-    let of_tenant = of_tenant(candidate.tenant.as_deref())?;
     let tenant = of_tenant.iter().zip(candidate.tenant.iter().cycle());
     let own = of_handler.iter().map(|it| (it, &candidate.manifest));
     let (mut digest, mut stages, mut problems) = (Sha256::new(), Vec::new(), Vec::new());
@@ -57,16 +56,6 @@ pub(super) fn load(
     }
     let id = Revision::from_digest(&digest.finalize());
     Ok(Loading { id, stages })
-}
-
-/// Reads what a tenant's file says.
-fn of_tenant(file: Option<&Path>) -> Result<Vec<Middleware>, Vec<String>> {
-    let Some(file) = file else {
-        return Ok(Vec::new());
-    };
-    let text = read_text(file).map_err(|problem| vec![problem])?;
-    let at_file = |problem: &manifest::Problem| problem.at(file);
-    manifest::tenant(&text).map_err(|problems| problems.iter().map(at_file).collect())
 }
 
 fn component(

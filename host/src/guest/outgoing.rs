@@ -169,7 +169,8 @@ pub(super) fn with_record<'d, T, E: From<EmitError>>(
         });
     }
     let state = store.data();
-    let key = match key_for(&record, state.key_from.as_ref(), state.message_max_bytes) {
+    let (key_from, max_bytes) = (state.key_from.as_ref(), state.message_max_bytes);
+    let key = match key_for(&record, key_from, max_bytes, &state.grants) {
         Ok(key) => key,
         Err(why) => return Ok(Err(EmitError::from(why).into())),
     };

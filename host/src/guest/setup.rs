@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::receipts::Receipts;
+use crate::grants::Grants;
 use crate::policy::Limits;
 use crate::publish::KeyFrom;
 use crate::reply::Asker;
@@ -22,6 +23,8 @@ pub(crate) struct Setup {
     pub(crate) conversation: Conversation,
     /// Whether it may wait until Kafka has a record, and by what.
     pub(crate) receipts: Receipts,
+    /// Which topics it may write.
+    pub(crate) grants: Arc<Grants>,
 }
 
 /// Whether a guest may ask others.

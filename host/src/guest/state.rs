@@ -25,6 +25,7 @@ use super::log::{GuestLog, GuestStream, StreamKind};
 use super::reading::Selected;
 use super::receipts::Receipts;
 use super::setup::{Conversation, Setup};
+use crate::grants::Grants;
 use crate::outbox::Outbox;
 use crate::publish::KeyFrom;
 
@@ -84,6 +85,7 @@ pub(super) struct GuestState {
     pub(super) config: Arc<BTreeMap<String, String>>,
     pub(super) conversation: Conversation,
     pub(super) receipts: Receipts,
+    pub(super) grants: Arc<Grants>,
     pub(super) lent: Lent,
     pub(super) log: Arc<GuestLog>,
     pub(super) clock: Arc<Clock>,
@@ -118,6 +120,7 @@ impl GuestState {
             config: Arc::clone(&setup.config),
             conversation: setup.conversation.clone(),
             receipts: setup.receipts.clone(),
+            grants: Arc::clone(&setup.grants),
             lent,
             log,
             clock: Arc::clone(&handler.clock),

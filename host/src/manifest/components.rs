@@ -1,10 +1,10 @@
-//! Reads which components make up a handler, and what `tenant.toml` says.
+//! Reads which components make up a handler.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::manifest::keys::middleware as keys;
-use crate::manifest::{Key, Masked, Problem, Reader, Text, kafka};
+use crate::manifest::{Key, Masked, Reader, Text};
 
 /// What the name of a component's file ends with.
 pub(super) const SUFFIX: &str = ".wasm";
@@ -29,15 +29,6 @@ impl fmt::Debug for Middleware {
             .field("config", &Masked(&self.config))
             .finish()
     }
-}
-
-/// Reads a `tenant.toml`: the middleware before all handlers of a tenant.
-///
-/// The error holds everything that is wrong, in the order of the file; it is never empty.
-pub fn tenant(text: &str) -> Result<Vec<Middleware>, Vec<Problem>> {
-    let mut reader = Reader::new(text, keys::TENANT_KEYS, kafka::any_value)?;
-    let middleware = middleware(&mut reader);
-    reader.finish(Some(middleware))
 }
 
 /// Reads the name of a component's file.
@@ -84,52 +75,4 @@ pub(super) fn middleware(reader: &mut Reader<'_>) -> Vec<Middleware> {
         });
     });
     all
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn middleware_has_the_name_of_its_file_unless_it_is_given_one() {
-        let text = "[[middleware]]\ncomponent = \"decrypt.wasm\"\nconfig = { key = \"k\" }\n\
-                    [[middleware]]\ncomponent = \"decrypt.wasm\"\nname = \"again\"";
-        let all = tenant(text).unwrap();
-        let names: Vec<_> = all.iter().map(|it| it.name.as_str()).collect();
-        assert_eq!(names, ["decrypt", "again"]);
-        assert_eq!(all[0].config["key"], "k");
-        // Texts may be secrets.
-        assert!(!format!("{all:?}").contains("\"k\""), "{all:?}");
-    }
-
-    #[test]
-    fn what_is_wrong_with_middleware_is_told_with_its_place() {
-        let told = |text: &str| {
-            let problems = tenant(text).unwrap_err();
-            let problems = problems.iter().map(ToString::to_string);
-            problems.collect::<Vec<_>>().join("\n")
-        };
-        for (text, what) in [
-            (
-                "[[middleware]]\nname = \"x\"",
-                "middleware[0].component: missing",
-            ),
-            (
-                "[[middleware]]\ncomponent = \"a/b.wasm\"",
-                "expected a file name",
-            ),
-            (
-                "[[middleware]]\ncomponent = \"b\"",
-                "expected the name of a .wasm file",
-            ),
-            ("middleware = [\"a.wasm\"]", "middleware"),
-            (
-                "[[middleware]]\ncomponent = \"a.wasm\"\n[[middleware]]\ncomponent = \"a.wasm\"",
-                "two of the name a",
-            ),
-            ("quota = 1", "quota"),
-        ] {
-            assert!(told(text).contains(what), "{text}: {}", told(text));
-        }
-    }
 }

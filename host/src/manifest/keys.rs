@@ -10,6 +10,7 @@ pub(crate) mod publish;
 pub(crate) mod response;
 pub(crate) mod retry;
 pub(crate) mod route;
+pub(crate) mod tenant;
 pub(crate) mod topic;
 
 use std::time::Duration;

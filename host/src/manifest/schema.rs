@@ -44,6 +44,11 @@ pub fn settings_markdown() -> String {
     table_of(settings::KEYS)
 }
 
+/// Returns the keys of `tenant.toml` as a Markdown table.
+pub fn tenant_markdown() -> String {
+    table_of(keys::tenant::TENANT_KEYS)
+}
+
 fn table_of(keys: &[&Key]) -> String {
     let mut out = String::from("| key | value | default | meaning |\n| --- | --- | --- | --- |\n");
     let mut tables_shown = Vec::new();
@@ -266,6 +271,7 @@ mod tests {
     fn the_tables_in_docs_are_up_to_date() {
         compare_or_update("HANDLERS.md", "keys", &markdown());
         compare_or_update("OPERATIONS.md", "settings", &settings_markdown());
+        compare_or_update("OPERATIONS.md", "tenant", &tenant_markdown());
     }
 
     #[test]

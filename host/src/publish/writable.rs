@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 
 use super::{KeyFrom, NoKey};
+use crate::grants::Grants;
 use crate::ids::TopicName;
 use crate::record::Emit;
 
@@ -34,8 +35,9 @@ pub fn key_for<'a>(
     emit: &Emit<'a>,
     key_from: Option<&KeyFrom>,
     max_bytes: usize,
+    grants: &Grants,
 ) -> Result<Option<Cow<'a, [u8]>>, Unwritable> {
-    if let Some(why) = refusal(emit.topic) {
+    if let Some(why) = refusal(emit.topic, grants) {
         return Err(Unwritable::Topic(why));
     }
     let key = match key_from {
@@ -54,7 +56,7 @@ pub fn key_for<'a>(
 }
 
 /// Returns why nothing may be written to a topic of this name. No allocation when it may.
-fn refusal(topic: &str) -> Option<String> {
+fn refusal(topic: &str, grants: &Grants) -> Option<String> {
     let valid = !topic.is_empty()
         && topic.len() <= 249
         && topic != "."
@@ -68,7 +70,11 @@ fn refusal(topic: &str) -> Option<String> {
             Ok(_) => format!("{topic:?} is no topic name"),
         });
     }
-    TopicName::is_internal(topic).then(|| format!("{topic} belongs to Kafka itself"))
+    if TopicName::is_internal(topic) {
+        return Some(format!("{topic} belongs to Kafka itself"));
+    }
+    let is_granted = grants.may_produce(topic);
+    (!is_granted).then(|| format!("{topic} is not among the topics that the tenant may write"))
 }
 
 #[cfg(test)]
@@ -90,11 +96,11 @@ mod tests {
     fn a_record_gets_the_key_in_its_value_where_it_has_none() {
         let place: KeyFrom = "/id".parse().unwrap();
         let value = r#"{"id":"k7"}"#;
-        let of = |key, place| key_for(&emit("t", key, value), place, 99).unwrap();
+        let of = |key, place| key_for(&emit("t", key, value), place, 99, &Grants::All).unwrap();
         assert_eq!(of(None, Some(&place)).as_deref(), Some(&b"k7"[..]));
         assert_eq!(of(Some(b"own"), Some(&place)), None);
         assert_eq!(of(None, None), None);
-        let nothing = key_for(&emit("t", None, "{}"), Some(&place), 99);
+        let nothing = key_for(&emit("t", None, "{}"), Some(&place), 99, &Grants::All);
         assert!(matches!(nothing, Err(Unwritable::NoKey(_))), "{nothing:?}");
     }
 
@@ -102,22 +108,22 @@ mod tests {
     fn the_key_counts_among_the_bytes_that_a_record_may_have() {
         let place: KeyFrom = "/id".parse().unwrap();
         let record = emit("t", None, r#"{"id":"k7"}"#);
-        assert!(key_for(&record, Some(&place), 13).is_ok());
-        let large = key_for(&record, Some(&place), 12).unwrap_err();
+        assert!(key_for(&record, Some(&place), 13, &Grants::All).is_ok());
+        let large = key_for(&record, Some(&place), 12, &Grants::All).unwrap_err();
         assert_eq!(
             large.to_string(),
             "the record for t has 13 bytes, the limit is 12"
         );
-        assert!(key_for(&record, None, 11).is_ok());
+        assert!(key_for(&record, None, 11, &Grants::All).is_ok());
     }
 
     #[test]
     fn nothing_is_written_to_a_topic_of_no_valid_name_or_to_one_of_kafka_itself() {
         let long = "x".repeat(250);
         for topic in ["", ".", "..", "a b", "__offsets", &long] {
-            let refused = key_for(&emit(topic, None, "v"), None, 99);
+            let refused = key_for(&emit(topic, None, "v"), None, 99, &Grants::All);
             assert!(matches!(refused, Err(Unwritable::Topic(_))), "{topic}");
         }
-        assert_eq!(key_for(&emit("a.b_c-D9", None, "v"), None, 99), Ok(None));
+        assert_eq!(key_for(&emit("a.b_c-D9", None, "v"), None, 99, &Grants::All), Ok(None));
     }
 }

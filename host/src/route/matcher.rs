@@ -4,6 +4,7 @@
 //! **Invariant:** two matchers are equal exactly where they match the same texts, however they were written.
 
 use std::fmt;
+use std::str::FromStr;
 
 use super::TEXT_BYTES_MAX;
 use super::glob::{Glob, canonical};
@@ -85,6 +86,11 @@ impl Matcher {
         }
     }
 
+    /// Returns whether it surely matches every text that begins with `prefix`.
+    pub fn matches_all_from(&self, prefix: &str) -> bool {
+        matches!(&self.0, Kind::Prefix(own) if prefix.starts_with(&**own))
+    }
+
     /// Returns the text if there is only one that matches.
     pub fn as_exact(&self) -> Option<&str> {
         match &self.0 {
@@ -100,6 +106,15 @@ impl Matcher {
             Kind::Glob(glob) => (glob.source(), &['*', '?']),
         };
         text.split(wildcards)
+    }
+}
+
+impl FromStr for Matcher {
+    type Err = MatcherError;
+
+    /// Reads a [`Matcher::pattern`].
+    fn from_str(source: &str) -> Result<Self, MatcherError> {
+        Self::pattern(source)
     }
 }
 

@@ -5,7 +5,7 @@
 use std::fs;
 
 use harness::root;
-use kafka_wasm_host::manifest::Manifest;
+use kafka_wasm_host::manifest::{Manifest, tenant};
 use kafka_wasm_host::settings::Settings;
 
 use super::pages::{self, blocks_in};
@@ -21,6 +21,8 @@ fn every_toml_file_in_the_docs_is_valid() {
                 continue;
             } else if text.contains("brokers = ") {
                 Settings::parse(&text).map(drop)
+            } else if text.contains("[grants]") {
+                tenant(&text).map(drop)
             } else {
                 Manifest::parse(&text, &"acme/orders".parse().unwrap()).map(drop)
             };

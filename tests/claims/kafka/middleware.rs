@@ -36,6 +36,12 @@ fn tables(names: &[&str]) -> String {
     names.iter().map(table).collect()
 }
 
+/// The file of a tenant that may do everything.
+fn of_tenant(names: &[&str]) -> String {
+    let all = "grants = { consume = [\"*\"], produce = [\"*\"], groups = [\"*\"] }\n";
+    format!("{all}{}", tables(names))
+}
+
 /// How many records middleware of this name saw, and what became of them: passed, changed, dropped, failed.
 fn seen(host: &Host, name: &str) -> [f64; 4] {
     ["passed", "changed", "dropped", "failed"].map(|result| {
@@ -108,7 +114,7 @@ fn each_middleware_sees_what_the_one_before_it_made() {
         .unwrap();
     stage
         .folder
-        .swap_text("default", "tenant.toml", &tables(&["t"]))
+        .swap_text("default", "tenant.toml", &of_tenant(&["t"]))
         .unwrap();
     deploy(&stage, "pass", &["a", "b"], "");
     let host = stage.serve(&[]);
@@ -324,7 +330,7 @@ fn a_tenants_middleware_is_before_all_of_its_handlers_and_no_others() {
         .swap_beside("acme", "middleware.wasm", guest("middleware"))
         .unwrap();
     folder
-        .swap_text("acme", "tenant.toml", &tables(&["a"]))
+        .swap_text("acme", "tenant.toml", &of_tenant(&["a"]))
         .unwrap();
     let output = |name: &str| format!("{}.{name}", stage.name);
     let names = ["acme/one", "acme/two", "other/three"];
@@ -362,7 +368,7 @@ fn a_tenants_middleware_is_before_all_of_its_handlers_and_no_others() {
     stage.produce(&["2"]);
     assert_eq!(marks(2), ["a", "a", ""]);
     folder
-        .swap_text("acme", "tenant.toml", &tables(&["b", "c"]))
+        .swap_text("acme", "tenant.toml", &of_tenant(&["b", "c"]))
         .unwrap();
     wait_lines(&host, &["deployed", "acme"], 4);
     stage.produce(&["3"]);

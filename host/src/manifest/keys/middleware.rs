@@ -1,12 +1,8 @@
 //! The keys of a table `[[middleware]]`, in `handler.toml` and `tenant.toml`.
 //!
-//! **Invariant:** every key of the tables is in [`MIDDLEWARE_KEYS`], once, and every key of `tenant.toml` in
-//! [`TENANT_KEYS`].
+//! **Invariant:** every key of the tables is in [`MIDDLEWARE_KEYS`], once.
 
 use crate::manifest::key::{Key, Kind};
-
-/// The keys of `tenant.toml`.
-pub(crate) static TENANT_KEYS: &[&Key] = &[&MIDDLEWARE];
 
 /// The keys of one table `[[middleware]]`.
 pub(crate) static MIDDLEWARE_KEYS: &[&Key] = &[&COMPONENT, &NAME, &CONFIG];

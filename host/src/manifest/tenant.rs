@@ -1,0 +1,86 @@
+//! What an operator writes for all handlers of a tenant: `tenant.toml`.
+//!
+//! Handed the text, gives a [`Tenant`], or everything that is wrong with the text at once.
+//! **Invariant:** what the file does not grant is not granted.
+
+use crate::grants::Grants;
+use crate::manifest::keys::tenant as keys;
+use crate::manifest::{Middleware, Problem, Reader, components, kafka};
+
+/// What holds for all handlers of a tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tenant {
+    /// Components that see each record first, in their order.
+    pub middleware: Vec<Middleware>,
+    /// What of Kafka its handlers may use.
+    pub grants: Grants,
+}
+
+/// Reads a `tenant.toml`.
+///
+/// The error holds everything that is wrong, in the order of the file; it is never empty.
+pub fn tenant(text: &str) -> Result<Tenant, Vec<Problem>> {
+    let mut reader = Reader::new(text, keys::TENANT_KEYS, kafka::any_value)?;
+    let middleware = components::middleware(&mut reader);
+    let mut granted = |key| reader.parsed_list(key).unwrap_or_default();
+    let grants = Grants::Only {
+        consume: granted(&keys::CONSUME),
+        produce: granted(&keys::PRODUCE),
+        groups: granted(&keys::GROUPS),
+    };
+    reader.finish(Some(Tenant { middleware, grants }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn middleware_has_the_name_of_its_file_unless_it_is_given_one() {
+        let text = "[[middleware]]\ncomponent = \"decrypt.wasm\"\nconfig = { key = \"k\" }\n\
+                    [[middleware]]\ncomponent = \"decrypt.wasm\"\nname = \"again\"";
+        let all = tenant(text).unwrap().middleware;
+        let names: Vec<_> = all.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(names, ["decrypt", "again"]);
+        assert_eq!(all[0].config["key"], "k");
+        // Texts may be secrets.
+        assert!(!format!("{all:?}").contains("\"k\""), "{all:?}");
+    }
+
+    #[test]
+    fn what_is_wrong_in_the_file_is_told_with_its_place() {
+        let told = |text: &str| {
+            let problems = tenant(text).unwrap_err();
+            let problems = problems.iter().map(ToString::to_string);
+            problems.collect::<Vec<_>>().join("\n")
+        };
+        for (text, what) in [
+            (
+                "[[middleware]]\nname = \"x\"",
+                "middleware[0].component: missing",
+            ),
+            (
+                "[[middleware]]\ncomponent = \"a/b.wasm\"",
+                "expected a file name",
+            ),
+            (
+                "[[middleware]]\ncomponent = \"b\"",
+                "expected the name of a .wasm file",
+            ),
+            ("middleware = [\"a.wasm\"]", "middleware"),
+            (
+                "[[middleware]]\ncomponent = \"a.wasm\"\n[[middleware]]\ncomponent = \"a.wasm\"",
+                "two of the name a",
+            ),
+            ("quota = 1", "quota"),
+            ("[grants]\nconsume = [\"\"]", "grants.consume[0]"),
+            (
+                "[grants]\nproduce = []",
+                "grants.produce: the list is empty",
+            ),
+            ("[grants]\ngroup = [\"g\"]", "grants.group"),
+        ] {
+            assert!(told(text).contains(what), "{text}: {}", told(text));
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! What of Kafka a tenant may use: what its `tenant.toml` grants, and nothing else.
+
+use harness::{Host, guest};
+
+use super::stage::{Stage, TWICE, field, said, verdict, wait_lines};
+
+/// A tenant's file that grants this much.
+fn grants(consume: &str, produce: &str, groups: &str) -> String {
+    format!("[grants]\nconsume = [{consume}]\nproduce = [{produce}]\ngroups = [{groups}]\n")
+}
+
+/// A handler of the tenant acme under the stage's name, and what its tenant may use. `{}` is the stage's name.
+fn deploy(stage: &Stage, tenant: &str, more: &str) {
+    grant(stage, tenant);
+    let name = format!("acme/{}", stage.name);
+    let manifest = stage.manifest(more);
+    let folder = &stage.folder;
+    folder.swap_in(&name, guest("act"), &manifest).unwrap();
+}
+
+fn grant(stage: &Stage, tenant: &str) {
+    let tenant = tenant.replace("{}", &stage.name);
+    stage
+        .folder
+        .swap_text("acme", "tenant.toml", &tenant)
+        .unwrap();
+}
+
+fn refused(host: &Host, what: &str) {
+    wait_lines(
+        host,
+        &["handler.toml", what, "is not granted", "acme/tenant.toml"],
+        1,
+    );
+}
+
+#[test]
+fn grants_are_obeyed() {
+    let stage = Stage::new("granted", 1);
+    let other = format!("{}.more", stage.name);
+    stage.create_topic(&other, 1);
+    let own = "\"{}.*\"";
+    deploy(
+        &stage,
+        &grants("\"{}.in\", \"{}.replay\"", own, "\"{}\""),
+        TWICE,
+    );
+    let host = stage.serve(&[]);
+    stage.produce(&["one", &format!("emit-to {other}"), "reject it"]);
+    assert_eq!(field(&stage.outputs(&host, 2)[0], "value"), "one");
+    assert_eq!(stage.exactly(&other, &host, 1).len(), 1);
+    stage.letters(&host, 1);
+    stage.committed(&host, &[(0, 3)]);
+    host.stop().unwrap();
+}
+
+/// Neither by an emit nor by a receipt nor by a request.
+#[test]
+fn grants_to_write_are_violated_by_no_record() {
+    let stage = Stage::new("ungranted", 1);
+    let (secret, answers) = (
+        format!("secret-{}", stage.name),
+        format!("{}.answers", stage.name),
+    );
+    stage.create_topic(&secret, 1);
+    stage.create_topic(&answers, 1);
+    let consume = "\"{}.in\", \"{}.replay\", \"{}.answers\"";
+    let tenant = grants(consume, "\"{}.*\"", "\"{}\"");
+    let responses = format!("{TWICE}[[response]]\ntopic = \"{answers}\"");
+    deploy(&stage, &tenant, &responses);
+    let host = stage.serve(&[]);
+    stage.produce(&[
+        &format!("emit-to {secret}"),
+        &format!("receipt {secret} 10000 x"),
+        &format!("ask {secret} 10000 x"),
+        "ok behind",
+    ]);
+    // The fixture tells why there is no receipt and no response, and fails by what an emit returns.
+    let outputs = stage.outputs(&host, 3);
+    for output in outputs.iter().take(2) {
+        let result = field(output, "result");
+        assert!(result.contains("not among the topics"), "{result}");
+    }
+    let letter = stage.letter(&host);
+    assert_eq!(verdict(&letter).0, "other");
+    let error = said(&letter, "error");
+    assert!(
+        error.contains(&format!("{secret} is not among the topics")),
+        "{error}"
+    );
+    assert_eq!(stage.read(&secret).len(), 0);
+    host.stop().unwrap();
+}
+
+/// What the manifest asks for beyond it keeps a handler from being deployed; what is taken away later keeps the old
+/// revision serving until the handler asks for less.
+#[test]
+fn grants_are_violated_by_no_deployment() {
+    let stage = Stage::new("beyond", 1);
+    let all = grants("\"*\"", "\"*\"", "\"*\"");
+    for (number, (tenant, more, what)) in [
+        (String::new(), "", "the group"),
+        (grants("\"*\"", "\"*\"", "\"other.*\""), "", "the group"),
+        (
+            grants("\"{}.replay\"", "\"*\"", "\"*\""),
+            "",
+            "the topic \"beyond",
+        ),
+        (
+            grants("\"*\"", "\"{}.out\"", "\"*\""),
+            "",
+            "the topic of dead letters",
+        ),
+        (
+            grants("\"{}.*\"", "\"*\"", "\"*\""),
+            "[[response]]\ntopic = \"answers\"",
+            "the topic of responses",
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let stage = Stage::new(&format!("beyond-{number}"), 1);
+        deploy(&stage, &tenant, more);
+        let host = stage.serve(&[]);
+        refused(&host, what);
+        host.stop().unwrap();
+    }
+    deploy(&stage, &all, "");
+    let host = stage.serve(&[]);
+    stage.produce(&["one"]);
+    stage.outputs(&host, 1);
+    grant(&stage, &grants("\"*\"", "\"nothing\"", "\"*\""));
+    refused(&host, "the topic of dead letters");
+    wait_lines(&host, &["the old one goes on serving"], 1);
+    stage.produce(&["two"]);
+    stage.outputs(&host, 2);
+    host.stop().unwrap();
+}
