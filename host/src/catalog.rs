@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::readers::{Fed, Readers, WRITES};
 use crate::breaker::Breaker;
+use crate::changes::Face;
 use crate::guest::{Handler as Component, Setup, Stage};
 use crate::ids::{GroupId, HandlerId, Revision, TenantId};
 use crate::manifest::Manifest;
@@ -40,6 +41,8 @@ pub(crate) enum Handing {
 pub(crate) struct Deployed {
     pub(crate) id: HandlerId,
     pub(crate) revision: Revision,
+    /// What the next revision is compared with.
+    pub(crate) face: Face,
     pub(crate) manifest: Manifest,
     pub(crate) component: Component,
     /// The rules by which records are its own.

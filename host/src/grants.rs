@@ -7,8 +7,6 @@
 
 use std::fmt;
 
-use sha2::{Digest, Sha256};
-
 use crate::manifest::Manifest;
 use crate::marker::parked_topic;
 use crate::policy::{OnExhausted, Subscription};
@@ -137,23 +135,25 @@ impl Grants {
         missing
     }
 
-    /// Adds what is granted to a digest, so that other grants make another revision.
-    pub(crate) fn digest(&self, digest: &mut Sha256) {
+    /// Lists what is granted, each as the name of its list and what stands there.
+    pub fn lines(&self) -> Vec<String> {
         let Self::Only {
             consume,
             produce,
             groups,
         } = self
         else {
-            return;
+            return vec!["everything".to_owned()];
         };
-        for list in [consume, produce, groups] {
-            digest.update(list.len().to_le_bytes());
-            for it in list {
-                digest.update(it.to_string());
-                digest.update([0]);
-            }
-        }
+        let lists = [
+            ("consume", consume),
+            ("produce", produce),
+            ("groups", groups),
+        ];
+        let lines = lists
+            .into_iter()
+            .flat_map(|(list, granted)| granted.iter().map(move |it| format!("{list} {it}")));
+        lines.collect()
     }
 }
 

@@ -27,6 +27,7 @@ mod vitals;
 // L1 decisions: pure, tested against naive models.
 pub mod breaker;
 pub mod catch_up;
+pub mod changes;
 pub mod compact;
 pub mod gait;
 mod gate;

@@ -61,6 +61,8 @@ pub(crate) struct Known {
     serving: Option<Arc<Deployed>>,
     /// How long loading took, until what was loaded is published.
     took: Option<Duration>,
+    /// How what was loaded differs from what served before it.
+    changes: Option<String>,
 }
 
 /// What a look at the handlers folder came to, before any of it is taken up.
@@ -209,9 +211,12 @@ impl Deployer {
             problems: Vec::new(),
             serving,
             took: None,
+            changes: None,
         };
         let done = match prepared {
             Ok(Some(deployed)) => {
+                let old = known.serving.as_ref();
+                known.changes = old.map(|old| deployed.face.since(&old.face).join("; "));
                 known.serving = Some(Arc::new(deployed));
                 known.took = Some(began.elapsed());
                 (true, false)
@@ -276,6 +281,7 @@ impl Deployer {
         let rules = try_out(candidate, &loaded, &setup).await?;
         let Loaded {
             manifest,
+            face,
             grants: _,
             component,
             middleware,
@@ -298,6 +304,7 @@ impl Deployer {
         Ok(Deployed {
             id: candidate.id.clone(),
             revision,
+            face,
             permits: manifest
                 .concurrency
                 .map(|instances| Arc::new(Semaphore::new(instances))),
@@ -380,6 +387,7 @@ impl Deployer {
                     handler = %deployed.id.name,
                     revision = %deployed.revision,
                     hooks = ?deployed.component.hooks(),
+                    changes = known.changes.take(),
                     took_ms = millis(took),
                     "deployed"
                 );

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::courses::{self, StepComponents};
 use super::scan::{Candidate, TENANT};
 use super::stages::{self, Loading};
+use crate::changes::Face;
 use crate::grants::{Grants, Missing};
 use crate::guest::{EMPTY, GuestLog, Handler as Component, Instance, Lent, Role, Runtime, Setup};
 use crate::ids::Revision;
@@ -30,6 +31,8 @@ const TRIAL_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) manifest: Manifest,
+    /// What is compared with the revision before it.
+    pub(crate) face: Face,
     /// What of Kafka its tenant may use.
     pub(crate) grants: Arc<Grants>,
     pub(crate) component: Component,
@@ -57,7 +60,8 @@ pub(super) fn load(candidate: &Candidate, runtime: &Runtime) -> Result<Loaded, V
     let mut digest = Sha256::new();
     digest.update(text.as_bytes());
     let pipelines = known.map_or(&[][..], |manifest| &manifest.pipelines);
-    let steps = courses::load(candidate, pipelines, runtime, &mut digest);
+    let mut steps_digest = Sha256::new();
+    let steps = courses::load(candidate, pipelines, runtime, &mut steps_digest);
     match (manifest, tenant, component, middleware, steps) {
         (Ok(manifest), Ok(tenant), Ok((component, wasm)), Ok(middleware), Ok(steps)) => {
             if let Some(what) = misfit(&manifest, &component) {
@@ -71,13 +75,29 @@ pub(super) fn load(candidate: &Candidate, runtime: &Runtime) -> Result<Loaded, V
                     .collect());
             }
             digest.update(&wasm);
-            tenant.grants.digest(&mut digest);
+            if candidate.tenant.is_some() {
+                digest.update(tenant.grants.lines().join("\n"));
+            }
+            let steps_digest = steps_digest.finalize();
+            if manifest
+                .pipelines
+                .iter()
+                .any(|it| it.components().next().is_some())
+            {
+                digest.update(steps_digest);
+            }
             if !middleware.stages.is_empty() {
                 digest.update(middleware.id.as_str());
             }
             let revision = Revision::from_digest(&digest.finalize());
+            let of = |digest: &[u8]| Revision::from_digest(digest).to_string();
+            let face = face(&text, &component, &tenant.grants)
+                .with_digest("code", &of(&Sha256::digest(&wasm)))
+                .with_digest("code of middleware", middleware.id.as_str())
+                .with_digest("code of steps", &of(&steps_digest));
             Ok(Loaded {
                 manifest,
+                face,
                 component,
                 grants: Arc::new(tenant.grants),
                 middleware,
@@ -93,6 +113,15 @@ pub(super) fn load(candidate: &Candidate, runtime: &Runtime) -> Result<Loaded, V
             Err(problems.chain(steps.err().into_iter().flatten()).collect())
         }
     }
+}
+
+/// Returns what is compared with the revision before it, but for the code.
+fn face(manifest: &str, component: &Component, grants: &Grants) -> Face {
+    let grants = grants.lines();
+    Face::of_manifest(manifest)
+        .with("hook", component.hooks())
+        .with("import", component.imports().iter().map(String::as_str))
+        .with("grant", grants.iter().map(String::as_str))
 }
 
 /// Reads what holds for all handlers of the tenant.

@@ -302,6 +302,28 @@ fn a_changed_manifest_does_not_rebalance_unless_the_subscription_changed() {
 }
 
 #[test]
+fn a_deployment_tells_what_it_changes_and_no_secret() {
+    let stage = Stage::new("changes", 1);
+    let more = "limits.deadline-ms = 900\nconfig.password = \"hunter2\"";
+    let host = stage.run("label", more);
+    wait_lines(&host, &[" deployed ", &stage.name], 1);
+    assert_eq!(count_lines(&host, &["changes="]), 0);
+    let more = "retry.max-attempts = 9\nconfig.password = \"hunter3\"";
+    let manifest = stage.manifest(more);
+    let folder = &stage.folder;
+    folder.swap_manifest(&stage.name, &manifest).unwrap();
+    let told = [
+        " deployed ",
+        "config.password: changed; -limits.deadline-ms; +retry.max-attempts = 9",
+    ];
+    wait_lines(&host, &told, 1);
+    folder.swap_component(&stage.name, guest("act")).unwrap();
+    wait_lines(&host, &[" deployed ", "code: changed"], 1);
+    assert_eq!(count_lines(&host, &["hunter"]), 0);
+    host.stop().unwrap();
+}
+
+#[test]
 fn a_topic_that_does_not_exist_is_waited_for() {
     let stage = Stage::new("late-topic", 1);
     let late = format!("{}.late", stage.name);
