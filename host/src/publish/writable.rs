@@ -124,6 +124,9 @@ mod tests {
             let refused = key_for(&emit(topic, None, "v"), None, 99, &Grants::All);
             assert!(matches!(refused, Err(Unwritable::Topic(_))), "{topic}");
         }
-        assert_eq!(key_for(&emit("a.b_c-D9", None, "v"), None, 99, &Grants::All), Ok(None));
+        assert_eq!(
+            key_for(&emit("a.b_c-D9", None, "v"), None, 99, &Grants::All),
+            Ok(None)
+        );
     }
 }
