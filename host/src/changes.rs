@@ -142,8 +142,8 @@ mod tests {
             new in proptest::collection::btree_map("[a-c]{1,2}", 0..3, 0..5),
         ) {
             let face = |keys: &BTreeMap<String, i32>| {
-                let lines: String = keys.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
-                Face::of_manifest(&lines)
+                let lines: Vec<String> = keys.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+                Face::of_manifest(&lines.join("\n"))
             };
             let (old_face, new_face) = (face(&old), face(&new));
             let there = new_face.since(&old_face);
