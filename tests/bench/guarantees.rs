@@ -61,6 +61,9 @@ struct Options {
     /// How often each setting of `linger.ms` runs at each rate; the median counts
     #[arg(long, default_value_t = 3)]
     linger_runs: usize,
+    /// Records a second at which they run; may be repeated
+    #[arg(long = "linger-rate", value_name = "RECORDS", default_values_t = [1000, 10_000])]
+    linger_rates: Vec<u32>,
     /// Only this table; may be repeated
     #[arg(long, value_enum)]
     only: Vec<Table>,
@@ -153,7 +156,8 @@ fn main() -> Result<()> {
         key_order::print(&kafka, options.key_records, options.key_runs)?;
     }
     if options.wants(Table::Linger) {
-        linger::print(&kafka, options.latency_seconds, options.linger_runs)?;
+        let (rates, seconds) = (&options.linger_rates, options.latency_seconds);
+        linger::print(&kafka, rates, seconds, options.linger_runs)?;
     }
     Ok(())
 }

@@ -18,7 +18,6 @@ const SETTINGS: [(&str, &str); 4] = [
     ("1", "kafka.producer.\"linger.ms\" = 1\n"),
     ("5", "kafka.producer.\"linger.ms\" = 5\n"),
 ];
-const RATES: [u32; 3] = [1000, 10_000, 50_000];
 /// Up to this rate records come one by one; whoever writes more a second waits 1 ms for more.
 const SINGLE_MAX: u32 = 1000;
 
@@ -27,12 +26,12 @@ const SINGLE_MAX: u32 = 1000;
 type Figures = [f64; 4];
 
 /// Measures each rate for so many seconds, each setting so many times, and prints the table.
-pub(crate) fn print(kafka: &Kafka, seconds: u32, count: usize) -> Result<()> {
+pub(crate) fn print(kafka: &Kafka, rates: &[u32], seconds: u32, count: usize) -> Result<()> {
     println!(
         "| Records/s | `linger.ms` | CPU a record, host | all runs | of 5 | CPU a record, broker | p50 | p99 |\n\
          |---:|---|---:|---|---:|---:|---:|---:|"
     );
-    for records_per_s in RATES {
+    for &records_per_s in rates {
         let mut runs = SETTINGS.map(|_| Vec::new());
         for nth in 1..=count {
             for ((name, manifest), runs) in SETTINGS.iter().zip(&mut runs) {

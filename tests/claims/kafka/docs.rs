@@ -88,6 +88,8 @@ fn the_benchmarks_measure_every_row() {
         "--hot-records=2000",
         "--key-records=2000",
         "--key-runs=1",
+        "--linger-runs=1",
+        "--linger-rate=1000",
     ];
     let conversations = [
         env!("CARGO_BIN_EXE_bench-conversations"),
@@ -98,9 +100,9 @@ fn the_benchmarks_measure_every_row() {
         "--runs=1",
     ];
     // Of applications in Python only where there is one.
-    let rows_of_conversations = 2 * (3 + usize::from(harness::python::is_set_up()));
-    // Five tables, with a head each but the first.
-    let rows_guaranteed = 4 + (1 + 4) + (1 + 4) + (1 + 2) + (1 + 2);
+    let rows_of_conversations = 2 * (4 + usize::from(harness::python::is_set_up()));
+    // Six tables, with a head each but the first.
+    let rows_guaranteed = 4 + (1 + 4) + (1 + 4) + (1 + 2) + (1 + 2) + (1 + 4);
     for (command, rows) in [
         (path.as_slice(), 8),
         (&guarantees, rows_guaranteed),
