@@ -178,14 +178,18 @@ impl Courier {
         Ok(Self { producer })
     }
 
+    #[cfg(test)]
     fn reports(&self) -> Option<&Reports> {
         let producer = self.producer.as_ref()?;
         Some(producer.context())
     }
 
     /// Returns why it sends nothing any more, if it failed for good.
-    fn fatal(&self) -> Option<&str> {
-        self.reports()?.fatal.get().map(String::as_str)
+    fn fatal(&self) -> Option<String> {
+        let producer = self.producer.as_ref()?;
+        // It may be asked before its thread has told.
+        let now = || producer.client().fatal_error().map(|(_, why)| why);
+        producer.context().fatal.get().cloned().or_else(now)
     }
 
     /// Sends a record; the report comes when Kafka has it, or will not have it.
@@ -262,7 +266,7 @@ impl Post {
     /// Returns why the courier failed for good, if it has and no other one was needed since.
     pub(crate) fn fatal(&self) -> Option<String> {
         let courier = self.courier.lock();
-        Some(courier.as_ref()?.fatal()?.to_owned())
+        courier.as_ref()?.fatal()
     }
 }
 
@@ -273,7 +277,7 @@ fn words(error: &KafkaError) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use rdkafka::mocking::MockCluster;
     use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
@@ -314,13 +318,15 @@ mod tests {
             timestamp_ms: None,
         };
         let first = post.courier().unwrap();
-        let sent = first.send(&emit);
         // It may have failed before.
-        if let Ok(report) = sent {
-            let report = runtime.block_on(report).unwrap();
-            assert!(matches!(report, Err(NotWritten::Refused(_))), "{report:?}");
-        }
+        let sent = first
+            .send(&emit)
+            .map(|report| runtime.block_on(report).unwrap());
+        let is_refused = matches!(sent, Err(_) | Ok(Err(NotWritten::Refused(_))));
+        assert!(is_refused, "{sent:?}");
+        let begun = Instant::now();
         while post.fatal().is_none() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{sent:?}");
             std::thread::sleep(Duration::from_millis(10));
         }
         let report = post.courier().unwrap().send(&emit).unwrap();

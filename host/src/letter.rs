@@ -147,15 +147,13 @@ pub(crate) fn split<'h, 'r>(
     headers.split_at_checked(begin)
 }
 
-/// Takes the count of hops from a record's own headers, where its dead letter was written because of that count, or because
-/// its key was parked, for which that may have been the cause: whoever has it handled again has seen to the loop, or means
-/// to try, and the same count would cut it at once.
+/// Takes the count of hops from a record's own headers, where its dead letter was written because of that count: whoever has
+/// it handled again has seen to the loop, or means to try, and the same count would cut it at once.
 pub(crate) fn forget_hops(headers: &mut Vec<Header<'_>>) {
     let Some((own, block)) = split(headers) else {
         return;
     };
-    let kind = optional_text(block, KIND).and_then(|kind| kind.parse().ok());
-    if !matches!(kind, Some(FailureKind::Loop | FailureKind::Parked)) {
+    if optional_text(block, KIND).as_deref() != Some(FailureKind::Loop.as_str()) {
         return;
     }
     let mut own = 0..own.len();
