@@ -308,8 +308,7 @@ impl Sink {
 
     /// Returns why the producer is dead, if it is; only a restart of the host helps.
     pub(crate) fn fatal(&self) -> Option<String> {
-        self.reports()
-            .find_map(|reports| reports.fatal.lock().clone())
+        self.lines.fatal()
     }
 
     /// Returns how many outputs wait for their delivery report.

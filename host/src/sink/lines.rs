@@ -271,6 +271,14 @@ impl Lines {
         counts.sum()
     }
 
+    /// Returns why a producer failed for good, if one has. Not each reason is told by a callback.
+    pub(super) fn fatal(&self) -> Option<String> {
+        self.all().find_map(|producer| {
+            let told = producer.context().fatal.lock().clone();
+            told.or_else(|| producer.client().fatal_error().map(|(_, why)| why))
+        })
+    }
+
     /// Ends the threads, within one poll.
     pub(super) fn stop(&self) {
         self.is_stopping.store(true, Ordering::Relaxed);
@@ -294,11 +302,32 @@ fn serve(producer: &Producer, is_stopping: &AtomicBool) {
 
 #[cfg(test)]
 mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
     use super::*;
     use crate::flight::Ledger;
     use crate::flight::tests::flight;
     use crate::record::Emit;
     use crate::sink::{client_config, record_of};
+
+    #[test]
+    fn a_producer_that_kafka_forbids_to_be_idempotent_has_failed_for_good() {
+        let broker = MockCluster::new(1).unwrap();
+        broker.request_errors(
+            RDKafkaApiKey::InitProducerId,
+            &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED],
+        );
+        let bootstrap = ("bootstrap.servers".to_owned(), broker.bootstrap_servers());
+        let config = client_config(&[bootstrap].into());
+        let lines = Lines::one(&config, Reports::default()).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while lines.fatal().is_none() {
+            assert!(Instant::now() < deadline, "it goes on");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        lines.stop();
+    }
 
     fn many() -> Seen {
         Seen {
