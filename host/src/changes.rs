@@ -10,6 +10,9 @@ use serde_json::Value;
 /// The tables of a manifest that hold what may be secret.
 const SECRET: [&str; 2] = ["config", "kafka"];
 
+/// What stands around a date of TOML where there are none, as in JSON.
+const DATE: &str = "$__toml_private_datetime";
+
 /// What can be seen of a revision from outside: keys of its manifest, hooks, imports, code.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Face(BTreeMap<String, Trait>);
@@ -70,7 +73,7 @@ impl Face {
     }
 
     fn add(&mut self, path: String, value: &Value, is_secret: bool) {
-        match value {
+        match value.get(DATE).unwrap_or(value) {
             Value::Object(table) => {
                 for (key, value) in table {
                     let is_secret = is_secret || SECRET.contains(&key.as_str());
@@ -132,6 +135,15 @@ mod tests {
                 "+retry.max-attempts = 3",
                 "topics: [\"orders\"] → [\"orders\",\"more\"]",
             ]
+        );
+    }
+
+    #[test]
+    fn a_date_is_told_as_it_was_written() {
+        let new = Face::of_manifest("start = 2026-01-31T00:00:00Z");
+        assert_eq!(
+            new.since(&Face::default()),
+            ["+start = \"2026-01-31T00:00:00Z\""]
         );
     }
 

@@ -46,6 +46,7 @@ pub mod parts;
 pub mod pending;
 pub mod pipeline;
 pub mod publish;
+pub mod quotas;
 pub mod response;
 pub mod retry;
 mod returned;

@@ -29,6 +29,7 @@ mod pipelines;
 mod positions;
 mod protocol;
 mod publish;
+mod quotas;
 mod rebalance;
 mod requests;
 mod retries;

@@ -78,6 +78,11 @@ pub(crate) async fn check(folder: &Path, runtime: &Runtime) -> Report {
                 ));
             }
         }
+        let others = good.keys().filter(|other| other.tenant == id.tenant);
+        if let Some(beyond) = loaded.quotas.another_handler(others.count()) {
+            let manifest = candidate.manifest.display();
+            report.problems.push(format!("{manifest}: {beyond}"));
+        }
         report.handlers.push(describe(id, &loaded, &rules));
         good.insert(id.clone(), (loaded, rules));
     }

@@ -2,7 +2,6 @@
 //!
 //! **Invariant:** each step that names a component has it, and the component has agreed to the arguments of the step.
 
-use std::fs;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
@@ -10,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::load::try_start;
 use super::scan::{Candidate, MANIFEST};
+use super::tenant::OfTenant;
 use crate::catalog::{Course, Station};
 use crate::guest::{Handler as Component, Role, Runtime, Setup, Stage};
 use crate::ids::HandlerId;
@@ -25,6 +25,7 @@ pub(crate) struct StepComponents(Vec<Component>);
 pub(super) fn load(
     candidate: &Candidate,
     pipelines: &[Pipeline],
+    tenant: &OfTenant<'_>,
     runtime: &Runtime,
     digest: &mut Sha256,
 ) -> Result<StepComponents, Vec<String>> {
@@ -32,7 +33,7 @@ pub(super) fn load(
     for (place, pipeline) in pipelines.iter().enumerate() {
         for (step, _, work) in pipeline.components() {
             let key = format!("pipeline[{place}].step[{step}].component");
-            match component(candidate, &key, work, runtime, digest) {
+            match component(candidate, &key, work, (tenant, runtime), digest) {
                 Ok(component) => components.push(component),
                 Err(problem) => problems.push(problem),
             }
@@ -49,7 +50,7 @@ fn component(
     candidate: &Candidate,
     key: &str,
     work: &ComponentWork,
-    runtime: &Runtime,
+    (tenant, runtime): (&OfTenant<'_>, &Runtime),
     digest: &mut Sha256,
 ) -> Result<Component, String> {
     let (manifest, file) = (candidate.manifest.display(), &work.file);
@@ -65,8 +66,7 @@ fn component(
             "{manifest}: {key} = \"{file}\": there is no such file beside the manifest (put it there, or name another one)"
         ));
     }
-    let wasm =
-        fs::read(&path).map_err(|error| format!("{}: cannot be read: {error}", path.display()))?;
+    let wasm = tenant.component(&path)?;
     digest.update(wasm.len().to_le_bytes());
     digest.update(&wasm);
     Component::load(runtime, &wasm, Role::Step)

@@ -264,6 +264,10 @@ impl Deployer {
         if let Some(what) = self.forgetful_topics(&loaded.manifest).await {
             return Err(at(what));
         }
+        let others = self.others_of_tenant(&candidate.id);
+        if let Some(beyond) = loaded.quotas.another_handler(others) {
+            return Err(at(beyond.to_string()));
+        }
         let sink = self
             .sinks
             .get(&loaded.manifest.kafka_producer)
@@ -283,6 +287,7 @@ impl Deployer {
             manifest,
             face,
             grants: _,
+            quotas: _,
             component,
             middleware,
             steps,
@@ -320,6 +325,13 @@ impl Deployer {
             courses,
             sink,
         })
+    }
+
+    /// Returns how many other handlers of its tenant serve.
+    fn others_of_tenant(&self, id: &HandlerId) -> usize {
+        let serving = self.known.values().filter_map(|it| it.serving.as_ref());
+        let is_other = |it: &&Arc<Deployed>| it.id.tenant == id.tenant && it.id != *id;
+        serving.filter(is_other).count()
     }
 
     /// Returns why a handler cannot serve beside those that do, if it cannot.

@@ -12,15 +12,17 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::courses::{self, StepComponents};
-use super::scan::{Candidate, TENANT};
+use super::scan::Candidate;
 use super::stages::{self, Loading};
+use super::tenant::OfTenant;
 use crate::changes::Face;
-use crate::grants::{Grants, Missing};
+use crate::grants::Grants;
 use crate::guest::{EMPTY, GuestLog, Handler as Component, Instance, Lent, Role, Runtime, Setup};
 use crate::ids::Revision;
-use crate::manifest::{self, Manifest, Problem, Tenant};
+use crate::manifest::Manifest;
 use crate::pipeline::Pipeline;
 use crate::policy::OnExhausted;
+use crate::quotas::Quotas;
 use crate::route::{Matcher, NamedEvent, OwnRule, contested};
 use crate::setting::check_value;
 
@@ -35,6 +37,8 @@ pub(crate) struct Loaded {
     pub(crate) face: Face,
     /// What of Kafka its tenant may use.
     pub(crate) grants: Arc<Grants>,
+    /// How much of the host its tenant may have.
+    pub(crate) quotas: Quotas,
     pub(crate) component: Component,
     pub(crate) middleware: Loading,
     pub(crate) steps: StepComponents,
@@ -45,69 +49,60 @@ pub(crate) struct Loaded {
 pub(super) fn load(candidate: &Candidate, runtime: &Runtime) -> Result<Loaded, Vec<String>> {
     let text = read_text(&candidate.manifest).map_err(|problem| vec![problem])?;
     let manifest = Manifest::parse_with(&text, &candidate.id, check_value).map_err(|problems| {
-        problems
-            .iter()
-            .map(|problem| problem.at(&candidate.manifest))
-            .collect::<Vec<_>>()
+        let at_file = problems.iter().map(|it| it.at(&candidate.manifest));
+        at_file.collect::<Vec<_>>()
     });
+    let tenant = match OfTenant::read(candidate) {
+        Ok(tenant) => tenant,
+        Err(mut problems) => {
+            problems.splice(0..0, manifest.err().into_iter().flatten());
+            return Err(problems);
+        }
+    };
     // A bad manifest need not hide a bad component.
-    let component = own_component(candidate, manifest.as_ref().ok(), runtime);
     let known = manifest.as_ref().ok();
+    let component = own_component(candidate, known, &tenant, runtime);
     let beside = known.map_or(&[][..], |manifest| &manifest.middleware);
-    let tenant = tenant_of(candidate);
-    let before = tenant.as_ref().map_or(&[][..], |tenant| &tenant.middleware);
-    let middleware = stages::load(candidate, before, beside, runtime);
-    let mut digest = Sha256::new();
-    digest.update(text.as_bytes());
+    let middleware = stages::load(candidate, &tenant, beside, runtime);
     let pipelines = known.map_or(&[][..], |manifest| &manifest.pipelines);
     let mut steps_digest = Sha256::new();
-    let steps = courses::load(candidate, pipelines, runtime, &mut steps_digest);
-    match (manifest, tenant, component, middleware, steps) {
-        (Ok(manifest), Ok(tenant), Ok((component, wasm)), Ok(middleware), Ok(steps)) => {
+    let steps = courses::load(candidate, pipelines, &tenant, runtime, &mut steps_digest);
+    match (manifest, component, middleware, steps) {
+        (Ok(mut manifest), Ok((component, wasm)), Ok(middleware), Ok(steps)) => {
             if let Some(what) = misfit(&manifest, &component) {
                 return Err(vec![format!("{}: {what}", candidate.manifest.display())]);
             }
-            let missing = tenant.grants.missing(&manifest);
-            if !missing.is_empty() {
-                return Err(missing
-                    .iter()
-                    .map(|what| ungranted(candidate, what))
-                    .collect());
+            let refusals = tenant.refusals(&mut manifest);
+            if !refusals.is_empty() {
+                return Err(refusals);
             }
-            digest.update(&wasm);
-            if candidate.tenant.is_some() {
-                digest.update(tenant.grants.lines().join("\n"));
-            }
-            let steps_digest = steps_digest.finalize();
-            if manifest
-                .pipelines
-                .iter()
-                .any(|it| it.components().next().is_some())
-            {
-                digest.update(steps_digest);
-            }
-            if !middleware.stages.is_empty() {
-                digest.update(middleware.id.as_str());
-            }
+            let (code, steps_code) = (Sha256::digest(&wasm), steps_digest.finalize());
+            let mut digest = Sha256::new();
+            digest.update(text.as_bytes());
+            digest.update(code);
+            digest.update(tenant.lines().join("\n"));
+            digest.update(steps_code);
+            digest.update(middleware.id.as_str());
             let revision = Revision::from_digest(&digest.finalize());
             let of = |digest: &[u8]| Revision::from_digest(digest).to_string();
-            let face = face(&text, &component, &tenant.grants)
-                .with_digest("code", &of(&Sha256::digest(&wasm)))
+            let face = face(&text, &component, &tenant)
+                .with_digest("code", &of(&code))
                 .with_digest("code of middleware", middleware.id.as_str())
-                .with_digest("code of steps", &of(&steps_digest));
+                .with_digest("code of steps", &of(&steps_code));
+            let (grants, quotas) = tenant.into_parts();
             Ok(Loaded {
                 manifest,
                 face,
+                grants,
+                quotas,
                 component,
-                grants: Arc::new(tenant.grants),
                 middleware,
                 steps,
                 revision,
             })
         }
-        (manifest, tenant, component, middleware, steps) => {
+        (manifest, component, middleware, steps) => {
             let problems = manifest.err().into_iter().flatten();
-            let problems = problems.chain(tenant.err().into_iter().flatten());
             let problems = problems.chain(component.err());
             let problems = problems.chain(middleware.err().into_iter().flatten());
             Err(problems.chain(steps.err().into_iter().flatten()).collect())
@@ -116,32 +111,12 @@ pub(super) fn load(candidate: &Candidate, runtime: &Runtime) -> Result<Loaded, V
 }
 
 /// Returns what is compared with the revision before it, but for the code.
-fn face(manifest: &str, component: &Component, grants: &Grants) -> Face {
-    let grants = grants.lines();
+fn face(manifest: &str, component: &Component, tenant: &OfTenant<'_>) -> Face {
+    let lines = tenant.lines();
     Face::of_manifest(manifest)
         .with("hook", component.hooks())
         .with("import", component.imports().iter().map(String::as_str))
-        .with("grant", grants.iter().map(String::as_str))
-}
-
-/// Reads what holds for all handlers of the tenant.
-fn tenant_of(candidate: &Candidate) -> Result<Tenant, Vec<String>> {
-    let Some(file) = &candidate.tenant else {
-        return Ok(Tenant::default());
-    };
-    let text = read_text(file).map_err(|problem| vec![problem])?;
-    let at_file = |problem: &Problem| problem.at(file);
-    manifest::tenant(&text).map_err(|problems| problems.iter().map(at_file).collect())
-}
-
-/// Says that a manifest asks for more than its tenant may use, and in which file that stands.
-fn ungranted(candidate: &Candidate, what: &Missing) -> String {
-    let file = candidate.tenant.as_deref().unwrap_or(Path::new(TENANT));
-    format!(
-        "{}: {what}; see {}",
-        candidate.manifest.display(),
-        file.display()
-    )
+        .with("tenant's", lines.iter().map(String::as_str))
 }
 
 /// Reads and compiles the handler's own component, and returns its bytes as well. A handler that is nothing but pipelines
@@ -149,6 +124,7 @@ fn ungranted(candidate: &Candidate, what: &Missing) -> String {
 fn own_component(
     candidate: &Candidate,
     manifest: Option<&Manifest>,
+    tenant: &OfTenant<'_>,
     runtime: &Runtime,
 ) -> Result<(Component, Vec<u8>), String> {
     let named = manifest.and_then(|manifest| manifest.component.as_deref());
@@ -162,8 +138,7 @@ fn own_component(
             return Ok((empty.map_err(|error| error.to_string())?, EMPTY.to_vec()));
         }
     };
-    let wasm =
-        fs::read(&path).map_err(|error| format!("{}: cannot be read: {error}", path.display()))?;
+    let wasm = tenant.component(&path)?;
     let component = Component::load(runtime, &wasm, role)
         .map_err(|error| format!("{}: {error}", path.display()))?;
     Ok((component, wasm))

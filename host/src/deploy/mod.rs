@@ -12,6 +12,7 @@ mod load;
 mod retention;
 mod scan;
 mod stages;
+mod tenant;
 mod topics;
 mod watch;
 

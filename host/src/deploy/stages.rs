@@ -2,13 +2,13 @@
 //!
 //! **Invariant:** the tenant's comes first, each in the order of its file.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
 use super::scan::{Candidate, MANIFEST};
+use super::tenant::OfTenant;
 use crate::catalog::Chain;
 use crate::guest::{Conversation, Handler as Component, Role, Runtime, Setup, Stage};
 use crate::ids::{HandlerId, Revision};
@@ -31,7 +31,7 @@ pub(crate) struct Loading {
 /// line each with the file's name.
 pub(super) fn load(
     candidate: &Candidate,
-    of_tenant: &[Middleware],
+    tenant: &OfTenant<'_>,
     of_handler: &[Middleware],
     runtime: &Runtime,
 ) -> Result<Loading, Vec<String>> {
@@ -42,11 +42,12 @@ pub(super) fn load(
             candidate.manifest.display()
         )]);
     }
-    let tenant = of_tenant.iter().zip(candidate.tenant.iter().cycle());
+    let of_tenant = tenant.middleware().iter();
+    let of_tenant = of_tenant.zip(candidate.tenant.iter().cycle());
     let own = of_handler.iter().map(|it| (it, &candidate.manifest));
     let (mut digest, mut stages, mut problems) = (Sha256::new(), Vec::new(), Vec::new());
-    for (middleware, file) in tenant.chain(own) {
-        match component(middleware, file, runtime, &mut digest) {
+    for (middleware, file) in of_tenant.chain(own) {
+        match component(middleware, file, tenant, runtime, &mut digest) {
             Ok(component) => stages.push((middleware.clone(), component)),
             Err(problem) => problems.push(problem),
         }
@@ -61,6 +62,7 @@ pub(super) fn load(
 fn component(
     middleware: &Middleware,
     file: &Path,
+    tenant: &OfTenant<'_>,
     runtime: &Runtime,
     digest: &mut Sha256,
 ) -> Result<Component, String> {
@@ -72,8 +74,7 @@ fn component(
             middleware.component
         ));
     }
-    let wasm =
-        fs::read(&path).map_err(|error| format!("{}: cannot be read: {error}", path.display()))?;
+    let wasm = tenant.component(&path)?;
     // Lengths, so that no two lists look alike.
     let texts = [&middleware.name].into_iter();
     let texts = texts.chain(

@@ -3,9 +3,12 @@
 //! Handed the text, gives a [`Tenant`], or everything that is wrong with the text at once.
 //! **Invariant:** what the file does not grant is not granted.
 
+use std::time::Duration;
+
 use crate::grants::Grants;
 use crate::manifest::keys::tenant as keys;
 use crate::manifest::{Middleware, Problem, Reader, components, kafka};
+use crate::quotas::Quotas;
 
 /// What holds for all handlers of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -14,6 +17,8 @@ pub struct Tenant {
     pub middleware: Vec<Middleware>,
     /// What of Kafka its handlers may use.
     pub grants: Grants,
+    /// How much of the host they may have.
+    pub quotas: Quotas,
 }
 
 /// Reads a `tenant.toml`.
@@ -28,7 +33,28 @@ pub fn tenant(text: &str) -> Result<Tenant, Vec<Problem>> {
         produce: granted(&keys::PRODUCE),
         groups: granted(&keys::GROUPS),
     };
-    reader.finish(Some(Tenant { middleware, grants }))
+    let quotas = quotas(&mut reader);
+    reader.finish(Some(Tenant {
+        middleware,
+        grants,
+        quotas,
+    }))
+}
+
+fn quotas(reader: &mut Reader<'_>) -> Quotas {
+    let mut given = |key| {
+        let number = reader.whole_given(key)?;
+        usize::try_from(number).ok()
+    };
+    let bytes = |mib: usize| mib << 20;
+    Quotas {
+        handlers: given(&keys::HANDLERS),
+        component_bytes: given(&keys::COMPONENT_MIB).map(bytes),
+        memory_bytes: given(&keys::MEMORY_MIB).map(bytes),
+        deadline: given(&keys::DEADLINE_MS).map(|ms| Duration::from_millis(ms as u64)),
+        in_flight_bytes: given(&keys::IN_FLIGHT_MIB).map(bytes),
+        pending_requests: given(&keys::PENDING_REQUESTS),
+    }
 }
 
 #[cfg(test)]
@@ -73,6 +99,7 @@ mod tests {
                 "two of the name a",
             ),
             ("quota = 1", "quota"),
+            ("quotas.handlers = 0", "quotas.handlers: expected"),
             ("[grants]\nconsume = [\"\"]", "grants.consume[0]"),
             (
                 "[grants]\nproduce = []",

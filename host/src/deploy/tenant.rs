@@ -1,0 +1,84 @@
+//! What a tenant's file means for the files of one of its handlers.
+//!
+//! **Invariant:** a component that is too large for its tenant is not read.
+
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::load::read_text;
+use super::scan::{Candidate, TENANT};
+use crate::grants::Grants;
+use crate::manifest::{self, Manifest, Middleware, Problem, Tenant};
+use crate::quotas::Quotas;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct OfTenant<'c> {
+    candidate: &'c Candidate,
+    tenant: Tenant,
+}
+
+impl<'c> OfTenant<'c> {
+    /// Reads the tenant's file, if it has one. The error holds everything that is wrong, a line each with the file's name.
+    pub(super) fn read(candidate: &'c Candidate) -> Result<Self, Vec<String>> {
+        let Some(file) = &candidate.tenant else {
+            let tenant = Tenant::default();
+            return Ok(Self { candidate, tenant });
+        };
+        let text = read_text(file).map_err(|problem| vec![problem])?;
+        let at_file = |problem: &Problem| problem.at(file);
+        let tenant = manifest::tenant(&text);
+        let tenant = tenant.map_err(|problems| problems.iter().map(at_file).collect::<Vec<_>>())?;
+        Ok(Self { candidate, tenant })
+    }
+
+    /// Returns the components that see each record first.
+    pub(super) fn middleware(&self) -> &[Middleware] {
+        &self.tenant.middleware
+    }
+
+    /// Reads the file of a component.
+    pub(super) fn component(&self, path: &Path) -> Result<Vec<u8>, String> {
+        let unreadable =
+            |error: std::io::Error| format!("{}: cannot be read: {error}", path.display());
+        let bytes = fs::metadata(path).map_err(unreadable)?.len();
+        if let Some(beyond) = self.tenant.quotas.component(bytes) {
+            return Err(self.told(path, &beyond));
+        }
+        fs::read(path).map_err(unreadable)
+    }
+
+    /// Lowers what a manifest left at its default to what the tenant may have; lists what it asks for beyond that.
+    pub(super) fn refusals(&self, manifest: &mut Manifest) -> Vec<String> {
+        let path = &self.candidate.manifest;
+        let missing = self.tenant.grants.missing(manifest);
+        let missing = missing.iter().map(|it| self.told(path, it));
+        let mut all: Vec<String> = missing.collect();
+        let beyond = self.tenant.quotas.fit(&mut manifest.limits);
+        all.extend(beyond.iter().map(|it| self.told(path, it)));
+        all
+    }
+
+    /// Lists what the file grants and allows; nothing where there is no file.
+    pub(super) fn lines(&self) -> Vec<String> {
+        if self.candidate.tenant.is_none() {
+            return Vec::new();
+        }
+        let mut lines = self.tenant.grants.lines();
+        lines.extend(self.tenant.quotas.lines());
+        lines
+    }
+
+    /// Returns what the handler's instances are held to.
+    pub(super) fn into_parts(self) -> (Arc<Grants>, Quotas) {
+        (Arc::new(self.tenant.grants), self.tenant.quotas)
+    }
+
+    fn told(&self, path: &Path, what: &dyn fmt::Display) -> String {
+        let file = self.candidate.tenant.as_deref();
+        let file = file.unwrap_or(Path::new(TENANT)).display();
+        format!("{}: {what}; see {file}", path.display())
+    }
+}
