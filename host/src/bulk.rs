@@ -86,6 +86,8 @@ enum Left {
     Nothing,
     /// These records are to be tried again after a wait.
     Again(Cargo, Duration),
+    /// These wait for the verdict on a new revision, and their attempts begin anew.
+    Held(Cargo, Instant),
     /// One of these records makes the others fail.
     Halves(Cargo),
     /// The delivery ends here.
@@ -185,6 +187,12 @@ async fn carry_parts(lane: &mut Lane, handler: &Deployed, Batch { mut parts }: B
             Err(delivered) => return Carried::Done(with_rest(delivered, parts)),
         };
         lane.count_from(&cargo);
+        let mut held = cargo.iter();
+        if let Some(until) = held.find_map(|started| lane.held_until(handler, started)) {
+            let records = cargo;
+            parts.again(Part { records, failed });
+            return Carried::Later(Batch { parts }, until);
+        }
         let Ok(_permit) = lane.admit(handler).await else {
             return Carried::Done(Delivered::Stopped);
         };
@@ -211,6 +219,13 @@ async fn carry_parts(lane: &mut Lane, handler: &Deployed, Batch { mut parts }: B
                 let records = cargo;
                 parts.again(Part { records, failed });
                 return Carried::Later(Batch { parts }, Instant::now() + after);
+            }
+            Ok(Left::Held(records, until)) => {
+                parts.again(Part {
+                    records,
+                    failed: None,
+                });
+                return Carried::Later(Batch { parts }, until);
             }
             Ok(Left::Halves(records)) => parts.halve(Part { records, failed }),
             Ok(Left::End(delivered)) => return Carried::Done(with_rest(delivered, parts)),
@@ -306,6 +321,10 @@ async fn settle_whole(
         BatchSettlement::Halve => return Ok(Left::Halves(cargo)),
         BatchSettlement::All(settlement) => settlement,
     };
+    let is_last = !matches!(settlement, Settlement::Retry { .. });
+    if is_last && let Some(until) = hold_all(lane, handler, &cargo) {
+        return Ok(Left::Held(cargo, until));
+    }
     Ok(match settlement {
         Settlement::Retry { after } => Left::Again(cargo, after),
         Settlement::Halt => {
@@ -324,6 +343,14 @@ async fn settle_whole(
             Left::Nothing
         }
     })
+}
+
+/// As [`Lane::hold`], of all records of a batch.
+fn hold_all(lane: &mut Lane, handler: &Deployed, cargo: &[Started]) -> Option<Instant> {
+    let told = cargo.iter().map(|started| lane.hold(handler, started));
+    let until = told.max().flatten()?;
+    lane.forget_outputs();
+    Some(until)
 }
 
 /// The hook answered record by record.
@@ -352,6 +379,9 @@ async fn settle_each(
         // Nothing was handled, so there is nothing that they would be the outputs of.
         lane.forget_outputs();
     }
+    if let Some(proving) = &handler.proving {
+        proving.handled(good.len() + dropped.len());
+    }
     lane.finish_all(handler, good, Ending::Handled, None)
         .await?;
     lane.finish_all(handler, dropped, Ending::Filtered, None)
@@ -367,7 +397,7 @@ async fn settle_failed(
     attempt: Attempt,
 ) -> Result<Left, Stopped> {
     let topic = Arc::clone(lane.topic());
-    let (mut again, mut wait) = (Cargo::new(), Duration::ZERO);
+    let (mut again, mut wait, mut held) = (Cargo::new(), Duration::ZERO, None);
     let mut failed = failed.into_iter();
     while let Some((started, failure)) = failed.next() {
         let settlement = {
@@ -375,6 +405,12 @@ async fn settle_failed(
             lane.decide(handler, &failure, attempt, &view).await?
         };
         let reason = Reason::last(&failure, attempt.number);
+        let is_last = !matches!(settlement, Settlement::Retry { .. });
+        if is_last && let Some(until) = hold_all(lane, handler, std::slice::from_ref(&started)) {
+            held = held.max(Some(until));
+            again.push(started);
+            continue;
+        }
         match settlement {
             Settlement::Retry { after } => {
                 wait = wait.max(after);
@@ -396,9 +432,9 @@ async fn settle_failed(
             }
         }
     }
-    Ok(if again.is_empty() {
-        Left::Nothing
-    } else {
-        Left::Again(again, wait)
+    Ok(match held {
+        _ if again.is_empty() => Left::Nothing,
+        Some(until) => Left::Held(again, until.max(Instant::now() + wait)),
+        None => Left::Again(again, wait),
     })
 }

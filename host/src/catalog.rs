@@ -3,6 +3,7 @@
 //! **Invariant:** within one (tenant, group) the handlers of a topic can be told apart by their routes; the deployer sees
 //! to it before it publishes.
 
+mod proving;
 mod readers;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
+pub(crate) use self::proving::{Proving, Spot};
 pub(crate) use self::readers::{Fed, Readers, WRITES};
 use crate::breaker::Breaker;
 use crate::changes::Face;
@@ -57,6 +59,8 @@ pub(crate) struct Deployed {
     pub(crate) permits: Option<Arc<Semaphore>>,
     /// What makes the handler pause; a new revision begins with a closed one.
     pub(crate) breaker: Option<Mutex<Breaker<Instant>>>,
+    /// Whether it has proven itself; none where it need not.
+    pub(crate) proving: Option<Proving>,
     /// Whom the revision was seen to feed.
     pub(crate) fed: Fed,
 }

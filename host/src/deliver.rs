@@ -146,7 +146,8 @@ async fn let_through(lane: &mut Lane, handler: &Deployed, job: Job) -> Result<Jo
     if let Some(failure) = lane.cut(handler, &job.started) {
         return Err(give_up_cut(lane, handler, job, failure).await);
     }
-    if let Some(until) = paused_until(handler) {
+    let held = lane.held_until(handler, &job.started);
+    if let Some(until) = held.or_else(|| paused_until(handler)) {
         return Err(Delivered::Later(job, until));
     }
     match lane.refusal_of(handler, &job.started) {
@@ -178,15 +179,9 @@ pub(crate) async fn settle(
         started,
         failed: Some(attempt),
     };
-    if is_last {
-        let pause = match started.passage {
-            Passage::Within(_) => note_failed_before(handler),
-            Passage::Before | Passage::Through(_) => note_failed(handler),
-        };
-        if let Some(until) = pause {
-            lane.forget_outputs();
-            return Delivered::Later(again(started), until);
-        }
+    if is_last && let Some((failed, until)) = put_off(lane, handler, &started, attempt) {
+        lane.forget_outputs();
+        return Delivered::Later(Job { started, failed }, until);
     }
     match settlement {
         Settlement::Retry { after } => {
@@ -225,6 +220,24 @@ pub(crate) async fn settle(
             }
         }
     }
+}
+
+/// Returns until when a record waits that is about to be given up, if it does, and the attempts that count then.
+fn put_off(
+    lane: &Lane,
+    handler: &Deployed,
+    started: &Started,
+    attempt: Attempt,
+) -> Option<(Option<Attempt>, Instant)> {
+    if let Some(until) = lane.hold(handler, started) {
+        let before = started.returned.as_ref();
+        return Some((before.map(|it| Attempt::before(it)), until));
+    }
+    let until = match started.passage {
+        Passage::Within(_) => note_failed_before(handler),
+        Passage::Before | Passage::Through(_) => note_failed(handler),
+    };
+    Some((Some(attempt), until?))
 }
 
 /// Settles a record that no handler takes.

@@ -45,6 +45,7 @@ pub mod parked;
 pub mod parts;
 pub mod pending;
 pub mod pipeline;
+pub mod probation;
 pub mod publish;
 pub mod quotas;
 pub mod response;

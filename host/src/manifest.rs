@@ -8,6 +8,7 @@ mod breaker;
 mod bulk;
 mod components;
 mod delivery;
+mod deploy;
 mod found;
 pub mod kafka;
 mod key;
@@ -45,8 +46,8 @@ use crate::marker::parked_topic;
 use crate::pipeline::Pipeline;
 use crate::policy::{
     BreakerPolicy, Bulk, CONCURRENCY, DeclaredTopic, Delivery, Isolation, Limits, OnExhausted,
-    Ordering, PatternError, ResponseRoute, RetryPolicy, ReturnTopics, Start, StartError,
-    Subscription, TopicPattern,
+    Ordering, PatternError, ProbationPolicy, ResponseRoute, RetryPolicy, ReturnTopics, Start,
+    StartError, Subscription, TopicPattern,
 };
 use crate::publish::Publish;
 use crate::route::Routing;
@@ -103,6 +104,8 @@ pub struct Manifest {
     pub bulk: Option<Bulk>,
     /// When the handler pauses; none where the manifest has no table `[breaker]`.
     pub breaker: Option<BreakerPolicy>,
+    /// How a new revision proves itself; none where it need not.
+    pub probation: Option<ProbationPolicy>,
     /// Texts for the component, by name.
     pub config: BTreeMap<String, String>,
     /// Settings of librdkafka for the consumer; none of them touches what the host depends on.
@@ -144,10 +147,7 @@ impl Manifest {
         let (reads, promises) = (subscription.as_ref(), (delivery, side_effects));
         let pipelines = pipelines::pipelines(&mut reader, reads, promises, &mut responses);
         let declared_topics = topics::topics(&mut reader);
-        let isolation = match reader.choice(&keys::ISOLATION) {
-            Some("record") => Isolation::Record,
-            _ => Isolation::Lane,
-        };
+        let isolation = isolation(&mut reader);
         let on_exhausted = on_exhausted(&mut reader, &group, ordering);
         let limits = limits(&mut reader);
         let retry = retry::retry(&mut reader);
@@ -155,6 +155,7 @@ impl Manifest {
         routes::fan_out_fits(&mut reader, &routing, on_exhausted, &return_topics);
         let bulk = bulk::bulk(&mut reader, on_exhausted);
         let breaker = breaker::breaker(&mut reader);
+        let probation = deploy::probation(&mut reader);
         let config = reader.table(&keys::CONFIG);
         let kafka_consumer = reader.table(&keys::KAFKA_CONSUMER);
         let kafka_producer = reader.table(&keys::KAFKA_PRODUCER);
@@ -188,6 +189,7 @@ impl Manifest {
                     return_topics,
                     bulk,
                     breaker,
+                    probation,
                     config,
                     kafka_consumer,
                     kafka_producer,
@@ -233,10 +235,18 @@ impl fmt::Debug for Manifest {
             .field("return_topics", &self.return_topics)
             .field("bulk", &self.bulk)
             .field("breaker", &self.breaker)
+            .field("probation", &self.probation)
             .field("config", &Masked(&self.config))
             .field("kafka_consumer", &Masked(&self.kafka_consumer))
             .field("kafka_producer", &Masked(&self.kafka_producer))
             .finish()
+    }
+}
+
+fn isolation(reader: &mut Reader<'_>) -> Isolation {
+    match reader.choice(&keys::ISOLATION) {
+        Some("record") => Isolation::Record,
+        _ => Isolation::Lane,
     }
 }
 

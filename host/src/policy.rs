@@ -232,6 +232,26 @@ impl BreakerPolicy {
     };
 }
 
+/// When a new revision has proven itself, and when the one before it comes back.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ProbationPolicy {
+    /// It has proven itself when so many records came to their end under it.
+    pub records: u64,
+    /// And when so much time has passed since the first of them, if they are fewer.
+    pub time: Duration,
+    /// The share of them that may fail.
+    pub failure_share: f64,
+}
+
+impl ProbationPolicy {
+    /// What holds for the keys that are left out beside `deploy.probation-records`.
+    pub const DEFAULT: Self = Self {
+        records: 1000,
+        time: Duration::from_mins(1),
+        failure_share: 0.05,
+    };
+}
+
 /// Instances of a handler that one host runs at once where records of a partition do not wait for each other and the
 /// manifest says nothing.
 pub const CONCURRENCY: usize = 16;

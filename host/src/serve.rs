@@ -134,6 +134,7 @@ impl Host {
             topics,
             registry: Arc::clone(&registry),
             known: BTreeMap::new(),
+            alarm: Arc::default(),
         };
         let draining = AtomicBool::new(false);
         let watched = Arc::new(Watched::new(&config.watchdog));
@@ -323,8 +324,12 @@ async fn serve(config: &ServeConfig, deployer: &mut Deployer, view: &View) -> Er
     if view.catalog.borrow().handlers().next().is_none() {
         tracing::warn!(folder = %config.handlers.display(), "no handlers serve yet; waiting for some ({EXPECTED})");
     }
+    let alarm = Arc::clone(&deployer.alarm);
     loop {
-        watch.changed().await;
+        tokio::select! {
+            () = watch.changed() => {}
+            () = alarm.notified() => {}
+        }
         deployer.look().await;
     }
 }

@@ -27,6 +27,7 @@ mod packed;
 mod parking;
 mod pipelines;
 mod positions;
+mod probation;
 mod protocol;
 mod publish;
 mod quotas;

@@ -17,6 +17,7 @@ use crate::moment::now_ms;
 use crate::policy::Subscription;
 use crate::sink::Sink;
 use crate::source::{SourceStatus, Transactions};
+use crate::stats::Counter;
 use crate::watcher::{Poll, StalledPartition};
 
 /// The lanes of one handler.
@@ -146,8 +147,12 @@ impl View {
             groups: groups.collect(),
             producers: self.producers(&transactions, delivered),
             watched: self.watched.seen(),
-            published: self.board.published.get(),
-            refused: self.board.refused.get(),
+            deploys: [
+                &self.board.published,
+                &self.board.refused,
+                &self.board.rolled_back,
+            ]
+            .map(Counter::get),
             compile: self.board.compile.read(),
             requests: self.exchanges.counts(),
             reply_store: self

@@ -41,10 +41,8 @@ pub(super) struct Scrape {
     pub(super) producers: Producers,
     /// What the watchdog knows.
     pub(super) watched: Seen,
-    /// Revisions that were published.
-    pub(super) published: u64,
-    /// Revisions that were refused.
-    pub(super) refused: u64,
+    /// Revisions that were published, that were refused, and that failed their probation.
+    pub(super) deploys: [u64; 3],
     pub(super) compile: HistogramReading,
     pub(super) process: Usage,
     /// Instances that live, and that may live.
@@ -289,10 +287,10 @@ impl Scrape {
         let (live, max) = self.instances;
         writer.gauges(&names::INSTANCES, [([], live)])?;
         writer.gauges(&names::INSTANCES_MAX, [([], max)])?;
-        let deploys = [
-            ([("result", "published")], self.published),
-            ([("result", "refused")], self.refused),
-        ];
+        let results = ["published", "refused", "rolled-back"].into_iter();
+        let deploys = results
+            .zip(self.deploys)
+            .map(|(result, count)| ([("result", result)], count));
         writer.counters(&names::DEPLOYS, deploys)?;
         writer.histograms(&names::COMPILE_DURATION, [([], &self.compile)])?;
         let paused = self

@@ -146,7 +146,7 @@ families! {
     INSTANCES_MAX = Gauge Count "kafka_wasm_instances_max":
         "Instances that may live at once";
     DEPLOYS = Counter Count "kafka_wasm_deploys_total":
-        "Revisions that were published or refused";
+        "Revisions that were published, refused, or rolled back";
     COMPILE_DURATION = Histogram Seconds "kafka_wasm_compile_duration_seconds":
         "Time to compile a component or to take it from the cache";
     PAUSED = Gauge Count "kafka_wasm_paused":

@@ -21,6 +21,8 @@ pub(crate) struct Board {
     pub(crate) published: Counter,
     /// Revisions that were refused.
     pub(crate) refused: Counter,
+    /// Revisions that failed their probation.
+    pub(crate) rolled_back: Counter,
     /// Time to compile a component or to take it from the cache.
     pub(crate) compile: Histogram,
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::catalog::Deployed;
 use crate::ids::{HandlerId, Revision};
 use crate::manifest::Manifest;
 use crate::policy::{Delivery, OnExhausted, Subscription};
@@ -19,6 +20,19 @@ pub(super) struct Party<'a> {
     /// What sees its records first.
     pub(super) middleware: &'a Revision,
     pub(super) takes_singles: bool,
+}
+
+impl<'a> Party<'a> {
+    /// Returns what serves already.
+    pub(super) fn of(deployed: &'a Deployed) -> Self {
+        Self {
+            id: &deployed.id,
+            manifest: &deployed.manifest,
+            rules: &deployed.rules,
+            middleware: &deployed.middleware.id,
+            takes_singles: deployed.takes_singles(),
+        }
+    }
 }
 
 /// Returns why a handler cannot serve beside another one, if it cannot.

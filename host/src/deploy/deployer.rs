@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 
 use super::board::Board;
@@ -21,12 +21,13 @@ use super::retention;
 use super::scan::{Candidate, scan, unreadable};
 use super::topics::TopicKeeper;
 use crate::breaker::Breaker;
-use crate::catalog::{Catalog, Deployed, Fed};
+use crate::catalog::{Catalog, Deployed, Fed, Proving};
 use crate::duration::millis;
 use crate::guest::{Conversation, Receipts, Runtime, Setup};
-use crate::ids::{HandlerId, TopicName};
+use crate::ids::{HandlerId, Revision, TopicName};
 use crate::manifest::Manifest;
 use crate::policy::Delivery;
+use crate::quotas::{Beyond, Quotas};
 use crate::reply::{Exchanges, WaitSlots};
 use crate::sink::Sink;
 use crate::sinks::Sinks;
@@ -50,19 +51,25 @@ pub(crate) struct Deployer {
     pub(crate) topics: Arc<TopicKeeper>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) known: BTreeMap<HandlerId, Known>,
+    /// Told when a revision has proven itself, or has not.
+    pub(crate) alarm: Arc<Notify>,
 }
 
 /// What became of a handler's files when they were last loaded.
 #[derive(Debug)]
 pub(crate) struct Known {
-    facts: Facts,
+    pub(super) facts: Facts,
     /// What is wrong with the files as they are now.
-    problems: Vec<String>,
-    serving: Option<Arc<Deployed>>,
+    pub(super) problems: Vec<String>,
+    pub(super) serving: Option<Arc<Deployed>>,
+    /// What serves again if the revision that serves fails its probation.
+    pub(super) previous: Option<Arc<Deployed>>,
+    /// What is not to serve again, and why.
+    pub(super) condemned: Option<(Revision, String)>,
     /// How long loading took, until what was loaded is published.
-    took: Option<Duration>,
+    pub(super) took: Option<Duration>,
     /// How what was loaded differs from what served before it.
-    changes: Option<String>,
+    pub(super) changes: Option<String>,
 }
 
 /// What a look at the handlers folder came to, before any of it is taken up.
@@ -116,6 +123,7 @@ impl Deployer {
         for candidate in scan.candidates.values() {
             changed |= self.consider(candidate).await;
         }
+        changed |= self.conclude();
         if changed {
             // What stood in the way of a handler may be gone.
             for candidate in scan.candidates.values() {
@@ -200,24 +208,15 @@ impl Deployer {
 
     /// Loads a handler, whatever is known of it; returns whether the catalog changes, and whether it was refused.
     async fn reload(&mut self, candidate: &Candidate) -> (bool, bool) {
-        let serving = self
-            .known
-            .remove(&candidate.id)
-            .and_then(|known| known.serving);
+        let before = self.known.remove(&candidate.id);
+        let mut known = Known::again(candidate.facts.clone(), before);
         let began = Instant::now();
-        let prepared = self.prepare(candidate, serving.as_deref()).await;
-        let mut known = Known {
-            facts: candidate.facts.clone(),
-            problems: Vec::new(),
-            serving,
-            took: None,
-            changes: None,
-        };
+        let prepared = self.prepare(candidate, &known).await;
         let done = match prepared {
             Ok(Some(deployed)) => {
                 let old = known.serving.as_ref();
                 known.changes = old.map(|old| deployed.face.since(&old.face).join("; "));
-                known.serving = Some(Arc::new(deployed));
+                known.replace(deployed);
                 known.took = Some(began.elapsed());
                 (true, false)
             }
@@ -236,7 +235,7 @@ impl Deployer {
     async fn prepare(
         &self,
         candidate: &Candidate,
-        serving: Option<&Deployed>,
+        known: &Known,
     ) -> Result<Option<Deployed>, Vec<String>> {
         let began = Instant::now();
         let (runtime, files) = (self.runtime.clone(), candidate.clone());
@@ -249,23 +248,28 @@ impl Deployer {
                 )]
             })??;
         self.board.compile.observe(began.elapsed());
+        if let Some((_, why)) = known.condemned.iter().find(|it| it.0 == loaded.revision) {
+            return Err(vec![why.clone()]);
+        }
+        let serving = known.serving.as_ref();
         if serving.is_some_and(|serving| serving.revision == loaded.revision) {
             return Ok(None);
         }
-        let deployed = self
-            .deployable(candidate, loaded)
-            .await
-            .map_err(|problem| vec![problem])?;
-        Ok(Some(deployed))
+        let deployed = self.deployable(candidate, loaded, serving.is_some()).await;
+        deployed.map(Some).map_err(|problem| vec![problem])
     }
 
-    async fn deployable(&self, candidate: &Candidate, loaded: Loaded) -> Result<Deployed, String> {
+    async fn deployable(
+        &self,
+        candidate: &Candidate,
+        loaded: Loaded,
+        is_replacing: bool,
+    ) -> Result<Deployed, String> {
         let at = |what: String| format!("{}: {what}", candidate.manifest.display());
         if let Some(what) = self.forgetful_topics(&loaded.manifest).await {
             return Err(at(what));
         }
-        let others = self.others_of_tenant(&candidate.id);
-        if let Some(beyond) = loaded.quotas.another_handler(others) {
+        if let Some(beyond) = self.one_too_many(&candidate.id, &loaded.quotas) {
             return Err(at(beyond.to_string()));
         }
         let sink = self
@@ -316,6 +320,10 @@ impl Deployer {
             breaker: manifest
                 .breaker
                 .map(|policy| Mutex::new(Breaker::new(policy))),
+            proving: manifest
+                .probation
+                .filter(|_| is_replacing)
+                .map(|policy| Proving::new(policy, Arc::clone(&self.alarm))),
             fed: Fed::default(),
             manifest,
             component,
@@ -327,27 +335,20 @@ impl Deployer {
         })
     }
 
-    /// Returns how many other handlers of its tenant serve.
-    fn others_of_tenant(&self, id: &HandlerId) -> usize {
+    /// Returns why the tenant may have no further handler beside those that serve, if it may not.
+    fn one_too_many(&self, id: &HandlerId, quotas: &Quotas) -> Option<Beyond> {
         let serving = self.known.values().filter_map(|it| it.serving.as_ref());
         let is_other = |it: &&Arc<Deployed>| it.id.tenant == id.tenant && it.id != *id;
-        serving.filter(is_other).count()
+        quotas.another_handler(serving.filter(is_other).count())
     }
 
-    /// Returns why a handler cannot serve beside those that do, if it cannot.
-    fn clash(&self, new: Party<'_>) -> Option<String> {
+    /// Returns why a handler cannot serve beside the others that do, if it cannot.
+    pub(super) fn clash(&self, new: Party<'_>) -> Option<String> {
         for known in self.known.values() {
-            let Some(other) = known.serving.as_ref() else {
+            let Some(other) = known.serving.as_ref().filter(|it| it.id != *new.id) else {
                 continue;
             };
-            let theirs = Party {
-                id: &other.id,
-                manifest: &other.manifest,
-                rules: &other.rules,
-                middleware: &other.middleware.id,
-                takes_singles: other.takes_singles(),
-            };
-            if let Some(what) = obstacle(new, theirs) {
+            if let Some(what) = obstacle(new, Party::of(other)) {
                 return Some(what);
             }
             if let Some(what) = conflict(new.manifest, &other.manifest) {

@@ -10,6 +10,7 @@ mod facts;
 mod find;
 mod load;
 mod retention;
+mod rollback;
 mod scan;
 mod stages;
 mod tenant;

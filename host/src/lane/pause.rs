@@ -1,9 +1,32 @@
-//! How a handler pauses while too many of its records fail.
+//! How a handler pauses while too many of its records fail, and how records wait for the verdict on a new revision.
+
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::Lane;
 use crate::breaker::{Admission, Breaker};
-use crate::catalog::Deployed;
+use crate::catalog::{Deployed, Spot};
+use crate::flight::Started;
+
+impl Lane {
+    /// Returns until when a record waits that failed under a revision of which it is not decided whether it stays, or that
+    /// goes.
+    pub(crate) fn held_until(&self, handler: &Deployed, started: &Started) -> Option<Instant> {
+        handler.proving.as_ref()?.held(|| self.spot(started))
+    }
+
+    /// Tells the probation, if there is one, that a record is about to be given up. Returns until when it waits instead, if
+    /// it does; its attempts begin anew then.
+    pub(crate) fn hold(&self, handler: &Deployed, started: &Started) -> Option<Instant> {
+        handler.proving.as_ref()?.failed(self.spot(started))
+    }
+
+    fn spot(&self, started: &Started) -> Spot {
+        let topic = Arc::clone(self.topic());
+        (topic, self.partition(), started.record.offset())
+    }
+}
 
 /// Returns until when no attempt may begin, if the handler pauses.
 pub(crate) fn paused_until(handler: &Deployed) -> Option<Instant> {
@@ -18,8 +41,11 @@ pub(crate) fn paused_until(handler: &Deployed) -> Option<Instant> {
     }
 }
 
-/// Tells the breaker that a record was handled.
+/// Takes note that a record was handled.
 pub(crate) fn note_handled(handler: &Deployed) {
+    if let Some(proving) = &handler.proving {
+        proving.handled(1);
+    }
     let has_closed = handler
         .breaker
         .as_ref()
@@ -41,6 +67,9 @@ pub(crate) fn note_failed_before(handler: &Deployed) -> Option<Instant> {
 
 /// Tells the breaker that a record is given up after it was handled: Kafka refused an output. Others may have to wait then.
 pub(crate) fn note_refused(handler: &Deployed) {
+    if let Some(proving) = &handler.proving {
+        proving.refused();
+    }
     tell(handler, Breaker::refused);
 }
 

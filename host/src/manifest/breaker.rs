@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use super::{Reader, count, keys};
+use super::keys::breaker as keys;
+use super::{Reader, count};
 use crate::policy::BreakerPolicy;
 
 /// Reads the table; none where the manifest has none.

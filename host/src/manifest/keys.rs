@@ -4,6 +4,8 @@
 //! come from `policy.rs`.
 //! **Invariant:** every key that the manifest reads is in [`KEYS`], once.
 
+pub(crate) mod breaker;
+pub(crate) mod deploy;
 pub(crate) mod middleware;
 pub(crate) mod pipeline;
 pub(crate) mod publish;
@@ -17,7 +19,7 @@ use std::time::Duration;
 
 use crate::manifest::kafka::Clients;
 use crate::manifest::key::{Key, Kind};
-use crate::policy::{self, BreakerPolicy, Bulk, Limits};
+use crate::policy::{self, Bulk, Limits};
 
 const MIB: usize = 1 << 20;
 /// An hour in milliseconds: longer deadlines are mistakes of units.
@@ -91,6 +93,9 @@ pub(crate) static KEYS: &[&Key] = list!(
         BREAKER_SHARE,
         BREAKER_WINDOW,
         BREAKER_PAUSE_MS,
+        PROBATION_RECORDS,
+        PROBATION_MS,
+        FAILURE_SHARE,
         MIDDLEWARE,
         ROUTE,
         EVENT_SOURCE,
@@ -112,6 +117,8 @@ pub(crate) static KEYS: &[&Key] = list!(
     ]
 );
 
+use breaker::{BREAKER_PAUSE_MS, BREAKER_SHARE, BREAKER_WINDOW};
+use deploy::{FAILURE_SHARE, PROBATION_MS, PROBATION_RECORDS};
 use middleware::MIDDLEWARE;
 use pipeline::PIPELINE;
 use publish::{
@@ -375,36 +382,6 @@ pub(crate) const BULK_EXIT_LAG: Key = Key {
         default: None,
     },
     doc: "They come one by one again when no more than so many wait.",
-};
-
-pub(crate) const BREAKER_SHARE: Key = Key {
-    path: "breaker.failure-share",
-    kind: Kind::Real {
-        min: 0.01,
-        max: 0.99,
-        default: BreakerPolicy::DEFAULT.failure_share,
-    },
-    doc: "With a table `[breaker]` the handler pauses when more than this share of its last records could not be handled.",
-};
-pub(crate) const BREAKER_WINDOW: Key = Key {
-    path: "breaker.window-records",
-    kind: Kind::Whole {
-        unit: "records",
-        min: 1,
-        max: 100_000,
-        default: Some(BreakerPolicy::DEFAULT.window_records as u64),
-    },
-    doc: "How many records these are, on each host.",
-};
-pub(crate) const BREAKER_PAUSE_MS: Key = Key {
-    path: "breaker.pause-ms",
-    kind: Kind::Whole {
-        unit: "milliseconds",
-        min: 100,
-        max: DAY_MS,
-        default: Some(millis(BreakerPolicy::DEFAULT.pause)),
-    },
-    doc: "How long it pauses before one record is tried again.",
 };
 
 pub(crate) const CONFIG: Key = Key {

@@ -95,6 +95,8 @@ max-attempts = 2
 max-records = 7
 enter-lag = 1000
 exit-lag = 100
+[deploy]
+probation-records = 9
 [config]
 text = "x"
 number = -1.50
@@ -134,6 +136,7 @@ fn one_line_is_a_manifest() {
             return_topics: ReturnTopics::new("acme.orders.replay".parse().ok(), Vec::new()),
             bulk: None,
             breaker: None,
+            probation: None,
             config: BTreeMap::new(),
             kafka_consumer: BTreeMap::new(),
             kafka_producer: BTreeMap::new(),

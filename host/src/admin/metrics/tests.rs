@@ -70,8 +70,7 @@ fn scrape() -> Scrape {
             refused: 1,
         },
         watched,
-        published: 2,
-        refused: 1,
+        deploys: [2, 1, 3],
         compile: HistogramReading::default(),
         process: Usage {
             resident_bytes: Some(4_096),
@@ -120,10 +119,8 @@ fn seen(handler: &HandlerId, topic: &Arc<str>, group: GroupKey) -> Seen {
     }
 }
 
-#[test]
-fn the_page_has_these_samples() {
-    let page = text(scrape()).unwrap();
-    let expected = r#"
+/// Lines of the page, among others.
+const SAMPLES: &str = r#"
 kafka_wasm_records_total{tenant="acme",handler="bills",topic="orders",outcome="handled"} 20
 kafka_wasm_records_total{tenant="acme",handler="bills",topic="orders",outcome="filtered"} 0
 kafka_wasm_records_total{tenant="acme",handler="bills",topic="orders",outcome="dead_lettered"} 1
@@ -178,6 +175,7 @@ kafka_wasm_delivered_records_total 8
 kafka_wasm_refused_records_total 1
 kafka_wasm_deploys_total{result="published"} 2
 kafka_wasm_deploys_total{result="refused"} 1
+kafka_wasm_deploys_total{result="rolled-back"} 3
 kafka_wasm_compile_duration_seconds_count 0
 kafka_wasm_compile_duration_seconds_bucket{le="+Inf"} 0
 kafka_wasm_paused{tenant="acme",handler="bills"} 1
@@ -188,8 +186,12 @@ process_cpu_seconds_total 1.5
 # TYPE kafka_wasm_records counter
 # EOF
 "#;
+
+#[test]
+fn the_page_has_these_samples() {
+    let page = text(scrape()).unwrap();
     let lines: BTreeSet<&str> = page.lines().collect();
-    for line in expected.trim().lines() {
+    for line in SAMPLES.trim().lines() {
         assert!(lines.contains(line), "no line {line} in\n{page}");
     }
 }

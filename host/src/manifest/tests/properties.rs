@@ -1,11 +1,13 @@
 //! Properties of the manifest over many files, against a reader that knows nothing of the table of keys.
 
+mod failures;
 mod remedies;
 
 use std::fmt::Write as _;
 
 use proptest::prelude::*;
 
+use self::failures::without_lone_probation;
 use self::remedies::without_lone_remedies;
 use super::*;
 use crate::policy::LagBounds;
@@ -102,6 +104,7 @@ fn lines() -> impl Strategy<Value = Vec<Line>> {
         .prop_map(without_lone_topics)
         .prop_map(with_bounds_of_lag)
         .prop_map(without_lone_remedies)
+        .prop_map(without_lone_probation)
         .prop_filter(
             "batches have no breaker, no waits in topics and no parked keys; keys are parked in the order of keys; what several \
              take is neither parked nor waits in topics",
@@ -260,20 +263,22 @@ impl Naive<'_> {
         }
     }
 
+    fn bulk(&self) -> Option<Bulk> {
+        let is_given = self.0.iter().any(|(path, _)| path.starts_with("bulk."));
+        is_given.then(|| Bulk {
+            max_records: self.number("bulk.max-records", 500),
+            max_bytes: self.number("bulk.max-bytes", 4_194_304),
+            max_wait: self.millis("bulk.max-wait-ms", 100),
+            compact: self.text("bulk.compact", "") == "true",
+            by_lag: self.by_lag(),
+        })
+    }
+
     fn by_lag(&self) -> Option<LagBounds> {
         let [enter_records, exit_records] = LAGS.map(|path| self.text(path, "").parse().ok());
         Some(LagBounds {
             enter_records: enter_records?,
             exit_records: exit_records?,
-        })
-    }
-
-    fn breaker(&self) -> Option<BreakerPolicy> {
-        let is_given = self.0.iter().any(|(path, _)| path.starts_with("breaker."));
-        is_given.then(|| BreakerPolicy {
-            failure_share: self.text("breaker.failure-share", "0.5").parse().unwrap(),
-            window_records: self.number("breaker.window-records", 100),
-            pause: self.millis("breaker.pause-ms", 30_000),
         })
     }
 
@@ -358,18 +363,9 @@ impl Naive<'_> {
                 .parse()
                 .unwrap(),
             return_topics: self.return_topics(&group),
-            bulk: self
-                .0
-                .iter()
-                .any(|(path, _)| path.starts_with("bulk."))
-                .then(|| Bulk {
-                    max_records: self.number("bulk.max-records", 500),
-                    max_bytes: self.number("bulk.max-bytes", 4_194_304),
-                    max_wait: self.millis("bulk.max-wait-ms", 100),
-                    compact: self.text("bulk.compact", "") == "true",
-                    by_lag: self.by_lag(),
-                }),
+            bulk: self.bulk(),
             breaker: self.breaker(),
+            probation: self.probation(),
             config: BTreeMap::new(),
             kafka_consumer: BTreeMap::new(),
             kafka_producer: BTreeMap::new(),

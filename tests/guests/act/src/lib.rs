@@ -15,7 +15,7 @@
 //! none) · `ask-many N TOPIC MS` (N requests at once; result: how many have their response) · `ask-several N TOPIC MS`
 //! (one request; result: up to N responses) · `answer TEXT` (the response to a request) · `answer-to TOPIC TEXT` (to one
 //! that does not say where to) · `receipt TOPIC MS TEXT` (sent at once; result: partition, offset and timestamp, or why there
-//! is no receipt) · `receipt-then-fail TOPIC`.
+//! is no receipt) · `receipt-then-fail TOPIC` · `sound` (`ok`, or `other` while there is a config `broken`).
 //!
 //! A JSON object has its deed in the member `deed`.
 
@@ -54,6 +54,9 @@ fn on_message(message: Message) -> Result {
         "sleep" => deeds::sleep(rest)?,
         "reject" => return Err(kafka_wasm_guest::reject(rest)),
         "retry" => return Err(deeds::retry(rest)),
+        "sound" if config("broken").is_some() => {
+            return Err(kafka_wasm_guest::other("broken on purpose"));
+        }
         "other" => return Err(kafka_wasm_guest::other(rest)),
         "emit-big" => deeds::emit_big(&output(), rest)?,
         "emit-many" => return emit_many(&message, rest),

@@ -2,7 +2,7 @@
 //! the summary has all parts of all records; with `sleep-ms` each batch takes so long.
 //!
 //! The value `bad` rejects its record, `again` fails it with `other`, `fail-all` fails the batch. `emit-to TOPIC` is
-//! emitted to that topic besides.
+//! emitted to that topic besides. With a config `broken` every batch fails as a whole, or with the value `each` every record.
 
 use std::time::Duration;
 
@@ -10,9 +10,11 @@ use kafka_wasm_guest::{Batch, BulkFailure, Message, Result, config, emit, other,
 use serde_json::{Value, json};
 
 pub fn on_bulk(batch: Batch) -> Result<Vec<BulkFailure>> {
-    if batch
-        .iter()
-        .any(|message| message.value() == Some(b"fail-all"))
+    let broken = config("broken");
+    if broken.as_deref().is_some_and(|how| how != "each")
+        || batch
+            .iter()
+            .any(|message| message.value() == Some(b"fail-all"))
     {
         return Err(other("the whole batch fails on purpose"));
     }
@@ -37,6 +39,10 @@ pub fn on_bulk(batch: Batch) -> Result<Vec<BulkFailure>> {
     }
     let output = config("output").unwrap_or_else(|| "out".into());
     emit(&output).json(&summary)?.send()?;
+    if broken.is_some() {
+        let failure = |index| BulkFailure::new(index, other("broken on purpose"));
+        return Ok((0..batch.len()).map(failure).collect());
+    }
     Ok(batch.iter().enumerate().filter_map(failure).collect())
 }
 
