@@ -44,6 +44,8 @@ enum Command {
     Serve(Box<ServeArgs>),
     /// Say whether the handlers of a folder would serve; needs no broker
     Check(CheckArgs),
+    /// Say what a handlers folder would change in the place of another one; needs no broker
+    Diff(DiffArgs),
     /// Write records to a topic
     Produce(produce::ProduceArgs),
     /// Read records from a topic
@@ -149,6 +151,22 @@ struct CheckArgs {
     folder: PathBuf,
 }
 
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  kafka-wasm-host diff staging/handlers --handlers handlers/
+
+Each handler that is new (+), gone (-) or different (~) is named, with what differs: keys of the manifest, hooks, imports,
+what its tenant's file grants and allows, code. Of [config] and [kafka] only the names are shown. The exit code is 0
+whether there are differences or not, and 64 where a handler cannot be loaded.")]
+struct DiffArgs {
+    /// The folder that is to be deployed
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+    /// The folder that serves
+    #[arg(long, env = "KAFKA_WASM_HANDLERS", value_name = "DIR")]
+    handlers: PathBuf,
+}
+
 /// Does what the command line asks for.
 pub fn run() -> ExitCode {
     let mut command = Cli::command();
@@ -174,6 +192,7 @@ pub fn run() -> ExitCode {
     let result = match cli.command {
         Command::Serve(args) => serve(*args, &warnings),
         Command::Check(args) => check(&args),
+        Command::Diff(args) => diff(&args),
         Command::Produce(args) => produce::run(&args),
         Command::Consume(args) => consume::run(&args),
         Command::DeadLetter(args) => dead_letter::run(&args),
@@ -248,6 +267,23 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     complain(&counted(report.problems.len(), "problem"));
+    Ok(ExitCode::from(EX_USAGE))
+}
+
+fn diff(args: &DiffArgs) -> anyhow::Result<ExitCode> {
+    let difference = crate::deploy::diff(&args.folder, &args.handlers, &runtime(16, None)?);
+    for handler in &difference.handlers {
+        say(handler)?;
+    }
+    for problem in &difference.problems {
+        complain(problem);
+    }
+    let (changes, same) = (difference.handlers.len(), difference.same);
+    say(&format!("{}, {same} the same", counted(changes, "change")))?;
+    if difference.problems.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    complain(&counted(difference.problems.len(), "problem"));
     Ok(ExitCode::from(EX_USAGE))
 }
 

@@ -33,6 +33,11 @@ fn the_commands_for_a_real_kafka_work_as_written() {
         "handlers/greeter/greeter.wasm",
         &fs::read(guest("hello")).unwrap(),
     );
+    file("staging/greeter/handler.toml", b"topics = [\"names\"]\n");
+    file(
+        "staging/greeter/greeter.wasm",
+        &fs::read(guest("pass")).unwrap(),
+    );
     file("build/greeter.wasm", &fs::read(guest("pass")).unwrap());
     let settings = blocks_in("docs/OPERATIONS.md", "toml");
     file(
