@@ -42,7 +42,7 @@ fn diff_tells_what_a_folder_would_change_and_no_secret() {
     ]);
     fs::write(
         new.path().join("acme/tenant.toml"),
-        "[grants]\nconsume = [\"e\"]\nproduce = [\"*\"]\ngroups = [\"acme.*\"]\n",
+        "[grants]\nconsume = [\"e\", \"acme.*\"]\nproduce = [\"*\"]\ngroups = [\"acme.*\"]\n",
     )
     .unwrap();
     let answer = diff(&new, &old);
@@ -69,7 +69,7 @@ fn diff_tells_what_a_folder_would_change_and_no_secret() {
 #[test]
 fn diff_takes_what_cannot_be_loaded_for_no_difference() {
     let old = folder(&[("a", "pass", "topics = [\"a\"]\n")]);
-    let new = folder(&[("a", "pass", "topic = [\"a\"]\n")]);
+    let new = folder(&[("a", "pass", "topics = [\"a\"]\norderin = \"key\"\n")]);
     let answer = diff(&new, &old);
     assert_eq!(answer.code, 64);
     assert!(answer.stderr.contains("did you mean"), "{}", answer.stderr);

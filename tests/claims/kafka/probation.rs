@@ -103,16 +103,15 @@ fn goes_back(name: &str, more: &str) {
     let manifest = stage.folder.path().join(&stage.name).join("handler.toml");
     let text = fs::read_to_string(&manifest).unwrap();
     fs::write(&manifest, text).unwrap();
-    let other = format!("{}-other", stage.name);
-    let beside = stage.manifest("").replace(&stage.input, &stage.output);
+    let other = format!("other-{}", stage.name);
+    let beside = stage
+        .manifest("")
+        .replace(&stage.input, &format!("{}.none", stage.name));
     let beside = beside.replace(
         &format!("group = \"{}\"", stage.name),
         &format!("group = \"{other}\""),
     );
-    stage
-        .folder
-        .swap_in(&other, guest("hooks"), &beside)
-        .unwrap();
+    stage.folder.swap_in(&other, guest("act"), &beside).unwrap();
     wait_lines(&host, &[" deployed ", &other], 1);
     never("the revision again", Duration::from_secs(1), || {
         count_lines(&host, &[" deployed ", &format!("handler={}", stage.name)]) > 2
@@ -166,7 +165,9 @@ fn batches_that_fail_in_a_probation_come_back_whole() {
         let values: Vec<&str> = values.iter().map(String::as_str).collect();
         stage.produce(&values);
         stage.committed(&host, &[(0, 100)]);
-        let second = format!("{batches}{PROBATION}config.broken = \"{how}\"\n");
+        // Halves of halves fail before one record does, so that the time decides.
+        let second =
+            format!("{batches}{PROBATION}deploy.probation-ms = 1500\nconfig.broken = \"{how}\"\n");
         let second = stage.manifest(&second);
         stage.folder.swap_manifest(&stage.name, &second).unwrap();
         wait_lines(&host, &[" deployed ", &stage.name], 2);

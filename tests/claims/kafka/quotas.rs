@@ -79,12 +79,9 @@ fn quota_of_limits_is_violated_by_no_deployment() {
             "limits.deadline-ms is 501 ms, more than the 500",
         ),
     ] {
-        deploy(
-            &stage,
-            "memory-mib = 32\ndeadline-ms = 500",
-            &guest("act"),
-            more,
-        );
+        let manifest = stage.manifest(more);
+        let name = format!("acme/{}", stage.name);
+        stage.folder.swap_manifest(&name, &manifest).unwrap();
         wait_lines(&host, &["handler.toml", told, "acme/tenant.toml"], 1);
     }
     wait_lines(&host, &["the old one goes on serving"], 2);
@@ -106,7 +103,11 @@ fn quota_of_a_components_size_is_violated_by_no_deployment() {
         &[".wasm", "MiB, more than the 2 that quotas.component-mib"],
         1,
     );
-    deploy(&stage, "component-mib = 5", &large, "");
+    let wider = quotas("component-mib = 5");
+    stage
+        .folder
+        .swap_text("acme", "tenant.toml", &wider)
+        .unwrap();
     stage.produce(&["one"]);
     stage.outputs(&host, 1);
     host.stop().unwrap();
