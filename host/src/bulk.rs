@@ -121,6 +121,9 @@ fn with_rest(delivered: Delivered, parts: Parts<Started, Attempt>) -> Delivered 
 
 /// Carries a batch until its records are settled or some are to be tried again later, in sight of others.
 pub(crate) async fn carry(lane: &mut Lane, handler: &Deployed, batch: Batch) -> Carried {
+    if let Some(until) = lane.held_until() {
+        return Carried::Later(batch, until);
+    }
     if let Some(offset) = batch.offset() {
         lane.hand.take(offset);
     }
@@ -188,7 +191,7 @@ async fn carry_parts(lane: &mut Lane, handler: &Deployed, Batch { mut parts }: B
         };
         lane.count_from(&cargo);
         let mut held = cargo.iter();
-        if let Some(until) = held.find_map(|started| lane.held_until(handler, started)) {
+        if let Some(until) = held.find_map(|started| lane.awaits_verdict(handler, started)) {
             let records = cargo;
             parts.again(Part { records, failed });
             return Carried::Later(Batch { parts }, until);

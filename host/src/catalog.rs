@@ -6,7 +6,7 @@
 mod proving;
 mod readers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -191,11 +191,16 @@ pub(crate) type GroupKey = (TenantId, GroupId);
 pub(crate) struct Catalog {
     groups: BTreeMap<GroupKey, Vec<Arc<Deployed>>>,
     tenants: BTreeMap<TenantId, Readers>,
+    /// Those that are to take nothing.
+    paused: BTreeSet<HandlerId>,
 }
 
 impl Catalog {
-    /// Makes a snapshot of these handlers.
-    pub(crate) fn new(handlers: impl IntoIterator<Item = Arc<Deployed>>) -> Self {
+    /// Makes a snapshot of these handlers; the `paused` ones are to take nothing.
+    pub(crate) fn new(
+        handlers: impl IntoIterator<Item = Arc<Deployed>>,
+        paused: BTreeSet<HandlerId>,
+    ) -> Self {
         let mut groups: BTreeMap<GroupKey, Vec<Arc<Deployed>>> = BTreeMap::new();
         let mut tenants: BTreeMap<TenantId, Readers> = BTreeMap::new();
         for handler in handlers {
@@ -204,7 +209,16 @@ impl Catalog {
             let key = (handler.id.tenant.clone(), handler.manifest.group.clone());
             groups.entry(key).or_default().push(handler);
         }
-        Self { groups, tenants }
+        Self {
+            groups,
+            tenants,
+            paused,
+        }
+    }
+
+    /// Returns whether somebody has paused the handler.
+    pub(crate) fn is_paused(&self, id: &HandlerId) -> bool {
+        self.paused.contains(id)
     }
 
     /// Returns the handlers that a group has for `topic`, in the order of their names.

@@ -30,6 +30,8 @@ pub enum Standing {
     CaughtUp,
     /// The record at this offset holds it.
     Halted(i64),
+    /// Somebody has paused a handler of its topic.
+    Paused,
     /// No handler reads its topic now.
     Unread,
 }
@@ -150,6 +152,10 @@ fn halted(group: &GroupStanding) -> impl Iterator<Item = String> {
         .filter_map(|one| match one.standing {
             Standing::Halted(offset) => Some(format!(
                 "{}[{}] of group {} halted at offset {offset} (the log says why)",
+                one.topic, one.partition, group.group
+            )),
+            Standing::Paused => Some(format!(
+                "{}[{}] of group {} is not caught up, and a handler of it is paused (`kafka-wasm-host resume` lets it go on)",
                 one.topic, one.partition, group.group
             )),
             _ => None,

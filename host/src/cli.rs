@@ -3,6 +3,7 @@
 pub mod connect;
 pub mod console;
 pub mod consume;
+pub mod control;
 pub mod dead_letter;
 pub mod health;
 pub mod produce;
@@ -56,6 +57,16 @@ enum Command {
     Seek(seek::SeekArgs),
     /// Show and create the topics that handlers declare or need
     Topics(Box<topics::TopicsArgs>),
+    /// Say what the handlers of a running host do
+    Status(control::StatusArgs),
+    /// List the revisions of a handler that a host keeps
+    Revisions(control::RevisionsArgs),
+    /// Let a host serve an earlier revision of a handler
+    Rollback(control::RollbackArgs),
+    /// Hand no more records to a handler, until `resume`
+    Pause(control::PauseArgs),
+    /// Let a handler go on that was paused
+    Resume(control::ResumeArgs),
     /// Ask a running host whether it is alive
     Health(health::HealthArgs),
 }
@@ -108,6 +119,9 @@ struct ServeArgs {
     /// Folder of compiled components, for fast starts
     #[arg(long, env = "KAFKA_WASM_CACHE", value_name = "DIR")]
     cache: Option<PathBuf>,
+    /// Folder in which revisions of handlers are kept, to roll back to
+    #[arg(long, env = "KAFKA_WASM_STATE", value_name = "DIR")]
+    state: Option<PathBuf>,
     /// Instances of components that may live at once
     #[arg(long, env = "KAFKA_WASM_INSTANCES_MAX", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     instances_max: Option<u32>,
@@ -139,6 +153,7 @@ impl From<ServeArgs> for Given {
             until_caught_up: args.until_caught_up,
             max_records: args.max_records,
             create_topics: args.create_topics,
+            state: args.state,
             kafka: args.kafka_settings,
         }
     }
@@ -198,6 +213,11 @@ pub fn run() -> ExitCode {
         Command::DeadLetter(args) => dead_letter::run(&args),
         Command::Seek(args) => seek::run(&args),
         Command::Topics(args) => topics::run(*args),
+        Command::Status(args) => control::status(&args),
+        Command::Revisions(args) => control::revisions(&args),
+        Command::Rollback(args) => control::rollback(&args),
+        Command::Pause(args) => control::pause(&args),
+        Command::Resume(args) => control::resume(&args),
         Command::Health(args) => health::run(&args),
     };
     result.unwrap_or_else(|error| {

@@ -7,8 +7,10 @@ mod command;
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::history::REVISIONS_KEPT;
 use crate::ids::HandlerId;
 use crate::manifest::kafka::{Clients, check};
 use crate::reply::client;
@@ -18,6 +20,7 @@ use crate::settings::{
 };
 use crate::steps::Plan;
 use crate::telemetry::LogFormat;
+use crate::tokens::Tokens;
 use crate::watchdog::WatchPolicy;
 
 /// Where records come from.
@@ -61,6 +64,8 @@ pub struct Given {
     pub max_records: Option<u64>,
     /// `--create-topics`.
     pub create_topics: bool,
+    /// `--state`.
+    pub state: Option<PathBuf>,
     /// `--kafka-setting`, repeated.
     pub kafka: Vec<(String, String)>,
 }
@@ -100,8 +105,21 @@ pub struct ServeConfig {
     pub watchdog: WatchPolicy,
     /// The Redis by which hosts share responses; nothing where each reads all of them.
     pub response: Option<RedisSettings>,
+    /// What is kept of handlers, and who may change them.
+    pub control: ControlConfig,
     /// librdkafka keys for all clients, without `bootstrap.servers`.
     pub kafka: BTreeMap<String, String>,
+}
+
+/// What is kept of handlers, and who may change them.
+#[derive(Debug, Clone)]
+pub struct ControlConfig {
+    /// Folder of the revisions of handlers; none are kept when `None`.
+    pub state: Option<PathBuf>,
+    /// Revisions of a handler that are kept there.
+    pub revisions_kept: usize,
+    /// Who may ask what of the control API; none where nobody needs to be known.
+    pub tokens: Option<Arc<Tokens>>,
 }
 
 impl ServeConfig {
@@ -143,11 +161,10 @@ impl ServeConfig {
             // Before anything waits for it; nothing is connected to.
             problems.extend(client(redis).err());
         }
-        let only = if given.only.is_empty() {
-            settings.only.unwrap_or_default()
-        } else {
-            given.only
-        };
+        let control = control(given.state.or(settings.state), settings.revisions_kept)
+            .with_tokens(settings.tokens_file.as_deref(), &mut problems);
+        let only = Some(given.only).filter(|only| !only.is_empty());
+        let only = only.or(settings.only).unwrap_or_default();
         match (brokers, handlers) {
             (Some(brokers), Some(handlers)) if problems.is_empty() => Ok(Self {
                 topics_command: command::topics(&flags, &handlers, &brokers),
@@ -175,6 +192,7 @@ impl ServeConfig {
                 create_topics: given.create_topics || settings.create_topics.unwrap_or(false),
                 watchdog: settings.watchdog,
                 response: settings.response,
+                control,
                 kafka,
             }),
             _ => Err(problems),
@@ -212,6 +230,33 @@ fn read_settings(path: &Path) -> Result<Settings, Vec<String>> {
         .map_err(|error| vec![format!("{}: cannot be read: {error}", path.display())])?;
     Settings::parse_with(&text, check_value)
         .map_err(|problems| problems.iter().map(|problem| problem.at(path)).collect())
+}
+
+fn control(state: Option<PathBuf>, kept: Option<usize>) -> ControlConfig {
+    ControlConfig {
+        state,
+        revisions_kept: kept.unwrap_or(REVISIONS_KEPT),
+        tokens: None,
+    }
+}
+
+impl ControlConfig {
+    /// Adds those of a file, where there is one.
+    fn with_tokens(mut self, file: Option<&Path>, problems: &mut Vec<String>) -> Self {
+        match file.map(read_tokens) {
+            Some(Ok(tokens)) => self.tokens = Some(Arc::new(tokens)),
+            Some(Err(found)) => problems.extend(found),
+            None => {}
+        }
+        self
+    }
+}
+
+fn read_tokens(path: &Path) -> Result<Tokens, Vec<String>> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| vec![format!("{}: cannot be read: {error}", path.display())])?;
+    let at = |(line, why): &(usize, String)| format!("{}:{line}: {why}", path.display());
+    Tokens::parse(&text).map_err(|problems| problems.iter().map(at).collect())
 }
 
 fn brokers(given: &Given, settings: &Settings) -> Option<Brokers> {

@@ -86,6 +86,9 @@ async fn carry(lane: &mut Lane, job: Job) -> Delivered {
     if lane.route().is_none() {
         return Delivered::Unrouted(Cargo::from_iter([job.started]));
     }
+    if let Some(until) = lane.held_until() {
+        return Delivered::Later(job, until);
+    }
     let job = match receive(lane, job).await {
         Ok(job) => job,
         Err(delivered) => return delivered,
@@ -146,7 +149,7 @@ async fn let_through(lane: &mut Lane, handler: &Deployed, job: Job) -> Result<Jo
     if let Some(failure) = lane.cut(handler, &job.started) {
         return Err(give_up_cut(lane, handler, job, failure).await);
     }
-    let held = lane.held_until(handler, &job.started);
+    let held = lane.awaits_verdict(handler, &job.started);
     if let Some(until) = held.or_else(|| paused_until(handler)) {
         return Err(Delivered::Later(job, until));
     }

@@ -7,6 +7,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -180,8 +182,24 @@ impl FromStr for HandlerId {
 }
 
 /// One build of a handler: the first 12 hexadecimal digits of the SHA-256 over component and manifest.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Revision(Arc<str>);
+
+impl TryFrom<String> for Revision {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        let is_digit = |c: char| matches!(c, '0'..='9' | 'a'..='f');
+        checked(&text, 12, "hexadecimal digits", is_digit).map(Self)
+    }
+}
+
+impl From<Revision> for String {
+    fn from(revision: Revision) -> Self {
+        revision.as_str().to_owned()
+    }
+}
 
 impl Revision {
     /// Takes the revision from a SHA-256 digest.

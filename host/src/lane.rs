@@ -84,6 +84,8 @@ pub(crate) struct Lane {
     registry: Arc<Registry>,
     routes: Option<Routes>,
     serving: Option<Serving>,
+    /// Whether somebody has paused a handler of the topic.
+    is_paused: bool,
     /// The handler whose turn it is.
     route: Option<Route>,
     instance: Option<(Revision, Instance)>,
@@ -134,6 +136,7 @@ impl Lane {
             registry,
             routes: None,
             serving: None,
+            is_paused: false,
             route: None,
             instance: None,
             stages: Vec::new(),
@@ -191,10 +194,12 @@ impl Lane {
     }
 
     fn reroute(&mut self) {
-        let readers = self
-            .catalog
-            .borrow_and_update()
-            .readers(&self.place.group, &self.place.topic);
+        let readers = {
+            let catalog = self.catalog.borrow_and_update();
+            let readers = catalog.readers(&self.place.group, &self.place.topic);
+            self.is_paused = readers.iter().any(|it| catalog.is_paused(&it.id));
+            readers
+        };
         self.routes = Routes::of(&readers);
         self.serving = self.routes.as_ref().map(Routes::revisions);
         self.hops.forget();
@@ -225,6 +230,11 @@ impl Lane {
     /// Returns whether records come back to the handler by the lane's topic.
     pub(crate) fn is_return(&self) -> bool {
         self.route.as_ref().is_some_and(|route| route.is_return)
+    }
+
+    /// Returns whether somebody has paused a handler of the topic, as of [`Self::route`]: nothing is to be handed over.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.is_paused
     }
 
     /// Returns what served the lane last.

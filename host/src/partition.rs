@@ -10,6 +10,7 @@ mod lanes;
 mod mending;
 mod parallel;
 mod parked;
+mod paused;
 mod refused;
 mod returned;
 mod standing;
@@ -75,6 +76,8 @@ pub(crate) struct PartitionTask {
     /// When metadata may be committed for its own sake.
     metadata_due: Instant,
     told: Told,
+    /// Whether it stands because somebody has paused a handler.
+    is_paused: bool,
 }
 
 impl PartitionTask {
@@ -99,6 +102,7 @@ impl PartitionTask {
             store_due: Instant::now(),
             metadata_due: Instant::now(),
             told,
+            is_paused: false,
         }
     }
 
@@ -136,10 +140,15 @@ impl PartitionTask {
         if self.is_halted() {
             return self.serve_halted().await;
         }
-        let Some(handler) = self.lane.route() else {
+        let handler = self.lane.route();
+        self.note_pause();
+        let Some(handler) = handler else {
             self.tell_unread();
             return self.wait_for_change().await;
         };
+        if self.is_paused {
+            return self.stand_paused().await;
+        }
         let manifest = &handler.manifest;
         if manifest.ordering != Ordering::Partition {
             return self.serve_parallel(&handler).await;

@@ -3,10 +3,11 @@
 //! **Invariant:** a stop is orderly in this order: no new deployments, partitions drained and committed, producers
 //! flushed; each within its deadline.
 
+mod clients;
 mod once;
 mod steps;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,23 +16,23 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use self::clients::Clients;
 use self::once::{Done, Ended};
-use crate::admin::{Admin, View};
+use crate::admin::{Access, Admin, Control, View};
 use crate::assignment::Flow;
 use crate::catalog::Catalog;
 use crate::config::{Brokers, ServeConfig};
-use crate::deploy::{Board, Deployer, EXPECTED, FolderWatch, TopicKeeper};
+use crate::deploy::{Board, Deployer, EXPECTED, FolderWatch, Order};
 use crate::dev_broker::DevBroker;
 use crate::duration::millis;
 use crate::guest::{AotCache, Runtime};
-use crate::layers::Layers;
-use crate::manifest::kafka::{Side, side};
-use crate::reply::{Exchanges, Store, client};
+use crate::reply::{Store, client};
 use crate::settings::RedisSettings;
 use crate::sinks::Sinks;
+use crate::state_folder::StateFolder;
 use crate::stats::Registry;
 use crate::steps::Steps;
 use crate::subscriptions::Subscriptions;
@@ -76,10 +77,15 @@ pub enum Error {
     Stalled(String),
 }
 
+/// What may be asked of the deployer while it is busy.
+const ORDERS_MAX: usize = 16;
+
 /// A host that is ready to run.
 pub struct Host {
     config: ServeConfig,
     deployer: Deployer,
+    /// What is asked of the deployer.
+    orders: mpsc::Receiver<Order>,
     view: Arc<View>,
     admin: Option<Admin>,
     /// Lives as long as the host; the others find it by its address.
@@ -122,6 +128,8 @@ impl Host {
             Steps::new(config.steps.clone()),
         )));
         let sinks = Arc::new(Sinks::new(clients.producer));
+        let state = state_folder(&config).await;
+        let (orderer, orders) = mpsc::channel(ORDERS_MAX);
         let deployer = Deployer {
             folder: config.handlers.clone(),
             only: config.only.clone(),
@@ -133,7 +141,10 @@ impl Host {
             board: Arc::clone(&board),
             topics,
             registry: Arc::clone(&registry),
+            state: state.clone(),
             known: BTreeMap::new(),
+            paused: BTreeSet::new(),
+            is_changed: false,
             alarm: Arc::default(),
         };
         let draining = AtomicBool::new(false);
@@ -148,18 +159,13 @@ impl Host {
             places,
             draining,
             watched,
+            control: control(&config, orderer, state),
         });
-        let admin = match config.http {
-            Some(addr) => Some(
-                Admin::bind(addr)
-                    .await
-                    .map_err(|error| Error::Admin(error.to_string()))?,
-            ),
-            None => None,
-        };
+        let admin = admin(&config).await?;
         Ok(Self {
             config,
             deployer,
+            orders,
             view,
             admin,
             dev_broker,
@@ -204,7 +210,7 @@ impl Host {
         let ended = tokio::select! {
             biased;
             () = stop => None,
-            refused = serve(&self.config, &mut self.deployer, &self.view) => return Err(refused),
+            refused = serve(&self.config, &mut self.deployer, &mut self.orders, &self.view) => return Err(refused),
             ended = once::ended(&self.config, &self.view) => Some(ended),
             never = steps::tend(&self.view) => match never {},
             what = watch.verdict() => Some(Ended::Stalled(what)),
@@ -302,7 +308,12 @@ impl Host {
 }
 
 /// Looks for changes of the handlers folder until it is dropped; returns only where `strict` refuses to start.
-async fn serve(config: &ServeConfig, deployer: &mut Deployer, view: &View) -> Error {
+async fn serve(
+    config: &ServeConfig,
+    deployer: &mut Deployer,
+    orders: &mut mpsc::Receiver<Order>,
+    view: &View,
+) -> Error {
     let mut watch = FolderWatch::start(&config.handlers);
     let first = deployer.load().await;
     let unknown = config.steps.unknown(&deployer.names());
@@ -326,11 +337,12 @@ async fn serve(config: &ServeConfig, deployer: &mut Deployer, view: &View) -> Er
     }
     let alarm = Arc::clone(&deployer.alarm);
     loop {
+        // Whoever obeys looks, too, so no change is missed.
         tokio::select! {
-            () = watch.changed() => {}
-            () = alarm.notified() => {}
+            () = watch.changed() => deployer.look().await,
+            () = alarm.notified() => deployer.look().await,
+            Some(order) = orders.recv() => deployer.obey(order).await,
         }
-        deployer.look().await;
     }
 }
 
@@ -342,6 +354,41 @@ pub(crate) fn runtime(instances_max: u32, cache: Option<&Path>) -> Result<Runtim
             .ok()
     });
     Runtime::new(instances_max, cache).map_err(|error| Error::Runtime(error.to_string()))
+}
+
+/// Begins to listen for HTTP, where it is served.
+async fn admin(config: &ServeConfig) -> Result<Option<Admin>, Error> {
+    let Some(addr) = config.http else {
+        return Ok(None);
+    };
+    let admin = Admin::bind(addr).await;
+    admin
+        .map(Some)
+        .map_err(|error| Error::Admin(error.to_string()))
+}
+
+fn control(
+    config: &ServeConfig,
+    orders: mpsc::Sender<Order>,
+    state: Option<Arc<StateFolder>>,
+) -> Control {
+    Control {
+        orders,
+        state,
+        access: Access::new(config.control.tokens.clone(), config.http),
+    }
+}
+
+/// Makes the state folder ready, where there is one. What stands in the way keeps no handler from serving.
+async fn state_folder(config: &ServeConfig) -> Option<Arc<StateFolder>> {
+    let root = config.control.state.clone()?;
+    let state = Arc::new(StateFolder::new(root, config.control.revisions_kept));
+    let swept = Arc::clone(&state);
+    let swept = tokio::task::spawn_blocking(move || swept.sweep()).await;
+    if let Ok(Err(error)) = swept {
+        tracing::warn!(%error, "revisions may not be kept");
+    }
+    Some(state)
 }
 
 /// Begins to connect to the Redis that hosts share, where they do.
@@ -368,77 +415,4 @@ fn join_until(mut threads: Vec<JoinHandle<()>>, deadline: Instant) -> usize {
         std::thread::sleep(Duration::from_millis(2));
     }
     threads.len()
-}
-
-/// librdkafka's settings for the host's consumers and producers.
-struct Clients {
-    consumer: Layers,
-    producer: Layers,
-}
-
-impl Clients {
-    fn new(config: &ServeConfig, dev_broker: Option<&DevBroker>) -> Self {
-        let bootstrap = match (&config.brokers, dev_broker) {
-            (Brokers::Cluster(list), _) => list.as_str(),
-            (Brokers::Embedded, broker) => broker.map_or("", DevBroker::bootstrap),
-        };
-        let common = owned(&[
-            ("bootstrap.servers", bootstrap),
-            ("client.id", "kafka-wasm-host"),
-        ]);
-        let mut consumer = Layers {
-            defaults: common.clone(),
-            ..Layers::default()
-        };
-        let mut producer = Layers {
-            defaults: common,
-            ..Layers::default()
-        };
-        if let Some(broker) = dev_broker {
-            consumer.defaults.extend(owned(broker.client_settings()));
-            // Topics are made on first use; answers come at once instead of in full batches.
-            consumer.defaults.extend(owned(&[
-                ("allow.auto.create.topics", "true"),
-                ("fetch.wait.max.ms", "10"),
-                ("auto.commit.interval.ms", "100"),
-                ("topic.metadata.refresh.interval.ms", "1000"),
-            ]));
-        }
-        for (key, value) in &config.kafka {
-            if side(key) != Some(Side::Producer) {
-                consumer.operator.insert(key.clone(), value.clone());
-            }
-            if side(key) != Some(Side::Consumer) {
-                producer.operator.insert(key.clone(), value.clone());
-            }
-        }
-        Self { consumer, producer }
-    }
-
-    /// Makes what looks after topics.
-    fn topic_keeper(
-        &self,
-        config: &ServeConfig,
-        dev_broker: Option<Arc<DevBroker>>,
-        board: &Arc<Board>,
-    ) -> Arc<TopicKeeper> {
-        TopicKeeper::new(
-            self.producer.with(&BTreeMap::new()),
-            (config.create_topics, config.topics_command.clone()),
-            dev_broker,
-            Arc::clone(board),
-        )
-    }
-
-    /// Makes what requests and responses go through.
-    fn exchanges(&self, instances_max: u32) -> Exchanges {
-        Exchanges::new(self.consumer.clone(), self.producer.clone(), instances_max)
-    }
-}
-
-fn owned(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs
-        .iter()
-        .map(|&(key, value)| (key.to_owned(), value.to_owned()))
-        .collect()
 }

@@ -4,20 +4,21 @@
 //! which win over the file, are laid over it elsewhere.
 //! **Invariant:** a value that is there is valid.
 
+mod control;
+mod masked;
 mod response;
 mod steps;
 mod topics;
 mod watchdog;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::response::RedisSettings;
 use crate::ids::HandlerId;
 use crate::manifest::kafka::{Clients, ValueCheck, any_value};
-use crate::manifest::{Key, Kind, Masked, Problem, Reader, Text};
+use crate::manifest::{Key, Kind, Problem, Reader, Text};
 use crate::steps::Plan;
 use crate::watchdog::WatchPolicy;
 
@@ -49,6 +50,9 @@ pub(crate) static KEYS: &[&Key] = &[
     &response::KEY,
     &response::PASSWORD_FILE,
     &response::CA_FILE,
+    &control::STATE,
+    &control::KEPT,
+    &control::TOKENS_FILE,
     &KAFKA,
 ];
 
@@ -190,6 +194,12 @@ pub struct Settings {
     pub watchdog: WatchPolicy,
     /// The Redis by which hosts share responses, where there is one.
     pub response: Option<RedisSettings>,
+    /// Folder of the revisions of handlers.
+    pub state: Option<PathBuf>,
+    /// Revisions of a handler that are kept there.
+    pub revisions_kept: Option<usize>,
+    /// File that says who may ask what of the control API.
+    pub tokens_file: Option<PathBuf>,
     /// Settings of librdkafka for all clients; none of them touches what the host depends on.
     pub kafka: BTreeMap<String, String>,
 }
@@ -228,33 +238,12 @@ impl Settings {
             steps: steps::read(&mut reader),
             watchdog: watchdog::watchdog(&mut reader),
             response: response::read(&mut reader),
+            state: folder(&mut reader, &control::STATE),
+            revisions_kept: control::kept(&mut reader),
+            tokens_file: folder(&mut reader, &control::TOKENS_FILE),
             kafka: reader.table(&KAFKA),
         };
         reader.finish(Some(settings))
-    }
-}
-
-impl fmt::Debug for Settings {
-    /// Prints the names of librdkafka's settings without their values: some are passwords.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings")
-            .field("brokers", &self.brokers)
-            .field("handlers", &self.handlers)
-            .field("http", &self.http)
-            .field("drain_timeout", &self.drain_timeout)
-            .field("log_format", &self.log_format)
-            .field("cache", &self.cache)
-            .field("instances_max", &self.instances_max)
-            .field("strict", &self.strict)
-            .field("only", &self.only)
-            .field("until_caught_up", &self.until_caught_up)
-            .field("max_records", &self.max_records)
-            .field("create_topics", &self.create_topics)
-            .field("steps", &self.steps)
-            .field("watchdog", &self.watchdog)
-            .field("response", &self.response)
-            .field("kafka", &Masked(&self.kafka))
-            .finish()
     }
 }
 

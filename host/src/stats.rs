@@ -246,6 +246,17 @@ impl Reading {
     }
 }
 
+/// What is known of one partition of a handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PartitionReading {
+    pub(crate) partition: i32,
+    /// Records between the position and the partition's end, if that is known.
+    pub(crate) lag_records: Option<i64>,
+    pub(crate) parked_keys: i64,
+    /// The offset of the record at which it halted, if it did.
+    pub(crate) halted_at: Option<i64>,
+}
+
 #[derive(Debug, Default)]
 struct Series {
     ended: Reading,
@@ -307,6 +318,28 @@ impl Registry {
     /// Reads what such components have counted.
     pub(crate) fn stages(&self) -> Vec<StageReading> {
         self.stages.lock().read()
+    }
+
+    /// Reads what is known of the partitions of a topic that a handler speaks for.
+    pub(crate) fn partitions(
+        &self,
+        handler: &HandlerId,
+        topic: &Arc<str>,
+    ) -> Vec<PartitionReading> {
+        let series = self.series.lock();
+        let Some(series) = series.get(&(handler.clone(), Arc::clone(topic))) else {
+            return Vec::new();
+        };
+        let known = |value: i64| (value >= 0).then_some(value);
+        let lanes = series.lanes.iter().filter_map(|lane| {
+            Some(PartitionReading {
+                partition: lane.partition?,
+                lag_records: known(lane.lag_records.get()),
+                parked_keys: lane.parked_keys.get(),
+                halted_at: known(lane.halted_at.get()),
+            })
+        });
+        lanes.collect()
     }
 
     /// Reads all series.

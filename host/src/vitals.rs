@@ -131,6 +131,7 @@ pub(crate) struct Vitals {
     hands: Mutex<Vec<Arc<Hand>>>,
     waits: Mutex<Waits>,
     is_halted: AtomicBool,
+    is_paused: AtomicBool,
     /// Lanes whose handlers wait for responses, or whose records for a pipeline that has as many as it may.
     awaiting: AtomicUsize,
     /// One more of them is worth telling: there could be another lane then.
@@ -168,9 +169,21 @@ impl Vitals {
         self.is_halted.store(is_halted, Ordering::Relaxed);
     }
 
-    /// Returns whether the partition stopped at a record.
-    pub(crate) fn is_halted(&self) -> bool {
-        self.is_halted.load(Ordering::Relaxed)
+    /// Takes note of whether a handler of the partition is paused by command.
+    pub(crate) fn set_paused(&self, is_paused: bool) {
+        self.is_paused.store(is_paused, Ordering::Relaxed);
+    }
+
+    /// Returns whether the partition stands on purpose: it stopped at a record, or a handler is paused.
+    pub(crate) fn stands(&self) -> bool {
+        self.is_halted.load(Ordering::Relaxed) || self.is_paused.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many records wait on purpose, most of them for their next attempt.
+    pub(crate) fn waiting(&self) -> usize {
+        let now = Instant::now();
+        let waits = self.waits.lock();
+        waits.until.values().filter(|until| **until > now).count()
     }
 
     /// Returns how many lanes wait for others: for responses to their handlers' requests, or to be let into a pipeline. From

@@ -64,6 +64,16 @@ const FATES: &[(&str, &str, Fate)] = &[
         ENDS_BY_ITSELF,
     ),
     ("docs/OPERATIONS.md", "kafka-wasm-host seek ", NEEDS_A_GROUP),
+    (
+        "docs/OPERATIONS.md",
+        "kafka-wasm-host revisions ",
+        NEEDS_REVISIONS,
+    ),
+    (
+        "docs/OPERATIONS.md",
+        "kafka-wasm-host rollback ",
+        NEEDS_REVISIONS,
+    ),
     ("docs/OPERATIONS.md", "", Fate::Run(Scenario::Kafka)),
     ("docs/HANDLERS.md", "", Fate::Run(Scenario::Kafka)),
     ("docs/BENCHMARKS.md", "cargo xtask bench ", MEASURES),
@@ -141,6 +151,11 @@ const NEEDS_A_GROUP: Fate = Fate::Elsewhere {
     why: "it needs a group that has positions and no members",
     file: "tests/claims/kafka/seek.rs",
     text: "fn seek_moves_a_group_and_refuses_while_it_has_members(",
+};
+const NEEDS_REVISIONS: Fate = Fate::Elsewhere {
+    why: "it needs a handler of which several revisions were published",
+    file: "tests/claims/kafka/control.rs",
+    text: "fn a_rollback_serves_the_revision_before(",
 };
 const NEEDS_A_DAEMON: Fate = Fate::Elsewhere {
     why: "it needs a container engine; what the image runs is run without one",

@@ -4,6 +4,7 @@ mod backpressure;
 mod batches;
 mod breaker;
 mod clock;
+mod control;
 mod delivery;
 mod deploy;
 mod docs;

@@ -5,6 +5,7 @@
 
 mod answer;
 mod cli;
+mod control;
 mod diff;
 mod docs;
 mod embedded;

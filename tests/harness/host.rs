@@ -7,8 +7,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read, Write as _};
-use std::net::TcpStream;
+use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +17,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use crate::clock::WallClock;
+use crate::http::get;
 use crate::process::Process;
 use crate::wait_until;
 
@@ -34,9 +34,17 @@ pub struct Builder {
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
     folder: Option<PathBuf>,
+    http: String,
 }
 
 impl Builder {
+    /// The address of the HTTP server, where it is not any port of this machine.
+    #[must_use]
+    pub fn http(mut self, address: &str) -> Self {
+        address.clone_into(&mut self.http);
+        self
+    }
+
     /// The handlers folder.
     #[must_use]
     pub fn handlers(self, folder: impl AsRef<Path>) -> Self {
@@ -77,7 +85,7 @@ impl Builder {
     pub fn spawn(self) -> Result<Host> {
         let mut command = command("serve")?;
         command
-            .args(["--http", "127.0.0.1:0"])
+            .args(["--http", &self.http])
             .args(self.args)
             .envs(self.env)
             .stdout(Stdio::piped())
@@ -143,6 +151,7 @@ impl Host {
             args: Vec::new(),
             env: Vec::new(),
             folder: None,
+            http: "127.0.0.1:0".to_owned(),
         }
     }
 
@@ -323,20 +332,6 @@ pub(crate) fn built(file: &str) -> Result<Option<PathBuf>> {
     let here = env::current_exe()?;
     let mut places = here.ancestors().skip(1).take(2);
     Ok(places.find_map(|folder| Some(folder.join(file)).filter(|path| path.is_file())))
-}
-
-/// GETs `path` from `address`; returns status and body.
-pub fn get(address: &str, path: &str) -> Result<(u16, String)> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    // With 1.0 the answer is never in chunks and ends with the connection.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer.split_once("\r\n\r\n").context("half an answer")?;
-    let status = head.split(' ').nth(1).context("an answer without status")?;
-    Ok((status.parse()?, body.to_owned()))
 }
 
 /// The lines of a process, collected by one thread for each pipe.

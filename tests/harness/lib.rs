@@ -14,6 +14,7 @@ pub mod cluster;
 pub mod dice;
 pub mod handlers;
 pub mod host;
+pub mod http;
 pub mod kafka;
 mod process;
 pub mod proxy;

@@ -81,7 +81,7 @@ impl View {
             draining: self.draining.load(Ordering::Acquire),
             handlers: catalog
                 .handlers()
-                .map(|handler| handler_facts(handler, &lanes))
+                .map(|handler| handler_facts(handler, &lanes, catalog.is_paused(&handler.id)))
                 .collect(),
             groups: groups.collect(),
             problems: self.board.problems(),
@@ -141,7 +141,8 @@ impl View {
                 .handlers()
                 .map(|handler| {
                     let revision = handler.revision.clone();
-                    (handler.id.clone(), revision, handler.is_paused())
+                    let pauses = [handler.is_paused(), catalog.is_paused(&handler.id)];
+                    (handler.id.clone(), revision, pauses)
                 })
                 .collect(),
             groups: groups.collect(),
@@ -153,6 +154,7 @@ impl View {
                 &self.board.rolled_back,
             ]
             .map(Counter::get),
+            state_failures: self.control.state.as_ref().map(|it| it.failures()),
             compile: self.board.compile.read(),
             requests: self.exchanges.counts(),
             reply_store: self
@@ -201,7 +203,11 @@ fn source(status: Option<&Arc<SourceStatus>>) -> Source {
     }
 }
 
-fn handler_facts(handler: &Deployed, lanes: &BTreeMap<HandlerId, Lanes>) -> HandlerFacts {
+fn handler_facts(
+    handler: &Deployed,
+    lanes: &BTreeMap<HandlerId, Lanes>,
+    is_held: bool,
+) -> HandlerFacts {
     let lanes = lanes.get(&handler.id).cloned().unwrap_or_default();
     HandlerFacts {
         tenant: handler.id.tenant.to_string(),
@@ -218,5 +224,6 @@ fn handler_facts(handler: &Deployed, lanes: &BTreeMap<HandlerId, Lanes>) -> Hand
         halted_at: lanes.halted,
         stalled: lanes.stalled.len(),
         stalled_at: lanes.stalled,
+        is_held,
     }
 }

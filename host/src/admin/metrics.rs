@@ -4,6 +4,8 @@
 //! **Invariant:** each family is written once, with help, type and unit, then all of its samples; what is not known
 //! is absent, never 0.
 
+mod deployments;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,8 +33,8 @@ pub(super) struct Scrape {
     pub(super) series: Vec<(HandlerId, Arc<str>, Reading)>,
     pub(super) stages: Vec<StageReading>,
     pub(super) steps: Vec<StepReading>,
-    /// Who serves, with which revision, and whether it pauses.
-    pub(super) handlers: Vec<(HandlerId, Revision, bool)>,
+    /// Who serves, with which revision, and whether it pauses by itself or by command.
+    pub(super) handlers: Vec<(HandlerId, Revision, [bool; 2])>,
     pub(super) groups: Vec<(GroupKey, GroupReading)>,
     /// What was counted of the requests of each tenant.
     pub(super) requests: Vec<(TenantId, Arc<Counts>)>,
@@ -43,6 +45,8 @@ pub(super) struct Scrape {
     pub(super) watched: Seen,
     /// Revisions that were published, that were refused, and that failed their probation.
     pub(super) deploys: [u64; 3],
+    /// How often the state folder could not be read or written, where there is one.
+    pub(super) state_failures: Option<u64>,
     pub(super) compile: HistogramReading,
     pub(super) process: Usage,
     /// Instances that live, and that may live.
@@ -281,32 +285,6 @@ impl Scrape {
         writer.gauges(&names::PRODUCER_QUEUE_RECORDS, [([], producers.queued)])?;
         writer.counters(&names::DELIVERED_RECORDS, [([], producers.delivered)])?;
         writer.counters(&names::REFUSED_RECORDS, [([], producers.refused)])
-    }
-
-    fn write_deployments(&self, writer: &mut Writer<'_, '_>) -> fmt::Result {
-        let (live, max) = self.instances;
-        writer.gauges(&names::INSTANCES, [([], live)])?;
-        writer.gauges(&names::INSTANCES_MAX, [([], max)])?;
-        let results = ["published", "refused", "rolled-back"].into_iter();
-        let deploys = results
-            .zip(self.deploys)
-            .map(|(result, count)| ([("result", result)], count));
-        writer.counters(&names::DEPLOYS, deploys)?;
-        writer.histograms(&names::COMPILE_DURATION, [([], &self.compile)])?;
-        let paused = self
-            .handlers
-            .iter()
-            .map(|(handler, _, is_paused)| (of_handler(handler), u64::from(*is_paused)));
-        writer.gauges(&names::PAUSED, paused)?;
-        let handlers = self.handlers.iter().map(|(handler, revision, _)| {
-            let [tenant, handler] = of_handler(handler);
-            [tenant, handler, ("revision", revision.as_str())]
-        });
-        writer.infos(&names::HANDLER_INFO, handlers)?;
-        writer.infos(
-            &names::BUILD_INFO,
-            [[("version", env!("CARGO_PKG_VERSION"))]],
-        )
     }
 
     fn write_process(&self, writer: &mut Writer<'_, '_>) -> fmt::Result {

@@ -1,6 +1,7 @@
-//! What the host tells those who run it, over HTTP: is it alive, is it ready, what did it count.
+//! What the host tells those who run it, over HTTP: is it alive, is it ready, what did it count, what are its handlers
+//! like; and what is asked of it there.
 //!
-//! Handed a [`View`] of the running parts, which it only reads. A request is answered on a thread that may block, so
+//! Handed a [`View`] of the running parts, which it only reads; for changes it asks the deployer. A request is answered on a thread that may block, so
 //! that a scrape never delays a record.
 //! **Invariant:** `/livez` fails only where a restart helps; Kafka out of reach is no such case.
 //!
@@ -22,15 +23,18 @@
 //! failed for good is 503, and `/livez` asks for the restart; one of requests and receipts, in the place of which another
 //! one comes, is listed and no more.
 
+mod access;
 mod door;
 mod facts;
 mod metrics;
 mod names;
 mod process;
 mod readiness;
+mod report;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod v1;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -48,8 +52,10 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+pub(crate) use self::access::Access;
 use self::door::Door;
 use self::tally::Tally;
+pub(crate) use self::v1::Control;
 use crate::catalog::CatalogReader;
 use crate::deploy::Board;
 use crate::guest::Places;
@@ -65,7 +71,8 @@ const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// What is written at `/metrics`, see the `OpenMetrics` specification, version 1.0.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const JSON: &str = "application/json";
-const NOTHING_HERE: &str = "nothing is here; the paths are /livez, /readyz and /metrics\n";
+const NOTHING_HERE: &str =
+    "nothing is here; the paths are /livez, /readyz, /metrics and /v1/handlers\n";
 
 /// What can go wrong with the HTTP server.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +104,7 @@ pub(crate) struct View {
     /// Set when the host begins to stop.
     pub(crate) draining: AtomicBool,
     pub(crate) watched: Arc<Watched>,
+    pub(crate) control: Control,
 }
 
 /// The address that health and metrics are served on.
@@ -163,6 +171,7 @@ fn router(view: Arc<View>) -> Router {
         .route("/livez", get(|desk| answer(desk, livez)))
         .route("/readyz", get(|desk| answer(desk, readyz)))
         .route("/metrics", get(|desk| answer(desk, metrics_page)))
+        .merge(v1::routes())
         .fallback(async || (StatusCode::NOT_FOUND, NOTHING_HERE))
         .layer(map_response(finish))
         .with_state(Arc::new(desk))

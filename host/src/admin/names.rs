@@ -151,6 +151,10 @@ families! {
         "Time to compile a component or to take it from the cache";
     PAUSED = Gauge Count "kafka_wasm_paused":
         "1 while a handler pauses because too many of its records fail, else 0";
+    PAUSED_BY_COMMAND = Gauge Count "kafka_wasm_paused_by_command":
+        "1 while somebody has paused a handler, else 0";
+    STATE_FAILURES = Counter Count "kafka_wasm_state_failures_total":
+        "Times that the state folder could not be read or written";
     HANDLER_INFO = Info Count "kafka_wasm_handler_info":
         "The revision of each handler that serves";
     BUILD_INFO = Info Count "kafka_wasm_build_info":

@@ -50,6 +50,9 @@ pub(super) struct HandlerFacts {
     pub(super) halted_at: Vec<String>,
     /// Those that make no progress and are not halted.
     pub(super) stalled: usize,
+    /// Whether somebody has paused it, which is no fault.
+    #[serde(rename = "paused")]
+    pub(super) is_held: bool,
     /// Where those stand, for how long, and why.
     #[serde(skip)]
     pub(super) stalled_at: Vec<String>,

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::Ordering;
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::*;
@@ -39,6 +39,11 @@ fn view() -> View {
         places: Arc::new(Places::new(8)),
         draining: AtomicBool::new(false),
         watched: Arc::default(),
+        control: Control {
+            orders: mpsc::channel(1).0,
+            state: None,
+            access: Access::new(None, Some((Ipv4Addr::LOCALHOST, 0).into())),
+        },
     }
 }
 

@@ -121,6 +121,7 @@ fn any_standing() -> impl Strategy<Value = Standing> {
         Just(Standing::CaughtUp),
         (0i64..9).prop_map(Standing::Halted),
         Just(Standing::Unread),
+        Just(Standing::Paused),
     ]
 }
 
@@ -145,7 +146,7 @@ proptest! {
             !group.missing_topics.is_empty() || group.unchanged_for.is_none_or(|since| since < seconds(needed))
         });
         let is_behind = all().any(|one| one == Standing::Behind);
-        let is_halted = all().any(|one| matches!(one, Standing::Halted(_)));
+        let is_halted = all().any(|one| matches!(one, Standing::Halted(_) | Standing::Paused));
         match look(&groups) {
             Progress::Going => prop_assert!(is_unsettled || is_behind),
             Progress::Done => prop_assert!(!is_unsettled && !is_behind && !is_halted),

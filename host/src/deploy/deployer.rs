@@ -4,33 +4,34 @@
 //! record. Compiling happens on a blocking thread.
 //! **Invariant:** a handler that fails at any step leaves its old revision serving, and the others untouched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 
+use super::asking::receipts;
 use super::board::Board;
 use super::conflict::{Party, obstacle};
-use super::facts::Facts;
+use super::known::Known;
 use super::load::{Loaded, load, try_out};
 use super::retention;
-use super::scan::{Candidate, scan, unreadable};
+use super::revisions::{New, Source};
+use super::scan::{Candidate, Scan, scan, unreadable};
 use super::topics::TopicKeeper;
 use crate::breaker::Breaker;
 use crate::catalog::{Catalog, Deployed, Fed, Proving};
 use crate::duration::millis;
-use crate::guest::{Conversation, Receipts, Runtime, Setup};
-use crate::ids::{HandlerId, Revision, TopicName};
+use crate::guest::{Runtime, Setup};
+use crate::history::Cause;
+use crate::ids::{HandlerId, TopicName};
 use crate::manifest::Manifest;
-use crate::policy::Delivery;
 use crate::quotas::{Beyond, Quotas};
-use crate::reply::{Exchanges, WaitSlots};
-use crate::sink::Sink;
+use crate::reply::Exchanges;
 use crate::sinks::Sinks;
+use crate::state_folder::StateFolder;
 use crate::stats::Registry;
 use crate::subscriptions::Subscriptions;
 use crate::topic_settings::topic_settings;
@@ -50,26 +51,15 @@ pub(crate) struct Deployer {
     pub(crate) board: Arc<Board>,
     pub(crate) topics: Arc<TopicKeeper>,
     pub(crate) registry: Arc<Registry>,
+    /// Where revisions are kept, if they are.
+    pub(crate) state: Option<Arc<StateFolder>>,
     pub(crate) known: BTreeMap<HandlerId, Known>,
+    /// Handlers that are to take nothing.
+    pub(crate) paused: BTreeSet<HandlerId>,
+    /// Something else has to serve than before, whatever lies in the folder.
+    pub(crate) is_changed: bool,
     /// Told when a revision has proven itself, or has not.
     pub(crate) alarm: Arc<Notify>,
-}
-
-/// What became of a handler's files when they were last loaded.
-#[derive(Debug)]
-pub(crate) struct Known {
-    pub(super) facts: Facts,
-    /// What is wrong with the files as they are now.
-    pub(super) problems: Vec<String>,
-    pub(super) serving: Option<Arc<Deployed>>,
-    /// What serves again if the revision that serves fails its probation.
-    pub(super) previous: Option<Arc<Deployed>>,
-    /// What is not to serve again, and why.
-    pub(super) condemned: Option<(Revision, String)>,
-    /// How long loading took, until what was loaded is published.
-    pub(super) took: Option<Duration>,
-    /// How what was loaded differs from what served before it.
-    pub(super) changes: Option<String>,
 }
 
 /// What a look at the handlers folder came to, before any of it is taken up.
@@ -102,14 +92,11 @@ impl Deployer {
 
     /// Looks at the folder once and loads what changed. Nothing is published, and nothing logged of what is wrong.
     pub(crate) async fn load(&mut self) -> Found {
-        let folder = self.folder.clone();
-        let found = tokio::task::spawn_blocking(move || scan(&folder)).await;
-        let mut scan = match found.map_err(std::io::Error::other) {
-            Ok(Ok(scan)) => scan,
-            Ok(Err(error)) | Err(error) => {
-                let what = unreadable(&self.folder, &error);
+        let mut scan = match self.scan().await {
+            Ok(scan) => scan,
+            Err(what) => {
                 return Found {
-                    changed: false,
+                    changed: std::mem::take(&mut self.is_changed),
                     problems: vec![(self.folder.display().to_string(), what)],
                 };
             }
@@ -119,11 +106,12 @@ impl Deployer {
             problems.extend(scan.not_found(&self.only));
             scan.candidates.retain(|id, _| self.only.contains(id));
         }
-        let mut changed = self.forget(&scan.candidates);
+        let mut changed = std::mem::take(&mut self.is_changed);
+        changed |= self.forget(&scan.candidates);
         for candidate in scan.candidates.values() {
             changed |= self.consider(candidate).await;
         }
-        changed |= self.conclude();
+        changed |= self.conclude().await;
         if changed {
             // What stood in the way of a handler may be gone.
             for candidate in scan.candidates.values() {
@@ -136,6 +124,14 @@ impl Deployer {
             problems.extend(told.map(|what| (format!("handler {id}"), what.clone())));
         }
         Found { changed, problems }
+    }
+
+    /// Looks what lies in the folder.
+    pub(super) async fn scan(&self) -> Result<Scan, String> {
+        let folder = self.folder.clone();
+        let found = tokio::task::spawn_blocking(move || scan(&folder)).await;
+        let found = found.map_err(std::io::Error::other).flatten();
+        found.map_err(|error| unreadable(&self.folder, &error))
     }
 
     /// Lists the handlers whose files were loaded, or refused.
@@ -151,6 +147,7 @@ impl Deployer {
             // Before anybody subscribes.
             self.topics.take_up(wanted).await;
             self.publish();
+            self.keep_new().await;
         }
         self.topics.tend();
         self.sinks.close_unused();
@@ -182,6 +179,9 @@ impl Deployer {
         {
             return false;
         }
+        if !self.known.contains_key(&candidate.id) {
+            self.recall(&candidate.id).await;
+        }
         let (changed, is_refused) = self.reload(candidate).await;
         if is_refused {
             self.board.refused.increment();
@@ -211,13 +211,13 @@ impl Deployer {
         let before = self.known.remove(&candidate.id);
         let mut known = Known::again(candidate.facts.clone(), before);
         let began = Instant::now();
-        let prepared = self.prepare(candidate, &known).await;
+        let prepared = match self.source(candidate).await {
+            Ok(source) => self.prepare_and_note(&source, Some(&known)).await,
+            Err(problems) => Err(problems),
+        };
         let done = match prepared {
-            Ok(Some(deployed)) => {
-                let old = known.serving.as_ref();
-                known.changes = old.map(|old| deployed.face.since(&old.face).join("; "));
-                known.replace(deployed);
-                known.took = Some(began.elapsed());
+            Ok(Some(new)) => {
+                known.take(new, began.elapsed());
                 (true, false)
             }
             // The same content again.
@@ -231,15 +231,26 @@ impl Deployer {
         done
     }
 
-    /// Loads and tries out; `None` when the files say what serves already.
-    async fn prepare(
+    /// As [`Self::prepare`]; files that are good end a rollback from other ones.
+    async fn prepare_and_note(
         &self,
-        candidate: &Candidate,
-        known: &Known,
-    ) -> Result<Option<Deployed>, Vec<String>> {
-        let began = Instant::now();
+        source: &Source,
+        known: Option<&Known>,
+    ) -> Result<Option<(Deployed, New)>, Vec<String>> {
+        let prepared = self.prepare(source, known).await?;
+        self.end_rollback(source).await;
+        Ok(prepared)
+    }
+
+    /// Loads and tries out; `None` when the files say what serves already.
+    pub(super) async fn prepare(
+        &self,
+        source: &Source,
+        known: Option<&Known>,
+    ) -> Result<Option<(Deployed, New)>, Vec<String>> {
+        let (began, candidate) = (Instant::now(), &source.candidate);
         let (runtime, files) = (self.runtime.clone(), candidate.clone());
-        let loaded = tokio::task::spawn_blocking(move || load(&files, &runtime))
+        let mut loaded = tokio::task::spawn_blocking(move || load(&files, &runtime))
             .await
             .map_err(|error| {
                 vec![format!(
@@ -248,22 +259,27 @@ impl Deployer {
                 )]
             })??;
         self.board.compile.observe(began.elapsed());
-        if let Some((_, why)) = known.condemned.iter().find(|it| it.0 == loaded.revision) {
-            return Err(vec![why.clone()]);
+        if source.cause == Cause::Folder
+            && let Some(why) = known.and_then(|it| it.is_condemned(&loaded.revision))
+        {
+            return Err(vec![why.to_owned()]);
         }
-        let serving = known.serving.as_ref();
+        let serving = known.and_then(|it| it.serving.as_ref());
         if serving.is_some_and(|serving| serving.revision == loaded.revision) {
             return Ok(None);
         }
-        let deployed = self.deployable(candidate, loaded, serving.is_some()).await;
-        deployed.map(Some).map_err(|problem| vec![problem])
+        let new = source.to_keep(std::mem::take(&mut loaded.files));
+        let is_proven = source.cause == Cause::Rollback || serving.is_none();
+        let deployed = self.deployable(candidate, loaded, is_proven).await;
+        let deployed = deployed.map_err(|problem| vec![problem])?;
+        Ok(Some((deployed, new)))
     }
 
     async fn deployable(
         &self,
         candidate: &Candidate,
         loaded: Loaded,
-        is_replacing: bool,
+        is_proven: bool,
     ) -> Result<Deployed, String> {
         let at = |what: String| format!("{}: {what}", candidate.manifest.display());
         if let Some(what) = self.forgetful_topics(&loaded.manifest).await {
@@ -296,6 +312,7 @@ impl Deployer {
             middleware,
             steps,
             revision,
+            files: _,
         } = loaded;
         let middleware = middleware.into_chain(&candidate.id, &setup, &self.registry);
         let new = Party {
@@ -320,10 +337,7 @@ impl Deployer {
             breaker: manifest
                 .breaker
                 .map(|policy| Mutex::new(Breaker::new(policy))),
-            proving: manifest
-                .probation
-                .filter(|_| is_replacing)
-                .map(|policy| Proving::new(policy, Arc::clone(&self.alarm))),
+            proving: self.proving(&manifest).filter(|_| !is_proven),
             fed: Fed::default(),
             manifest,
             component,
@@ -333,6 +347,12 @@ impl Deployer {
             courses,
             sink,
         })
+    }
+
+    /// Begins the probation that a manifest asks for.
+    fn proving(&self, manifest: &Manifest) -> Option<Proving> {
+        let policy = manifest.probation?;
+        Some(Proving::new(policy, Arc::clone(&self.alarm)))
     }
 
     /// Returns why the tenant may have no further handler beside those that serve, if it may not.
@@ -357,23 +377,6 @@ impl Deployer {
             }
         }
         None
-    }
-
-    /// Returns whether a handler may ask others.
-    fn conversation(&self, id: &HandlerId, manifest: &Manifest) -> Result<Conversation, String> {
-        if !may_write_at_once(manifest) {
-            return Ok(Conversation::Denied(
-                "no transaction takes a request back (delivery is exactly-once; write side-effects = \"allowed\")",
-            ));
-        }
-        let asker = self.exchanges.asker(&id.tenant, manifest);
-        let asker = asker.map_err(|error| error.to_string())?;
-        Ok(asker.map_or(
-            Conversation::Denied(
-                "the manifest names no topic for responses ([[response]] topic = \"…\")",
-            ),
-            Conversation::Allowed,
-        ))
     }
 
     /// Returns why records may be gone from the topics in which they wait, if they may.
@@ -410,6 +413,7 @@ impl Deployer {
             self.known
                 .values()
                 .filter_map(|known| known.serving.clone()),
+            self.paused.clone(),
         ));
         for deployed in new {
             if let Some(readers) = catalog.tenant(&deployed.id.tenant) {
@@ -419,19 +423,4 @@ impl Deployer {
         self.catalog.send_replace(Arc::clone(&catalog));
         self.subscriptions.lock().reconcile(&catalog);
     }
-}
-
-/// Returns whether a handler may write what no transaction takes back.
-fn may_write_at_once(manifest: &Manifest) -> bool {
-    manifest.delivery == Delivery::AtLeastOnce || manifest.side_effects
-}
-
-/// Returns whether a handler may write records at once and wait until Kafka has them.
-fn receipts(manifest: &Manifest, sink: &Sink, wait_slots: &WaitSlots) -> Receipts {
-    if may_write_at_once(manifest) {
-        return Receipts::by(sink.post(), manifest.limits.pending_requests, wait_slots);
-    }
-    Receipts::Denied(
-        "no transaction takes back what is written at once (delivery is exactly-once; write side-effects = \"allowed\")",
-    )
 }

@@ -25,6 +25,7 @@ use crate::policy::OnExhausted;
 use crate::quotas::Quotas;
 use crate::route::{Matcher, NamedEvent, OwnRule, contested};
 use crate::setting::check_value;
+use crate::state_folder::Files;
 
 /// How long a trial may take.
 const TRIAL_MAX: Duration = Duration::from_secs(5);
@@ -43,6 +44,8 @@ pub(crate) struct Loaded {
     pub(crate) middleware: Loading,
     pub(crate) steps: StepComponents,
     pub(crate) revision: Revision,
+    /// The files that made it.
+    pub(crate) files: Files,
 }
 
 /// Reads, validates and compiles. The error holds everything that is wrong, a line each with the file's name.
@@ -89,6 +92,7 @@ pub(super) fn load(candidate: &Candidate, runtime: &Runtime) -> Result<Loaded, V
                 .with_digest("code", &of(&code))
                 .with_digest("code of middleware", middleware.id.as_str())
                 .with_digest("code of steps", &of(&steps_code));
+            let files = tenant.files(&text);
             let (grants, quotas) = tenant.into_parts();
             Ok(Loaded {
                 manifest,
@@ -99,6 +103,7 @@ pub(super) fn load(candidate: &Candidate, runtime: &Runtime) -> Result<Loaded, V
                 middleware,
                 steps,
                 revision,
+                files,
             })
         }
         (manifest, component, middleware, steps) => {

@@ -1,5 +1,6 @@
 //! Deploying: from files in the handlers folder to handlers that serve.
 
+mod asking;
 mod board;
 mod check;
 mod circles;
@@ -9,8 +10,11 @@ mod deployer;
 mod diff;
 mod facts;
 mod find;
+mod known;
 mod load;
+mod orders;
 mod retention;
+mod revisions;
 mod rollback;
 mod scan;
 mod stages;
@@ -23,6 +27,7 @@ pub(crate) use check::check;
 pub(crate) use deployer::Deployer;
 pub(crate) use diff::diff;
 pub(crate) use find::{FindError, find_manifest, find_manifests, find_sharer};
+pub(crate) use orders::{Done, Order, Refusal, Wish};
 pub(crate) use scan::EXPECTED;
 pub(crate) use topics::TopicKeeper;
 pub(crate) use watch::FolderWatch;

@@ -5,54 +5,21 @@
 use std::sync::Arc;
 
 use super::conflict::Party;
-use super::deployer::{Deployer, Known};
-use super::facts::Facts;
+use super::deployer::Deployer;
+use super::known::Known;
+use super::revisions::digest_of;
 use crate::catalog::{Deployed, Proving};
+use crate::history::Rollback;
 use crate::ids::HandlerId;
+use crate::moment::now_ms;
 use crate::probation::Standing;
 
-impl Known {
-    /// Begins to load a handler whose files changed; `before` is what was known of it.
-    pub(super) fn again(facts: Facts, before: Option<Self>) -> Self {
-        let (serving, previous, condemned) = before.map_or((None, None, None), |it| {
-            (it.serving, it.previous, it.condemned)
-        });
-        Self {
-            facts,
-            problems: Vec::new(),
-            serving,
-            previous,
-            condemned,
-            took: None,
-            changes: None,
-        }
-    }
-
-    /// Lets a new revision serve. What served before is kept while the new one has to prove itself, unless it has not proven
-    /// itself either.
-    pub(super) fn replace(&mut self, new: Deployed) {
-        let has_to_prove = new.proving.is_some();
-        let old = self.serving.replace(Arc::new(new));
-        let is_proven = |old: &Arc<Deployed>| {
-            let proving = old.proving.as_ref();
-            proving.is_none_or(|it| it.standing() == Standing::Passed)
-        };
-        self.previous = match old {
-            Some(old) if is_proven(&old) => Some(old),
-            _ => self.previous.take(),
-        }
-        .filter(|_| has_to_prove);
-        self.condemned = None;
-    }
-
-    fn proving(&self) -> Option<&Proving> {
-        self.serving.as_ref()?.proving.as_ref()
-    }
-}
+/// Who rolls back where nobody asked for it.
+const PROBATION: &str = "probation";
 
 impl Deployer {
     /// Does what follows from the verdicts on revisions that had to prove themselves; returns whether the catalog changes.
-    pub(super) fn conclude(&mut self) -> bool {
+    pub(super) async fn conclude(&mut self) -> bool {
         let judged = |(id, known): (&HandlerId, &Known)| {
             let standing = known.proving()?.standing();
             let is_new = known.previous.is_some() && standing != Standing::Open;
@@ -62,7 +29,10 @@ impl Deployer {
         let mut has_changed = false;
         for (id, standing) in judged {
             if standing == Standing::Failed {
-                has_changed |= self.roll_back(&id);
+                if let Some(failed) = self.bring_back(&id) {
+                    has_changed = true;
+                    self.remember(&id, &failed).await;
+                }
             } else if let Some(known) = self.known.get_mut(&id) {
                 known.previous = None;
                 tracing::info!(tenant = %id.tenant, handler = %id.name, "the new revision has proven itself");
@@ -71,14 +41,10 @@ impl Deployer {
         has_changed
     }
 
-    /// Lets the revision before serve again, if it still can; returns whether it does.
-    fn roll_back(&mut self, id: &HandlerId) -> bool {
-        let Some(known) = self.known.get_mut(id) else {
-            return false;
-        };
-        let (Some(previous), Some(failed)) = (known.previous.take(), known.serving.clone()) else {
-            return false;
-        };
+    /// Lets the revision before serve again, if it still can; returns the one that failed.
+    fn bring_back(&mut self, id: &HandlerId) -> Option<Arc<Deployed>> {
+        let known = self.known.get_mut(id)?;
+        let (previous, failed) = (known.previous.take()?, known.serving.clone()?);
         let counts = failed.proving.as_ref().map(Proving::counts);
         let (handled, failures) = counts.unwrap_or_default();
         let (tenant, name, revision) = (&id.tenant, &id.name, &failed.revision);
@@ -90,11 +56,9 @@ impl Deployer {
                 %tenant, handler = %name, %revision, failures, handled,
                 "too many records fail under the new revision, and the one before cannot come back: {what}"
             );
-            return false;
+            return None;
         }
-        let Some(known) = self.known.get_mut(id) else {
-            return false;
-        };
+        let known = self.known.get_mut(id)?;
         let manifest = known.facts.manifest().display();
         let what = format!(
             "{manifest}: revision {revision} was rolled back: {failures} of the first {} records failed under it; {} serves again \
@@ -110,6 +74,44 @@ impl Deployer {
         known.condemned = Some((failed.revision.clone(), what));
         known.serving = Some(previous);
         self.board.rolled_back.increment();
-        true
+        Some(failed)
+    }
+
+    /// Writes down that the files in the handlers folder were rolled back, so that they do not serve when the host starts again.
+    async fn remember(&self, id: &HandlerId, failed: &Deployed) {
+        let known = self.known.get(id);
+        let Some((facts, serving)) = known.and_then(|it| Some((&it.facts, it.serving.as_ref()?)))
+        else {
+            return;
+        };
+        // Other files may lie there by now.
+        let candidate = self.candidate(id).await.ok();
+        let Some(candidate) = candidate.filter(|it| it.facts == *facts) else {
+            return;
+        };
+        let (was, to) = (failed.revision.clone(), serving.revision.clone());
+        let written = self.in_state(id, move |state, id| {
+            let mut history = state.history(id)?;
+            let Ok(from) = digest_of(&candidate) else {
+                return Ok(());
+            };
+            if history.kept(&to).is_some() {
+                history.rollback = Some(Rollback {
+                    from,
+                    was: Some(was),
+                    to,
+                    at_ms: now_ms(),
+                    who: PROBATION.to_owned(),
+                });
+                state.write(id, &history)?;
+            }
+            Ok(())
+        });
+        if let Some(Err(error)) = written.await {
+            tracing::warn!(
+                tenant = %id.tenant, handler = %id.name, error,
+                "what failed its probation may serve when the host starts again"
+            );
+        }
     }
 }

@@ -2,36 +2,48 @@
 //!
 //! **Invariant:** a component that is too large for its tenant is not read.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::load::read_text;
-use super::scan::{Candidate, TENANT};
+use super::scan::{Candidate, MANIFEST, TENANT};
 use crate::grants::Grants;
 use crate::manifest::{self, Manifest, Middleware, Problem, Tenant};
 use crate::quotas::Quotas;
+use crate::state_folder::Files;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct OfTenant<'c> {
     candidate: &'c Candidate,
     tenant: Tenant,
+    /// What was read, by the paths under which it is kept.
+    read: RefCell<Files>,
 }
 
 impl<'c> OfTenant<'c> {
     /// Reads the tenant's file, if it has one. The error holds everything that is wrong, a line each with the file's name.
     pub(super) fn read(candidate: &'c Candidate) -> Result<Self, Vec<String>> {
         let Some(file) = &candidate.tenant else {
-            let tenant = Tenant::default();
-            return Ok(Self { candidate, tenant });
+            return Ok(Self {
+                candidate,
+                tenant: Tenant::default(),
+                read: RefCell::default(),
+            });
         };
         let text = read_text(file).map_err(|problem| vec![problem])?;
         let at_file = |problem: &Problem| problem.at(file);
         let tenant = manifest::tenant(&text);
         let tenant = tenant.map_err(|problems| problems.iter().map(at_file).collect::<Vec<_>>())?;
-        Ok(Self { candidate, tenant })
+        let read = Files::from([(format!("tenant/{TENANT}"), text.into_bytes())]);
+        Ok(Self {
+            candidate,
+            tenant,
+            read: RefCell::new(read),
+        })
     }
 
     /// Returns the components that see each record first.
@@ -47,7 +59,21 @@ impl<'c> OfTenant<'c> {
         if let Some(beyond) = self.tenant.quotas.component(bytes) {
             return Err(self.told(path, &beyond));
         }
-        fs::read(path).map_err(unreadable)
+        let read = fs::read(path).map_err(unreadable)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_own = path.parent() == self.candidate.manifest.parent();
+        let place = if is_own { "" } else { "tenant/" };
+        self.read
+            .borrow_mut()
+            .insert(format!("{place}{name}"), read.clone());
+        Ok(read)
+    }
+
+    /// Returns all files that were read, with the text of the manifest.
+    pub(super) fn files(&self, manifest: &str) -> Files {
+        let mut files = self.read.take();
+        files.insert(MANIFEST.to_owned(), manifest.as_bytes().to_vec());
+        files
     }
 
     /// Lowers what a manifest left at its default to what the tenant may have; lists what it asks for beyond that.

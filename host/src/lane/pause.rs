@@ -1,6 +1,8 @@
-//! How a handler pauses while too many of its records fail, and how records wait for the verdict on a new revision.
+//! How a handler pauses, by command or while too many of its records fail, and how records wait for the verdict on a new
+//! revision.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -12,7 +14,7 @@ use crate::flight::Started;
 impl Lane {
     /// Returns until when a record waits that failed under a revision of which it is not decided whether it stays, or that
     /// goes.
-    pub(crate) fn held_until(&self, handler: &Deployed, started: &Started) -> Option<Instant> {
+    pub(crate) fn awaits_verdict(&self, handler: &Deployed, started: &Started) -> Option<Instant> {
         handler.proving.as_ref()?.held(|| self.spot(started))
     }
 
@@ -25,6 +27,17 @@ impl Lane {
     fn spot(&self, started: &Started) -> Spot {
         let topic = Arc::clone(self.topic());
         (topic, self.partition(), started.record.offset())
+    }
+}
+
+/// A record that meets a handler that somebody has paused is looked at again after so long; before that, its partition
+/// stands.
+const PAUSED_FOR: Duration = Duration::from_millis(50);
+
+impl Lane {
+    /// Returns until when nothing may begin, if somebody has paused a handler of the topic.
+    pub(crate) fn held_until(&self) -> Option<Instant> {
+        self.is_paused.then(|| Instant::now() + PAUSED_FOR)
     }
 }
 

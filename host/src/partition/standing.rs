@@ -42,6 +42,9 @@ impl PartitionTask {
         if let Some(offset) = self.halted_at() {
             return Standing::Halted(offset);
         }
+        if self.lane.is_paused() {
+            return Standing::Paused;
+        }
         Standing::Behind
     }
 }

@@ -1,7 +1,7 @@
 //! What of a partition stands, and what only waits on purpose.
 //!
-//! **Invariant:** what waits on purpose does not stand: a record before its next attempt, one of a handler that pauses, a
-//! halted partition, and a queue for instances while those who have them get done.
+//! **Invariant:** what waits on purpose does not stand: a record before its next attempt, one of a handler that pauses or was
+//! paused, a halted partition, and a queue for instances while those who have them get done.
 
 use std::time::Duration;
 
@@ -44,6 +44,7 @@ pub(crate) struct PartitionSight {
     pub(crate) position: Option<i64>,
     /// Whether outputs are under way.
     pub(crate) has_outputs: bool,
+    /// Whether it stopped at a record, or a handler is paused.
     pub(crate) is_halted: bool,
     /// Whether Kafka is out of reach, which is told elsewhere.
     pub(crate) is_cut_off: bool,

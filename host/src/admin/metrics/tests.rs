@@ -57,7 +57,7 @@ fn scrape() -> Scrape {
         series: registry.read(),
         stages: registry.stages(),
         steps: registry.steps(),
-        handlers: vec![(bills, Revision::from_digest(&[0xab; 32]), true)],
+        handlers: vec![(bills, Revision::from_digest(&[0xab; 32]), [true, false])],
         groups: vec![
             (group("acme", "acme.bills"), reading(2, true)),
             (group("default", "a\"\\b"), reading(0, false)),
@@ -71,6 +71,7 @@ fn scrape() -> Scrape {
         },
         watched,
         deploys: [2, 1, 3],
+        state_failures: Some(4),
         compile: HistogramReading::default(),
         process: Usage {
             resident_bytes: Some(4_096),
@@ -179,6 +180,8 @@ kafka_wasm_deploys_total{result="rolled-back"} 3
 kafka_wasm_compile_duration_seconds_count 0
 kafka_wasm_compile_duration_seconds_bucket{le="+Inf"} 0
 kafka_wasm_paused{tenant="acme",handler="bills"} 1
+kafka_wasm_paused_by_command{tenant="acme",handler="bills"} 0
+kafka_wasm_state_failures_total 4
 kafka_wasm_handler_info{tenant="acme",handler="bills",revision="abababababab"} 1
 process_resident_memory_bytes 4096
 process_cpu_seconds_total 1.5

@@ -238,7 +238,7 @@ fn the_answer_has_the_documented_keys() {
         text,
         concat!(
             r#"{"ready":true,"state":"degraded","handlers":[{"tenant":"default","handler":"a","#,
-            r#""revision":"0a","group":"a","topics":["t"],"partitions":2,"halted":0,"stalled":0}],"#,
+            r#""revision":"0a","group":"a","topics":["t"],"partitions":2,"halted":0,"stalled":0,"paused":false}],"#,
             r#""not-ready":[{"what":"topic orders","#,
             r#""why":"it does not exist; group b of tenant default waits for it"}]}"#
         )

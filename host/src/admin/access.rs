@@ -1,0 +1,170 @@
+//! Who may ask what under `/v1`.
+//!
+//! Handed the headers of a request; gives the name that the audit has, or says why not.
+//! **Invariant:** without tokens nothing is changed from elsewhere than this machine, and no page of a browser changes
+//! anything.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+
+use crate::ids::TenantId;
+use crate::tokens::Tokens;
+
+/// Who asks where nobody has to say it.
+const HERE: &str = "this machine";
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Access {
+    tokens: Option<Arc<Tokens>>,
+    is_loopback: bool,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need<'a> {
+    /// To look at the handlers of a tenant; without one, at all.
+    Read(Option<&'a TenantId>),
+    /// To change a handler of a tenant.
+    Change(&'a TenantId),
+}
+
+/// Why something is not done, and the status that says so.
+pub(super) type Denied = (StatusCode, String);
+
+impl Access {
+    /// `addr` is what HTTP is served on.
+    pub(crate) fn new(tokens: Option<Arc<Tokens>>, addr: Option<SocketAddr>) -> Self {
+        Self {
+            tokens,
+            is_loopback: addr.is_some_and(|addr| addr.ip().is_loopback()),
+        }
+    }
+
+    /// Returns who asks, if it is allowed.
+    pub(super) fn admit(&self, headers: &HeaderMap, need: Need<'_>) -> Result<String, Denied> {
+        match &self.tokens {
+            Some(tokens) => with_token(tokens, headers, need),
+            None => self.without(headers, need),
+        }
+    }
+
+    fn without(&self, headers: &HeaderMap, need: Need<'_>) -> Result<String, Denied> {
+        let forbidden = |why: &str| Err((StatusCode::FORBIDDEN, why.to_owned()));
+        if matches!(need, Need::Read(_)) {
+            return Ok(HERE.to_owned());
+        }
+        if !self.is_loopback {
+            return forbidden(
+                "nothing is changed by this address without a token: name those who may in host.toml ([api] tokens-file = \"…\"), \
+                 or serve HTTP on a loopback address",
+            );
+        }
+        // What a browser is made to ask for by a page, be it by another name of this machine.
+        if headers.contains_key(ORIGIN) || !is_here(headers) {
+            return forbidden(
+                "without tokens only programs of this machine may change something, and ask for it as localhost or by an IP \
+                 address",
+            );
+        }
+        Ok(HERE.to_owned())
+    }
+}
+
+/// Returns whether a request names the host as only somebody does who means this machine.
+fn is_here(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(HOST) else {
+        return true;
+    };
+    let Ok(host) = host.to_str() else {
+        return false;
+    };
+    let is_name = |host: &str| {
+        let plain = host.trim_start_matches('[').trim_end_matches(']');
+        host == "localhost" || plain.parse::<IpAddr>().is_ok()
+    };
+    let without_port = host.rsplit_once(':').map(|(name, _)| name);
+    is_name(host) || without_port.is_some_and(is_name)
+}
+
+fn with_token(tokens: &Tokens, headers: &HeaderMap, need: Need<'_>) -> Result<String, Denied> {
+    let shown = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+    let shown = shown.and_then(|it| it.strip_prefix(b"Bearer "));
+    let Some(shown) = shown else {
+        let why =
+            "a token is needed (Authorization: Bearer …; the commands take --token-file FILE)";
+        return Err((StatusCode::UNAUTHORIZED, why.to_owned()));
+    };
+    let Some(token) = tokens.find(shown.trim_ascii()) else {
+        let why = "nobody has this token; `api.tokens-file` in host.toml names those who may ask, and is read at the start";
+        return Err((StatusCode::UNAUTHORIZED, why.to_owned()));
+    };
+    let may = match need {
+        Need::Read(tenant) => token.role.may_read(tenant),
+        Need::Change(tenant) => token.role.may_change(tenant),
+    };
+    if may {
+        return Ok(token.name.clone());
+    }
+    let what = match need {
+        Need::Read(None) => "look at all handlers (read or admin)".to_owned(),
+        Need::Read(Some(tenant)) => {
+            format!("look at handlers of tenant {tenant} (read, deploy:{tenant} or admin)")
+        }
+        Need::Change(tenant) => {
+            format!("change handlers of tenant {tenant} (deploy:{tenant} or admin)")
+        }
+    };
+    let why = format!("the role of {} is not enough to {what}", token.name);
+    Err((StatusCode::FORBIDDEN, why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pairs = pairs
+            .iter()
+            .map(|&(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        pairs.collect()
+    }
+
+    #[test]
+    fn without_tokens_only_this_machine_changes_anything() {
+        let tenant: TenantId = "acme".parse().unwrap();
+        let here = Access::new(None, Some("127.0.0.1:8080".parse().unwrap()));
+        let elsewhere = Access::new(None, Some("0.0.0.0:8080".parse().unwrap()));
+        let change = |access: &Access, pairs: &[(&'static str, &'static str)]| {
+            access.admit(&headers(pairs), Need::Change(&tenant))
+        };
+        for host in [
+            "localhost",
+            "localhost:1",
+            "127.0.0.1:8080",
+            "[::1]:8080",
+            "[::1]",
+        ] {
+            let pairs = [("host", host)];
+            assert_eq!(change(&here, &pairs), Ok(HERE.to_owned()));
+        }
+        for pairs in [
+            &[("host", "evil.example:8080")][..],
+            &[
+                ("host", "localhost:8080"),
+                ("origin", "http://localhost:8080"),
+            ],
+        ] {
+            let (status, why) = change(&here, pairs).unwrap_err();
+            assert_eq!(status, StatusCode::FORBIDDEN);
+            assert!(why.contains("programs of this machine"), "{why}");
+        }
+        let (status, why) = change(&elsewhere, &[("host", "localhost")]).unwrap_err();
+        assert_eq!(status, StatusCode::FORBIDDEN);
+        assert!(why.contains("tokens-file"), "{why}");
+        assert!(elsewhere.admit(&headers(&[]), Need::Read(None)).is_ok());
+    }
+}

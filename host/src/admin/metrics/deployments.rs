@@ -1,0 +1,35 @@
+//! What `/metrics` says of deployments, of handlers as a whole, and of the host's version.
+
+use std::fmt;
+
+use super::{Scrape, Writer, names, of_handler};
+
+impl Scrape {
+    pub(super) fn write_deployments(&self, writer: &mut Writer<'_, '_>) -> fmt::Result {
+        let (live, max) = self.instances;
+        writer.gauges(&names::INSTANCES, [([], live)])?;
+        writer.gauges(&names::INSTANCES_MAX, [([], max)])?;
+        let results = ["published", "refused", "rolled-back"].into_iter();
+        let deploys = results
+            .zip(self.deploys)
+            .map(|(result, count)| ([("result", result)], count));
+        writer.counters(&names::DEPLOYS, deploys)?;
+        writer.histograms(&names::COMPILE_DURATION, [([], &self.compile)])?;
+        let handlers = || self.handlers.iter();
+        let paused = handlers().map(|(id, _, [paused, _])| (of_handler(id), u64::from(*paused)));
+        writer.gauges(&names::PAUSED, paused)?;
+        let paused = handlers().map(|(id, _, [_, paused])| (of_handler(id), u64::from(*paused)));
+        writer.gauges(&names::PAUSED_BY_COMMAND, paused)?;
+        let failures = self.state_failures.map(|count| ([], count));
+        writer.counters(&names::STATE_FAILURES, failures)?;
+        let handlers = self.handlers.iter().map(|(handler, revision, _)| {
+            let [tenant, handler] = of_handler(handler);
+            [tenant, handler, ("revision", revision.as_str())]
+        });
+        writer.infos(&names::HANDLER_INFO, handlers)?;
+        writer.infos(
+            &names::BUILD_INFO,
+            [[("version", env!("CARGO_PKG_VERSION"))]],
+        )
+    }
+}

@@ -1,0 +1,293 @@
+//! The control API: what handlers are like, what is kept of them, and how they are changed.
+//!
+//! Reading is answered from the running parts; what changes something is asked of the deployer.
+//! **Invariant:** each answer is JSON, and one that says no has an `error` with the remedy.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Path, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{any, get, post};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::access::{Access, Denied, Need};
+use super::{Desk, JSON, View};
+use crate::deploy::{Done, Order, Refusal, Wish};
+use crate::ids::HandlerId;
+use crate::state_folder::StateFolder;
+
+/// Bytes of a request's body.
+const BODY_MAX: usize = 64 << 10;
+/// How long the deployer may take until it is only said that it has been asked; a connection may last a little longer.
+const ANSWER: Duration = Duration::from_secs(8);
+
+const PATHS: &str = "the paths are /v1/handlers, /v1/handlers/TENANT/HANDLER, and there revisions, rollback, pause and resume";
+
+/// What is needed to change something.
+#[derive(Debug)]
+pub(crate) struct Control {
+    pub(crate) orders: mpsc::Sender<Order>,
+    /// Where revisions are kept, if they are.
+    pub(crate) state: Option<Arc<StateFolder>>,
+    pub(crate) access: Access,
+}
+
+/// What a request may say.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    to: Option<String>,
+}
+
+/// An answer: what is told, or why not.
+type Answer = Result<(StatusCode, Value), Denied>;
+
+/// The tenant and the handler of a path.
+type Name = Path<(String, String)>;
+
+pub(super) fn routes() -> Router<Arc<Desk>> {
+    Router::new()
+        .route("/v1/handlers", get(list))
+        .route("/v1/handlers/{tenant}/{handler}", get(one))
+        .route("/v1/handlers/{tenant}/{handler}/revisions", get(revisions))
+        .route("/v1/handlers/{tenant}/{handler}/rollback", post(rollback))
+        .route("/v1/handlers/{tenant}/{handler}/pause", post(pause))
+        .route("/v1/handlers/{tenant}/{handler}/resume", post(resume))
+        .method_not_allowed_fallback(async || {
+            let why =
+                "this path is not asked so: rollback, pause and resume are POST, all else is GET";
+            respond(Err((StatusCode::METHOD_NOT_ALLOWED, why.to_owned())))
+        })
+        .route("/v1", any(nothing))
+        .route("/v1/{*rest}", any(nothing))
+}
+
+async fn nothing() -> Response {
+    respond(Err((
+        StatusCode::NOT_FOUND,
+        format!("nothing is here; {PATHS}"),
+    )))
+}
+
+async fn list(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
+    read(desk, move |view| {
+        // Who may not see all sees what is of the own tenant.
+        let all = view.control.access.admit(&headers, Need::Read(None));
+        let may = |id: &HandlerId| {
+            let need = Need::Read(Some(&id.tenant));
+            all.is_ok() || view.control.access.admit(&headers, need).is_ok()
+        };
+        if let Err((StatusCode::UNAUTHORIZED, why)) = &all {
+            return Err((StatusCode::UNAUTHORIZED, why.clone()));
+        }
+        Ok((StatusCode::OK, json!({ "handlers": view.handlers(may) })))
+    })
+    .await
+}
+
+async fn one(State(desk): State<Arc<Desk>>, Path(name): Name, headers: HeaderMap) -> Response {
+    read(desk, move |view| {
+        let id = handler_id(&name)?;
+        let need = Need::Read(Some(&id.tenant));
+        view.control.access.admit(&headers, need)?;
+        let told = view.handler(&id).ok_or_else(|| unknown(view, &id))?;
+        Ok((StatusCode::OK, told))
+    })
+    .await
+}
+
+async fn revisions(
+    State(desk): State<Arc<Desk>>,
+    Path(name): Name,
+    headers: HeaderMap,
+) -> Response {
+    read(desk, move |view| {
+        let id = handler_id(&name)?;
+        let need = Need::Read(Some(&id.tenant));
+        view.control.access.admit(&headers, need)?;
+        if view.handlers(|it| *it == id).is_empty() {
+            return Err(unknown(view, &id));
+        }
+        let told = view.revisions(&id);
+        Ok((
+            StatusCode::OK,
+            told.map_err(|why| (StatusCode::CONFLICT, why))?,
+        ))
+    })
+    .await
+}
+
+async fn rollback(
+    State(desk): State<Arc<Desk>>,
+    Path(name): Name,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let wish = |asked: Asked| Ok(Wish::RollBack { to: asked.to });
+    respond(change(&desk, &name, &headers, body, wish).await)
+}
+
+async fn pause(
+    State(desk): State<Arc<Desk>>,
+    Path(name): Name,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    respond(
+        change(&desk, &name, &headers, body, |asked| {
+            plain(&asked, Wish::Pause)
+        })
+        .await,
+    )
+}
+
+async fn resume(
+    State(desk): State<Arc<Desk>>,
+    Path(name): Name,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    respond(
+        change(&desk, &name, &headers, body, |asked| {
+            plain(&asked, Wish::Resume)
+        })
+        .await,
+    )
+}
+
+/// A wish that needs no more words.
+fn plain(asked: &Asked, wish: Wish) -> Result<Wish, Denied> {
+    if asked.to.is_none() {
+        return Ok(wish);
+    }
+    let why = format!("\"to\" means nothing to {wish}; leave it out");
+    Err((StatusCode::BAD_REQUEST, why))
+}
+
+/// Asks the deployer for a change, and waits for what became of it.
+async fn change(
+    desk: &Desk,
+    name: &(String, String),
+    headers: &HeaderMap,
+    body: Body,
+    wish: impl FnOnce(Asked) -> Result<Wish, Denied>,
+) -> Answer {
+    let id = handler_id(name)?;
+    let control = &desk.view.control;
+    let who = control.access.admit(headers, Need::Change(&id.tenant))?;
+    let asked = asked(headers, body).await?;
+    let (answer, answered) = oneshot::channel();
+    let order = Order {
+        wish: wish(asked)?,
+        id: id.clone(),
+        who,
+        answer,
+    };
+    let busy = |_| {
+        let why =
+            "the host has more to do than it can remember, or is stopping; ask again in a moment";
+        (StatusCode::SERVICE_UNAVAILABLE, why.to_owned())
+    };
+    control.orders.try_send(order).map_err(busy)?;
+    match timeout(ANSWER, answered).await {
+        Ok(Ok(done)) => told(&id, done),
+        Ok(Err(_)) => {
+            let why = "the host is stopping; ask again when it has started";
+            Err((StatusCode::SERVICE_UNAVAILABLE, why.to_owned()))
+        }
+        Err(_) => {
+            let note = "the host is at work on it or on something before it; ask for the status of the handler";
+            let value =
+                json!({ "tenant": id.tenant.as_str(), "handler": id.name.as_str(), "note": note });
+            Ok((StatusCode::ACCEPTED, value))
+        }
+    }
+}
+
+fn told(id: &HandlerId, done: Result<Done, Refusal>) -> Answer {
+    let Done {
+        revision,
+        was,
+        note,
+    } = done.map_err(|refusal| {
+        let status = match &refusal {
+            Refusal::Unknown(_) => StatusCode::NOT_FOUND,
+            Refusal::Conflict(_) => StatusCode::CONFLICT,
+            Refusal::NotKept(_) => StatusCode::INSUFFICIENT_STORAGE,
+        };
+        (status, refusal.why().to_owned())
+    })?;
+    let value = json!({
+        "tenant": id.tenant.as_str(),
+        "handler": id.name.as_str(),
+        "revision": revision,
+        "was": was,
+        "note": note,
+    });
+    Ok((StatusCode::OK, value))
+}
+
+/// Reads the body: a JSON object, or nothing. That it has to be called JSON keeps out the forms of browsers.
+async fn asked(headers: &HeaderMap, body: Body) -> Result<Asked, Denied> {
+    let kind = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
+    let kind = kind.and_then(|it| it.split(';').next()).map(str::trim);
+    if kind != Some(JSON) {
+        let why = "what changes something is JSON (Content-Type: application/json)";
+        return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, why.to_owned()));
+    }
+    let bytes = to_bytes(body, BODY_MAX).await.map_err(|_| {
+        let why = format!("the body did not come whole, or has more than {BODY_MAX} bytes");
+        (StatusCode::PAYLOAD_TOO_LARGE, why)
+    })?;
+    if bytes.trim_ascii().is_empty() {
+        return Ok(Asked::default());
+    }
+    serde_json::from_slice(&bytes).map_err(|error| {
+        let why =
+            format!("the body is not as expected, such as {{\"to\": \"0a1b2c3d4e5f\"}}: {error}");
+        (StatusCode::BAD_REQUEST, why)
+    })
+}
+
+fn handler_id((tenant, handler): &(String, String)) -> Result<HandlerId, Denied> {
+    let id = format!("{tenant}/{handler}").parse();
+    id.map_err(|error| {
+        let why = format!("{tenant}/{handler} is no name of a handler: {error}");
+        (StatusCode::NOT_FOUND, why)
+    })
+}
+
+fn unknown(view: &View, id: &HandlerId) -> Denied {
+    let catalog = Arc::clone(&view.catalog.borrow());
+    let known = catalog.handlers().filter(|it| it.id.tenant == id.tenant);
+    let known: Vec<String> = known.map(|it| it.id.to_string()).collect();
+    let known = if known.is_empty() {
+        "none of this tenant".to_owned()
+    } else {
+        known.join(", ")
+    };
+    let why = format!("this host runs no handler {id} (it runs {known})");
+    (StatusCode::NOT_FOUND, why)
+}
+
+/// Makes an answer on a thread that may block.
+async fn read(desk: Arc<Desk>, look: impl FnOnce(&View) -> Answer + Send + 'static) -> Response {
+    let seen = tokio::task::spawn_blocking(move || look(&desk.view)).await;
+    respond(seen.unwrap_or_else(|_| {
+        let why = "the answer could not be made; the log says why";
+        Err((StatusCode::INTERNAL_SERVER_ERROR, why.to_owned()))
+    }))
+}
+
+fn respond(answer: Answer) -> Response {
+    let (status, value) = answer.unwrap_or_else(|(status, why)| (status, json!({ "error": why })));
+    (status, [(CONTENT_TYPE, JSON)], format!("{value:#}\n")).into_response()
+}

@@ -1,0 +1,160 @@
+//! Just enough HTTP to ask a host something.
+//!
+//! **Invariant:** it ends within twelve seconds per address, and reads no more than a host of ours would send.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+use tokio::time::Instant;
+
+/// How long connecting may take.
+const CONNECT: Duration = Duration::from_secs(2);
+/// How long an answer may take; the host ends a connection after ten.
+const ANSWER: Duration = Duration::from_secs(12);
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+/// What is asked.
+#[derive(Debug)]
+pub(super) struct Ask {
+    method: &'static str,
+    path: String,
+    body: String,
+}
+
+impl Ask {
+    pub(super) fn get(path: String) -> Self {
+        Self {
+            method: "GET",
+            path,
+            body: String::new(),
+        }
+    }
+
+    pub(super) fn post(path: String, body: &Value) -> Self {
+        Self {
+            method: "POST",
+            path,
+            body: body.to_string(),
+        }
+    }
+
+    fn request(&self, host: &str, token: Option<&str>) -> String {
+        let token = token.map_or_else(String::new, |token| {
+            format!("Authorization: Bearer {token}\r\n")
+        });
+        // With 1.0 the answer is never in chunks and ends with the connection.
+        format!(
+            "{} {} HTTP/1.0\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{token}\r\n{}",
+            self.method,
+            self.path,
+            self.body.len(),
+            self.body
+        )
+    }
+}
+
+/// Returns status and body of the answer.
+pub(super) fn ask(http: &str, what: &Ask, token: Option<&str>) -> anyhow::Result<(u16, String)> {
+    let addresses = http
+        .to_socket_addrs()
+        .with_context(|| format!("{http} is no address of the form host:port"))?;
+    let mut connected = Err(io::Error::other("the name has no address"));
+    for address in addresses {
+        connected = TcpStream::connect_timeout(&address, CONNECT);
+        if connected.is_ok() {
+            break;
+        }
+    }
+    let stream = connected.with_context(|| {
+        format!(
+            "nothing listens on {http} (name the address of the host's HTTP server with --http)"
+        )
+    })?;
+    let address = stream.peer_addr().ok();
+    let answer = exchange(stream, &what.request(http, token));
+    let answer = answer.with_context(|| unanswered(http, address))?;
+    let Some((head, body)) = answer.split_once("\r\n\r\n") else {
+        bail!("{http} does not speak HTTP, or has ended");
+    };
+    let status = head.strip_prefix("HTTP/1.");
+    let status = status.and_then(|head| head.split(' ').nth(1)?.parse().ok());
+    let status = status.with_context(|| format!("{http} does not speak HTTP"))?;
+    Ok((status, body.to_owned()))
+}
+
+fn unanswered(http: &str, address: Option<SocketAddr>) -> String {
+    let address = address.map_or_else(String::new, |address| format!(" ({address})"));
+    format!("{http}{address} did not answer; `status` says what became of what was asked")
+}
+
+fn exchange(mut stream: TcpStream, request: &str) -> io::Result<String> {
+    let deadline = Instant::now() + ANSWER;
+    stream.set_write_timeout(Some(CONNECT))?;
+    stream.write_all(request.as_bytes())?;
+    let (mut answer, mut bytes) = (Vec::new(), [0; 4096]);
+    while answer.len() < ANSWER_BYTES_MAX {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        let count = stream.read(&mut bytes)?;
+        if count == 0 {
+            break;
+        }
+        answer.extend(bytes.iter().take(count));
+    }
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read_to_its_end_and_the_token_is_shown() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"{\"to\":\"0a\"}") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                request.extend(byte);
+            }
+            stream
+                .write_all(b"HTTP/1.0 409 Conflict\r\nA: b\r\n\r\n{\"error\"")
+                .unwrap();
+            stream.write_all(b": \"no\"}").unwrap();
+            String::from_utf8(request).unwrap()
+        });
+        let what = Ask::post("/v1/x".to_owned(), &serde_json::json!({ "to": "0a" }));
+        let answer = ask(&address, &what, Some("secret")).unwrap();
+        assert_eq!(answer, (409, "{\"error\": \"no\"}".to_owned()));
+        let request = server.join().unwrap();
+        assert!(request.starts_with("POST /v1/x HTTP/1.0\r\n"), "{request}");
+        assert!(
+            request.contains("\r\nAuthorization: Bearer secret\r\n"),
+            "{request}"
+        );
+        assert!(request.contains("\r\nContent-Length: 11\r\n"), "{request}");
+    }
+
+    #[test]
+    fn where_nothing_listens_the_flag_is_named() {
+        let free = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let what = Ask::get("/v1/handlers".to_owned());
+        let error = ask(&free.to_string(), &what, None).unwrap_err();
+        assert!(format!("{error:#}").contains("with --http"), "{error:#}");
+    }
+}

@@ -1,0 +1,297 @@
+//! What is asked of the deployer while it runs: to roll back, to pause, to resume.
+//!
+//! **Invariant:** what is to outlast the host is written before it is acted on, and what is refused leaves what serves.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::deployer::Deployer;
+use super::known::Known;
+use super::revisions::{Source, digest_of};
+use super::scan::Candidate;
+use crate::catalog::Deployed;
+use crate::history::{Paused, Rollback};
+use crate::ids::{HandlerId, Revision};
+use crate::moment::now_ms;
+use crate::state_folder::StateFolder;
+
+/// What remedies that no state folder is named.
+const NAME_ONE: &str = "name a folder for it: `state` in host.toml, or serve --state DIR";
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// To serve a revision that is kept: this one, or the one before.
+    RollBack { to: Option<String> },
+    /// To hand over nothing more.
+    Pause,
+    /// To go on.
+    Resume,
+}
+
+impl fmt::Display for Wish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RollBack { .. } => "rollback",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+        })
+    }
+}
+
+/// What is asked of which handler, by whom.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) id: HandlerId,
+    pub(crate) wish: Wish,
+    pub(crate) who: String,
+    pub(crate) answer: oneshot::Sender<Result<Done, Refusal>>,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Done {
+    /// What serves now, and what served before.
+    pub(crate) revision: Option<Revision>,
+    pub(crate) was: Option<Revision>,
+    /// What whoever asked should know.
+    pub(crate) note: Option<String>,
+}
+
+/// Why it was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// There is no such handler, or no such revision.
+    Unknown(String),
+    /// It cannot be done as things are.
+    Conflict(String),
+    /// It cannot be written down.
+    NotKept(String),
+}
+
+impl Refusal {
+    /// Returns why, in words.
+    pub(crate) fn why(&self) -> &str {
+        match self {
+            Self::Unknown(why) | Self::Conflict(why) | Self::NotKept(why) => why,
+        }
+    }
+}
+
+impl Deployer {
+    /// Does what is asked, and answers when it is done.
+    pub(crate) async fn obey(&mut self, order: Order) {
+        let Order {
+            id,
+            wish,
+            who,
+            answer,
+        } = order;
+        let done = match &wish {
+            Wish::RollBack { to } => self.roll_back(&id, to.as_deref(), &who).await,
+            Wish::Pause => self.set_paused(&id, &who, true).await,
+            Wish::Resume => self.set_paused(&id, &who, false).await,
+        };
+        if done.is_ok() {
+            self.look().await;
+        }
+        let (tenant, handler) = (&id.tenant, &id.name);
+        match &done {
+            Ok(Done { revision, was, .. }) => {
+                let (revision, was) = (text(revision.as_ref()), text(was.as_ref()));
+                tracing::info!(target: "audit", %who, action = %wish, %tenant, %handler, revision, was, "done");
+            }
+            Err(refusal) => {
+                let why = refusal.why();
+                tracing::info!(target: "audit", %who, action = %wish, %tenant, %handler, why, "refused");
+            }
+        }
+        // Who asked may be gone.
+        let _ = answer.send(done);
+    }
+
+    async fn roll_back(
+        &mut self,
+        id: &HandlerId,
+        to: Option<&str>,
+        who: &str,
+    ) -> Result<Done, Refusal> {
+        let Some(state) = self.state.clone() else {
+            let why =
+                format!("no revisions are kept, so there is none to roll back to; {NAME_ONE}");
+            return Err(Refusal::Conflict(why));
+        };
+        let candidate = self.candidate(id).await?;
+        // Aside, since a handler does not go together with itself.
+        let known = self.known.remove(id);
+        let serving = known.as_ref().and_then(|it| it.serving.clone());
+        let began = Instant::now();
+        match self
+            .prepare_rollback(&state, &candidate, known.as_ref(), (to, who))
+            .await
+        {
+            Err(refusal) => {
+                self.known.extend(known.map(|known| (id.clone(), known)));
+                Err(refusal)
+            }
+            Ok(new) => {
+                let was = serving.as_ref().map(|it| it.revision.clone());
+                let mut known = Known::again(candidate.facts, known);
+                if let Some(new) = new {
+                    known.take(new, began.elapsed());
+                }
+                let revision = known.serving.as_ref().map(|it| it.revision.clone());
+                self.known.insert(id.clone(), known);
+                self.is_changed = true;
+                Ok(Done {
+                    revision,
+                    was,
+                    note: None,
+                })
+            }
+        }
+    }
+
+    /// Loads what is to serve, and writes down that it is.
+    async fn prepare_rollback(
+        &self,
+        state: &Arc<StateFolder>,
+        candidate: &Candidate,
+        known: Option<&Known>,
+        (to, who): (Option<&str>, &str),
+    ) -> Result<Option<(Deployed, super::revisions::New)>, Refusal> {
+        let serving = known.and_then(|it| it.serving.as_ref());
+        let was = serving.map(|it| it.revision.clone());
+        let asked = Asked {
+            was,
+            to: to.map(str::to_owned),
+            who: who.to_owned(),
+        };
+        let (state, files) = (Arc::clone(state), candidate.clone());
+        let found = tokio::task::spawn_blocking(move || asked.find(&state, &files)).await;
+        let (source, rollback) =
+            found.unwrap_or_else(|error| Err(Refusal::NotKept(error.to_string())))?;
+        let prepared = self.prepare(&source, known).await;
+        let new = prepared.map_err(|problems| Refusal::Conflict(problems.join("\n")))?;
+        let written = self.in_state(&candidate.id, move |state, id| {
+            let mut history = state.history(id)?;
+            history.rollback = Some(rollback);
+            state.write(id, &history)
+        });
+        match written.await {
+            Some(Err(why)) => Err(Refusal::NotKept(format!("{why}; nothing was changed"))),
+            Some(Ok(())) | None => Ok(new),
+        }
+    }
+
+    async fn set_paused(
+        &mut self,
+        id: &HandlerId,
+        who: &str,
+        is_paused: bool,
+    ) -> Result<Done, Refusal> {
+        let Some(known) = self.known.get(id) else {
+            return Err(self.unknown(id));
+        };
+        let revision = known.serving.as_ref().map(|it| it.revision.clone());
+        let paused = is_paused.then(|| Paused {
+            at_ms: now_ms(),
+            who: who.to_owned(),
+        });
+        let written = self.in_state(id, move |state, id| {
+            let mut history = state.history(id)?;
+            if history.paused.is_some() != paused.is_some() {
+                history.paused = paused;
+                state.write(id, &history)?;
+            }
+            Ok(())
+        });
+        let lasts = if is_paused {
+            "it goes on when the host starts again"
+        } else {
+            "it may be paused again when the host starts again"
+        };
+        // To stop a handler matters more than to remember it.
+        let note = match written.await {
+            None if is_paused => Some(format!("{lasts}, since nothing is kept; {NAME_ONE}")),
+            Some(Err(why)) => Some(format!("{lasts}: {why}")),
+            None | Some(Ok(())) => None,
+        };
+        if is_paused {
+            self.paused.insert(id.clone());
+        } else {
+            self.paused.remove(id);
+        }
+        self.is_changed = true;
+        Ok(Done {
+            was: revision.clone(),
+            revision,
+            note,
+        })
+    }
+
+    /// Returns the files of a handler as they lie in the handlers folder now.
+    pub(super) async fn candidate(&self, id: &HandlerId) -> Result<Candidate, Refusal> {
+        let mut scan = self.scan().await.map_err(Refusal::Conflict)?;
+        let is_meant = self.only.is_empty() || self.only.contains(id);
+        let candidate = scan.candidates.remove(id).filter(|_| is_meant);
+        candidate.ok_or_else(|| self.unknown(id))
+    }
+
+    fn unknown(&self, id: &HandlerId) -> Refusal {
+        let known: Vec<String> = self.known.keys().map(ToString::to_string).collect();
+        let known = if known.is_empty() {
+            "it runs none".to_owned()
+        } else {
+            format!("it runs {}", known.join(", "))
+        };
+        Refusal::Unknown(format!("this host runs no handler {id} ({known})"))
+    }
+}
+
+fn text(revision: Option<&Revision>) -> &str {
+    revision.map_or("none", Revision::as_str)
+}
+
+/// What is to be rolled back.
+struct Asked {
+    was: Option<Revision>,
+    to: Option<String>,
+    who: String,
+}
+
+impl Asked {
+    /// Finds the files of the revision that is meant.
+    fn find(
+        self,
+        state: &StateFolder,
+        candidate: &Candidate,
+    ) -> Result<(Source, Rollback), Refusal> {
+        let history = state.history(&candidate.id);
+        let history = history.map_err(|error| Refusal::NotKept(error.to_string()))?;
+        let kept = history.target(self.was.as_ref(), self.to.as_deref());
+        let kept = kept.map_err(|why| match &self.to {
+            Some(_) => Refusal::Unknown(why.to_string()),
+            None => Refusal::Conflict(why.to_string()),
+        })?;
+        let source = Source::kept(state, candidate, kept, &self.who);
+        let source = source.map_err(Refusal::Conflict)?;
+        let from = digest_of(candidate).map_err(|error| {
+            let manifest = candidate.manifest.display();
+            Refusal::Conflict(format!(
+                "{manifest}: the files beside it cannot be read: {error}"
+            ))
+        })?;
+        let rollback = Rollback {
+            from,
+            was: self.was,
+            to: kept.revision.clone(),
+            at_ms: now_ms(),
+            who: self.who,
+        };
+        Ok((source, rollback))
+    }
+}

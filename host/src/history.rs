@@ -1,0 +1,210 @@
+//! What is kept of a handler: its revisions in their order, what was rolled back, and whether it is paused.
+//!
+//! Handed what was kept before and what happened; says what is to be kept from now on, and which revisions are not.
+//! Reading and writing happen elsewhere.
+//! **Invariant:** the revision that serves and the one that was rolled back to are never dropped.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::Revision;
+
+/// Revisions of a handler that are kept where nothing else is said.
+pub const REVISIONS_KEPT: usize = 5;
+
+/// Why a revision was published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// Its files lay in the handlers folder.
+    Folder,
+    /// It was rolled back to.
+    Rollback,
+}
+
+/// A revision that is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Kept {
+    /// The revision.
+    pub revision: Revision,
+    /// What its own files are recognized by.
+    pub digest: String,
+    /// When it was published, in milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// Why.
+    pub cause: Cause,
+    /// By whom.
+    pub who: String,
+}
+
+/// What was rolled back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Rollback {
+    /// What the files in the handlers folder were recognized by. It holds while they are these.
+    pub from: String,
+    /// The revision that served, if one did.
+    pub was: Option<Revision>,
+    /// The revision that serves in their place.
+    pub to: Revision,
+    /// When, in milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// By whom.
+    pub who: String,
+}
+
+/// A handler that is to take nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Paused {
+    /// Since when, in milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// By whom.
+    pub who: String,
+}
+
+/// See the module.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct History {
+    /// What is kept, the oldest first.
+    pub revisions: Vec<Kept>,
+    /// What was rolled back and still is.
+    pub rollback: Option<Rollback>,
+    /// Whether the handler is paused.
+    pub paused: Option<Paused>,
+}
+
+/// Why there is nothing to roll back to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoTarget {
+    /// No revision of this name is kept.
+    #[error("no revision {wanted} is kept ({})", listed(.kept))]
+    Unknown {
+        /// What was asked for.
+        wanted: String,
+        /// What is kept.
+        kept: Vec<Revision>,
+    },
+    /// Several are.
+    #[error("several revisions begin with {wanted} ({}); name more of it", listed(.fitting))]
+    Ambiguous {
+        /// What was asked for.
+        wanted: String,
+        /// What fits.
+        fitting: Vec<Revision>,
+    },
+    /// It serves already.
+    #[error("revision {0} serves already")]
+    Serves(Revision),
+    /// Nothing older is kept.
+    #[error("no revision before the one that serves is kept ({})", listed(.0))]
+    NothingBefore(Vec<Revision>),
+}
+
+fn listed(revisions: &[Revision]) -> String {
+    if revisions.is_empty() {
+        return "none is".to_owned();
+    }
+    let names: Vec<&str> = revisions.iter().map(Revision::as_str).collect();
+    format!("kept are {}, the oldest first", names.join(", "))
+}
+
+impl History {
+    /// Takes note that a revision was published and serves now. Of more than `kept` revisions it drops the oldest; returns
+    /// which.
+    pub fn publish(&mut self, new: Kept, kept: usize) -> Vec<Revision> {
+        let serving = new.revision.clone();
+        let known = self
+            .revisions
+            .iter()
+            .position(|it| it.revision == new.revision);
+        match (new.cause, known) {
+            // As it was.
+            (Cause::Rollback, Some(_)) => {}
+            (Cause::Folder, Some(at)) if at + 1 == self.revisions.len() => {}
+            (Cause::Folder, Some(at)) => {
+                self.revisions.remove(at);
+                self.revisions.push(new);
+            }
+            (Cause::Folder, None) => self.revisions.push(new),
+            (Cause::Rollback, None) => {
+                // The files of an old one, under what its tenant may have now.
+                let to = self.rollback.as_ref().map(|it| &it.to);
+                let like = self
+                    .revisions
+                    .iter()
+                    .position(|it| Some(&it.revision) == to);
+                let at = like.map_or(self.revisions.len(), |at| at + 1);
+                self.revisions.insert(at, new);
+            }
+        }
+        self.drop_surplus(&serving, kept)
+    }
+
+    fn drop_surplus(&mut self, serving: &Revision, kept: usize) -> Vec<Revision> {
+        let to = self.rollback.as_ref().map(|it| &it.to);
+        let mut surplus = self.revisions.len().saturating_sub(kept);
+        let mut dropped = Vec::new();
+        self.revisions.retain(|it| {
+            let is_held = it.revision == *serving || Some(&it.revision) == to;
+            if surplus == 0 || is_held {
+                return true;
+            }
+            surplus -= 1;
+            dropped.push(it.revision.clone());
+            false
+        });
+        dropped
+    }
+
+    /// Returns the revision that is meant by the first digits of its name; without them, the one before that which serves.
+    pub fn target(
+        &self,
+        serving: Option<&Revision>,
+        wanted: Option<&str>,
+    ) -> Result<&Kept, NoTarget> {
+        let Some(wanted) = wanted else {
+            return self.before(serving);
+        };
+        let fits = |it: &&Kept| !wanted.is_empty() && it.revision.as_str().starts_with(wanted);
+        let fitting: Vec<&Kept> = self.revisions.iter().filter(fits).collect();
+        match fitting.as_slice() {
+            [one] if Some(&one.revision) == serving => Err(NoTarget::Serves(one.revision.clone())),
+            [one] => Ok(one),
+            [] => Err(NoTarget::Unknown {
+                wanted: wanted.to_owned(),
+                kept: self.names(),
+            }),
+            several => Err(NoTarget::Ambiguous {
+                wanted: wanted.to_owned(),
+                fitting: several.iter().map(|it| it.revision.clone()).collect(),
+            }),
+        }
+    }
+
+    fn before(&self, serving: Option<&Revision>) -> Result<&Kept, NoTarget> {
+        let mut older = self.revisions.iter().rev();
+        // One that is not kept was published last.
+        let is_kept = |it: &Kept| Some(&it.revision) == serving;
+        if self.revisions.iter().any(is_kept) {
+            older.find(|it| is_kept(it));
+        }
+        older
+            .next()
+            .ok_or_else(|| NoTarget::NothingBefore(self.names()))
+    }
+
+    /// Returns what is kept of a revision.
+    pub fn kept(&self, revision: &Revision) -> Option<&Kept> {
+        self.revisions.iter().find(|it| it.revision == *revision)
+    }
+
+    fn names(&self) -> Vec<Revision> {
+        let names = self.revisions.iter().map(|it| it.revision.clone());
+        names.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;
