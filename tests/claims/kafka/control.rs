@@ -61,7 +61,10 @@ impl Kept {
     }
 
     fn manifest(&self, label: &str) -> String {
-        self.stage.manifest(&format!("config.label = \"{label}\""))
+        // A host that was killed is waited for no longer than this.
+        self.stage.manifest(&format!(
+            "config.label = \"{label}\"\nkafka.consumer.\"session.timeout.ms\" = 6000"
+        ))
     }
 
     /// Starts a host and deploys one label after the other.

@@ -119,12 +119,45 @@ fn goes_back(name: &str, more: &str) {
 
     // Mended, it proves itself.
     swap(&revision("v3", &format!("{PROBATION}{more}")));
-    wait_lines(&host, &[" deployed ", &stage.name], 3);
+    // The other handler's line is one of them.
+    wait_lines(&host, &[" deployed ", &stage.name], 4);
     produce(&stage, 1000..1500);
     let outputs = stage.outputs(&host, 1500);
     assert_eq!(labels(&outputs).get("v3"), Some(&500));
     assert_complete_and_in_order(&outputs, 1500);
     wait_lines(&host, &["the new revision has proven itself"], 1);
+    host.stop().unwrap();
+}
+
+#[test]
+fn what_failed_its_probation_does_not_serve_after_a_restart() {
+    let stage = Stage::new("back-again", 1);
+    let state = tempfile::tempdir().unwrap();
+    let args = ["--state", state.path().to_str().unwrap()];
+    let by_key = "ordering = \"key\"\n";
+    stage.deploy("act", &revision("v1", by_key));
+    let host = stage.serve(&args);
+    produce(&stage, 0..10);
+    stage.outputs(&host, 10);
+    let second = stage.manifest(&broken(by_key));
+    stage.folder.swap_manifest(&stage.name, &second).unwrap();
+    wait_lines(&host, &[" deployed ", &stage.name], 2);
+    produce(&stage, 10..50);
+    rolled_back(&host);
+    stage.outputs(&host, 50);
+    host.stop().unwrap();
+
+    let host = stage.serve(&args);
+    produce(&stage, 50..60);
+    let outputs = stage.outputs(&host, 60);
+    assert_eq!(labels(&outputs), [("v1".to_owned(), 60)].into());
+    // Other files are deployed as ever.
+    let third = stage.manifest(&revision("v3", by_key));
+    stage.folder.swap_manifest(&stage.name, &third).unwrap();
+    wait_lines(&host, &[" deployed ", &stage.name], 2);
+    produce(&stage, 60..70);
+    let outputs = stage.outputs(&host, 70);
+    assert_eq!(labels(&outputs).get("v3"), Some(&10));
     host.stop().unwrap();
 }
 
