@@ -183,16 +183,19 @@ impl History {
         }
     }
 
+    /// Returns the newest revision before that which serves that is made of other files: where only what its tenant may have
+    /// has changed there is nothing to go back to.
     fn before(&self, serving: Option<&Revision>) -> Result<&Kept, NoTarget> {
         let mut older = self.revisions.iter().rev();
+        let serving = serving.and_then(|it| self.kept(it));
         // One that is not kept was published last.
-        let is_kept = |it: &Kept| Some(&it.revision) == serving;
-        if self.revisions.iter().any(is_kept) {
-            older.find(|it| is_kept(it));
-        }
-        older
-            .next()
-            .ok_or_else(|| NoTarget::NothingBefore(self.names()))
+        let found = match serving {
+            Some(serving) => older
+                .skip_while(|it| it.revision != serving.revision)
+                .find(|it| it.digest != serving.digest),
+            None => older.next(),
+        };
+        found.ok_or_else(|| NoTarget::NothingBefore(self.names()))
     }
 
     /// Returns what is kept of a revision.

@@ -242,13 +242,15 @@ impl Deployer {
     }
 
     fn unknown(&self, id: &HandlerId) -> Refusal {
-        let known: Vec<String> = self.known.keys().map(ToString::to_string).collect();
+        // Who asks need not know those of other tenants.
+        let known = self.known.keys().filter(|it| it.tenant == id.tenant);
+        let known: Vec<String> = known.map(ToString::to_string).collect();
         let known = if known.is_empty() {
-            "it runs none".to_owned()
+            "none of this tenant".to_owned()
         } else {
-            format!("it runs {}", known.join(", "))
+            known.join(", ")
         };
-        Refusal::Unknown(format!("this host runs no handler {id} ({known})"))
+        Refusal::Unknown(format!("this host runs no handler {id} (it runs {known})"))
     }
 }
 

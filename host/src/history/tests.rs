@@ -59,6 +59,15 @@ fn without_a_name_the_revision_before_the_serving_one_is_meant() {
 }
 
 #[test]
+fn the_same_files_under_other_grants_are_nothing_to_go_back_to() {
+    let mut history = published(&[1, 2, 3]);
+    history.revisions[1].digest = "files 3".to_owned();
+    let serving = revision(3);
+    let target = history.target(Some(&serving), None).unwrap();
+    assert_eq!(target.revision, revision(1));
+}
+
+#[test]
 fn a_name_may_be_shortened_as_long_as_it_is_one() {
     let mut history = published(&[0x1a, 0x1b, 0x2c]);
     let serving = revision(0x2c);

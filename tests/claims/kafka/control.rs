@@ -44,7 +44,11 @@ impl Kept {
     }
 
     fn serve_on(&self, state: &Path) -> Host {
-        self.stage.serve(&["--state", &state.display().to_string()])
+        let state = state.display().to_string();
+        // What a host leaves behind that is killed is given to others soon.
+        let setting = "session.timeout.ms=6000";
+        let args = ["--state", &state, "--kafka-setting", setting];
+        self.stage.serve(&args)
     }
 
     /// Puts a manifest into the folder whose records get this label.
@@ -61,10 +65,7 @@ impl Kept {
     }
 
     fn manifest(&self, label: &str) -> String {
-        // A host that was killed is waited for no longer than this.
-        self.stage.manifest(&format!(
-            "config.label = \"{label}\"\nkafka.consumer.\"session.timeout.ms\" = 6000"
-        ))
+        self.stage.manifest(&format!("config.label = \"{label}\""))
     }
 
     /// Starts a host and deploys one label after the other.
@@ -226,6 +227,59 @@ fn a_rollback_survives_a_restart() {
     kept_here.put("v3");
     wait_lines(&host, &[" deployed ", &kept_here.stage.name], 1);
     kept_here.labels_are(&host, &["v2", "v1", "v3"]);
+}
+
+#[test]
+fn a_rollback_brings_no_grants_back_that_were_withdrawn() {
+    let kept_here = Kept::new("withdrawn");
+    let (stage, folder) = (&kept_here.stage, &kept_here.stage.folder);
+    let id = format!("acme/{}", stage.name);
+    let manifest = |label: &str| {
+        let letters = format!("{}.{label}", stage.dead_letters);
+        kept_here
+            .manifest(label)
+            .replace(&stage.dead_letters, &letters)
+    };
+    let grant = |produce: &str| {
+        let all = format!("{}*", stage.name);
+        let text = format!(
+            "[grants]\nconsume = [\"{all}\"]\ngroups = [\"{all}\"]\nproduce = [\"{}\", \"{}.dead.{produce}\"]\n",
+            stage.output, stage.name
+        );
+        folder.swap_text("acme", "tenant.toml", &text).unwrap();
+    };
+    grant("*");
+    folder
+        .swap_in(&id, guest("label"), &manifest("v1"))
+        .unwrap();
+    let host = kept_here.serve();
+    kept_here.labels_are(&host, &["v1"]);
+    folder.swap_manifest(&id, &manifest("v2")).unwrap();
+    wait_lines(&host, &[" deployed ", &stage.name], 2);
+    grant("v2");
+    wait_lines(&host, &[" deployed ", &stage.name], 3);
+    let mut rollback = command("rollback").unwrap();
+    rollback.args([&id, "--http", host.http_addr()]);
+    let refused = Answer::of(&mut rollback);
+    assert_eq!(refused.code, 1);
+    let told = format!("{}.dead.v1", stage.name);
+    assert!(
+        refused.stderr.contains("409: ") && refused.stderr.contains(&told),
+        "{}",
+        refused.stderr
+    );
+    assert!(
+        refused.stderr.contains("acme/tenant.toml"),
+        "{}",
+        refused.stderr
+    );
+    kept_here.labels_are(&host, &["v1", "v2"]);
+    // With the grant it may.
+    grant("*");
+    wait_lines(&host, &[" deployed ", &stage.name], 4);
+    let done = Answer::of(&mut rollback);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    kept_here.labels_are(&host, &["v1", "v2", "v1"]);
 }
 
 #[test]
