@@ -206,6 +206,7 @@ async fn carry_parts(lane: &mut Lane, handler: &Deployed, Batch { mut parts }: B
         };
         let attempt = Attempt::after(failed, Instant::now());
         lane.attempts = attempt.number;
+        lane.note_handed(cargo.len());
         let left = match attempt_bulk(lane, handler, &cargo).await {
             Err(Stopped) => return Carried::Done(Delivered::Stopped),
             Ok(BulkOutcome::Handled { filtered, failed }) => {

@@ -121,6 +121,7 @@ async fn attempt(lane: &mut Lane, handler: &Deployed, job: Job, call: &Call) -> 
         return Delivered::Stopped;
     };
     lane.attempts = failed.map_or(0, |failed| failed.number) + 1;
+    lane.note_handed(1);
     let attempted = match course {
         Some(course) => attempt_course(lane, handler, course, &mut started).await,
         None => attempt_one(lane, handler, &started, call.event()).await,
@@ -397,7 +398,7 @@ async fn attempt_one(
         lane.rest();
         return Err(Stopped);
     };
-    let took = begun.elapsed();
+    let took = instance.returned().saturating_duration_since(begun);
     lane.clock = begun + took;
     if let Some(stats) = lane.stats() {
         stats.invoke.observe(took);

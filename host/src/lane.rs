@@ -12,6 +12,7 @@ mod park;
 mod patience;
 mod pause;
 mod stage;
+mod throttle;
 mod turn;
 
 use std::convert::Infallible;
@@ -41,7 +42,7 @@ use crate::outcome::{Failure, FailureKind};
 use crate::parking::ParkedKeys;
 use crate::routes::Routes;
 use crate::sink::Sink;
-use crate::stats::{OpenLane, Registry};
+use crate::stats::{Meter, OpenLane, Registry};
 use crate::stop::StopSignal;
 use crate::vitals::{Doing, OpenHand, Vitals};
 
@@ -82,6 +83,8 @@ pub(crate) struct Lane {
     place: LanePlace,
     catalog: CatalogReader,
     registry: Arc<Registry>,
+    /// What its tenant uses by the second.
+    meter: Arc<Meter>,
     routes: Option<Routes>,
     serving: Option<Serving>,
     /// Whether somebody has paused a handler of the topic.
@@ -131,6 +134,7 @@ impl Lane {
         Self {
             lent: Lent::of(Arc::clone(&hand)),
             hand,
+            meter: registry.meter(&place.group.0),
             place,
             catalog,
             registry,
@@ -330,6 +334,7 @@ impl Lane {
             handler.clone(),
             Arc::clone(&self.place.topic),
             self.place.partition,
+            Arc::clone(&setup.meter),
         );
         let lent = self.lent.clone();
         match Instance::start(component, setup, log, place, lent).await {

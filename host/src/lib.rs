@@ -19,6 +19,7 @@ pub mod moment;
 pub mod outcome;
 mod pattern;
 pub mod policy;
+pub mod rate;
 pub mod record;
 mod stats;
 pub mod telemetry;

@@ -26,7 +26,7 @@ use self::handing::Again;
 use self::mending::Mending;
 use self::parallel::Parallel;
 pub(crate) use self::standing::Told;
-use crate::catalog;
+use crate::catalog::{self, Deployed};
 use crate::deliver::{Delivered, Job, deliver};
 use crate::flight::{Cargo, Ledger, Started};
 use crate::lag_switch::LagSwitch;
@@ -149,10 +149,15 @@ impl PartitionTask {
         if self.is_paused {
             return self.stand_paused().await;
         }
-        let manifest = &handler.manifest;
-        if manifest.ordering != Ordering::Partition {
+        if handler.manifest.ordering != Ordering::Partition {
             return self.serve_parallel(&handler).await;
         }
+        self.serve_in_order(&handler).await;
+    }
+
+    /// Hands over what comes next, once that may be.
+    async fn serve_in_order(&mut self, handler: &Deployed) {
+        let limits = &handler.manifest.limits;
         if !self.parallel.is_empty() {
             // The ordering was another one until now; what is inside a lane ends there.
             return self.wait_for_lanes().await;
@@ -162,10 +167,13 @@ impl PartitionTask {
         {
             return self.wait_for_retry(*at).await;
         }
-        if !self.has_room(&manifest.limits) {
-            return self.wait_for_room(&manifest.limits).await;
+        if let Some(due) = self.lane.owes_until() {
+            return self.lane.sit_out(due, self.ledger.changed()).await;
         }
-        self.hand_over(&handler).await;
+        if !self.has_room(limits) {
+            return self.wait_for_room(limits).await;
+        }
+        self.hand_over(handler).await;
     }
 
     /// Takes what the queue has, as much as may be told in a commit; returns how many records it was, also those that need
@@ -245,7 +253,7 @@ impl PartitionTask {
             if is_due {
                 self.store();
             }
-            let goes_on = self.accept(delivered) && !is_due;
+            let goes_on = self.accept(delivered) && !is_due && self.lane.owes_until().is_none();
             if !goes_on || self.lane.stop.is_set() || !self.has_room(limits) {
                 break;
             }

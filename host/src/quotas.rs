@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::duration::millis;
 use crate::policy::Limits;
+use crate::rate::{Rate, Rates};
 
 const MIB: usize = 1 << 20;
 
@@ -27,6 +28,8 @@ pub struct Quotas {
     pub in_flight_bytes: Option<usize>,
     /// Requests of a handler that may wait at once.
     pub pending_requests: Option<usize>,
+    /// What they may use by the second, all of them together on a host.
+    pub rates: Rates,
 }
 
 /// A quota, and what is beyond it.
@@ -129,7 +132,9 @@ impl Quotas {
                 self.pending_requests.map(|it| it as u64),
             ),
         ];
-        let given = all.into_iter().filter_map(|(key, max)| Some((key, max?)));
+        let rates = Rate::ALL.map(|rate| (rate.as_str(), self.rates.quota(rate)));
+        let all = all.into_iter().chain(rates);
+        let given = all.filter_map(|(key, max)| Some((key, max?)));
         given.map(|(key, max)| format!("{key} {max}")).collect()
     }
 

@@ -4,6 +4,7 @@
 //! stays counted when it ends.
 //! **Invariant:** every settled record is counted once, under exactly one ending.
 
+mod meter;
 mod stages;
 mod steps;
 
@@ -14,11 +15,13 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use self::meter::Meters;
+pub(crate) use self::meter::{Meter, MeterReading};
 use self::stages::Stages;
 pub(crate) use self::stages::{Received, StageReading, StageStats};
 pub(crate) use self::steps::StepReading;
 use self::steps::Steps;
-use crate::ids::HandlerId;
+use crate::ids::{HandlerId, TenantId};
 use crate::outcome::{Ending, FailureKind};
 
 /// Upper bounds of the duration buckets, in microseconds.
@@ -269,6 +272,7 @@ pub(crate) struct Registry {
     series: Mutex<BTreeMap<(HandlerId, Arc<str>), Series>>,
     stages: Mutex<Stages>,
     steps: Mutex<Steps>,
+    meters: Mutex<Meters>,
 }
 
 impl Registry {
@@ -308,6 +312,16 @@ impl Registry {
     /// Returns the durations of a step of a pipeline.
     pub(crate) fn step(&self, handler: &HandlerId, pipeline: &str, step: &str) -> Arc<Histogram> {
         self.steps.lock().open(handler, pipeline, step)
+    }
+
+    /// Returns what is counted of a tenant by the second.
+    pub(crate) fn meter(&self, tenant: &TenantId) -> Arc<Meter> {
+        self.meters.lock().open(tenant)
+    }
+
+    /// Reads what tenants have used.
+    pub(crate) fn meters(&self) -> Vec<(TenantId, MeterReading)> {
+        self.meters.lock().read()
     }
 
     /// Reads how long steps took.

@@ -130,6 +130,8 @@ impl Waits {
 pub(crate) struct Vitals {
     hands: Mutex<Vec<Arc<Hand>>>,
     waits: Mutex<Waits>,
+    /// Until when no record is begun on purpose.
+    held_back: Mutex<Option<Instant>>,
     is_halted: AtomicBool,
     is_paused: AtomicBool,
     /// Lanes whose handlers wait for responses, or whose records for a pipeline that has as many as it may.
@@ -162,6 +164,17 @@ impl Vitals {
     /// Returns until when a record waits, or waited last, on purpose.
     pub(crate) fn waits_until(&self, offset: i64) -> Option<Instant> {
         self.waits.lock().until.get(&offset).copied()
+    }
+
+    /// Takes note that no record is begun on purpose until then.
+    pub(crate) fn hold_back(&self, until: Instant) {
+        *self.held_back.lock() = Some(until);
+    }
+
+    /// Returns whether no record is begun on purpose.
+    pub(crate) fn is_held_back(&self) -> bool {
+        let until = *self.held_back.lock();
+        until.is_some_and(|until| until > Instant::now())
     }
 
     /// Takes note of whether the partition stopped at a record.

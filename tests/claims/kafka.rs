@@ -32,6 +32,7 @@ mod probation;
 mod protocol;
 mod publish;
 mod quotas;
+mod rates;
 mod rebalance;
 mod requests;
 mod retries;

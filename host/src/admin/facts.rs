@@ -156,6 +156,7 @@ impl View {
             .map(Counter::get),
             state_failures: self.control.state.as_ref().map(|it| it.failures()),
             compile: self.board.compile.read(),
+            tenants: self.registry.meters(),
             requests: self.exchanges.counts(),
             reply_store: self
                 .exchanges

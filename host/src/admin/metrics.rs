@@ -5,6 +5,7 @@
 //! is absent, never 0.
 
 mod deployments;
+mod tenants;
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,7 +23,9 @@ use crate::catalog::GroupKey;
 use crate::ids::{HandlerId, Revision, TenantId};
 use crate::outcome::{Ending, FailureKind};
 use crate::reply::Counts;
-use crate::stats::{BUCKETS_US, HistogramReading, Reading, Received, StageReading, StepReading};
+use crate::stats::{
+    BUCKETS_US, HistogramReading, MeterReading, Reading, Received, StageReading, StepReading,
+};
 use crate::watcher::Seen;
 
 /// What is read for one scrape.
@@ -36,6 +39,8 @@ pub(super) struct Scrape {
     /// Who serves, with which revision, and whether it pauses by itself or by command.
     pub(super) handlers: Vec<(HandlerId, Revision, [bool; 2])>,
     pub(super) groups: Vec<(GroupKey, GroupReading)>,
+    /// What each tenant has used by the second.
+    pub(super) tenants: Vec<(TenantId, MeterReading)>,
     /// What was counted of the requests of each tenant.
     pub(super) requests: Vec<(TenantId, Arc<Counts>)>,
     /// Whether the reply store answers, and how often it did not; none where hosts share none.
@@ -87,6 +92,7 @@ impl Collector for Scrape {
         self.write_state(&mut writer)?;
         self.write_stages(&mut writer)?;
         self.write_groups(&mut writer)?;
+        self.write_tenants(&mut writer)?;
         self.write_requests(&mut writer)?;
         self.write_producers(&mut writer)?;
         self.write_deployments(&mut writer)?;
@@ -243,41 +249,6 @@ impl Scrape {
         writer.gauges(&names::POLL_LATE, late)?;
         let age = polls().map(|(labels, poll)| (labels, poll.age.as_secs_f64()));
         writer.gauges(&names::POLL_AGE, age)
-    }
-
-    fn write_requests(&self, writer: &mut Writer<'_, '_>) -> fmt::Result {
-        let tenants = || {
-            let requests = self.requests.iter();
-            requests.map(|(tenant, counts)| (("tenant", tenant.as_str()), counts))
-        };
-        let pending = tenants().map(|(tenant, counts)| ([tenant], counts.pending()));
-        writer.gauges(&names::PENDING_REQUESTS, pending)?;
-        let results = tenants().flat_map(|(tenant, counts)| {
-            let results = [
-                ("answered", &counts.answered),
-                ("timeout", &counts.timed_out),
-                ("failed", &counts.failed),
-            ];
-            results.map(|(result, count)| ([tenant, ("result", result)], count.get()))
-        });
-        writer.counters(&names::REQUESTS, results)?;
-        let dropped = tenants().flat_map(|(tenant, counts)| {
-            let reasons = [
-                ("late", &counts.late),
-                ("repeated", &counts.repeated),
-                ("unknown", &counts.unknown),
-                ("orphaned", &counts.orphaned),
-            ];
-            reasons.map(|(reason, count)| ([tenant, ("reason", reason)], count.get()))
-        });
-        writer.counters(&names::DROPPED_RESPONSES, dropped)?;
-        let held = tenants().map(|(tenant, counts)| ([tenant], counts.held.get()));
-        writer.gauges(&names::HELD_RESPONSES, held)?;
-        let store = self.reply_store;
-        let up = store.map(|(is_up, _)| ([], u32::from(is_up)));
-        writer.gauges(&names::REPLY_STORE_UP, up)?;
-        let errors = store.map(|(_, errors)| ([], errors));
-        writer.counters(&names::REPLY_STORE_ERRORS, errors)
     }
 
     fn write_producers(&self, writer: &mut Writer<'_, '_>) -> fmt::Result {

@@ -117,6 +117,16 @@ families! {
         "Transactions of groups whose delivery is exactly once, committed and aborted";
 
     // By tenant.
+    GUEST_CPU_SECONDS = Counter Seconds "kafka_wasm_guest_cpu_seconds_total":
+        "Time for which hooks ran, without what they waited";
+    QUOTA_USED = Counter Count "kafka_wasm_quota_used_total":
+        "What was used of a quota by the second, in the unit of the quota";
+    QUOTA = Gauge Count "kafka_wasm_quota":
+        "How much of it may be used in a second";
+    THROTTLED_SECONDS = Counter Seconds "kafka_wasm_throttled_seconds_total":
+        "Time for which partitions and their lanes waited since their tenant had used more than it may, added up";
+    DROPPED_LOG_LINES = Counter Count "kafka_wasm_dropped_log_lines_total":
+        "Lines of the log that were dropped since there were more than quotas.log-lines-per-s allows";
     PENDING_REQUESTS = Gauge Count "kafka_wasm_pending_requests":
         "Requests of handlers that wait for their responses";
     REQUESTS = Counter Count "kafka_wasm_requests_total":

@@ -55,6 +55,7 @@ pub(crate) async fn check(folder: &Path, runtime: &Runtime) -> Report {
             conversation: Conversation::Denied("this is only a trial"),
             receipts: Receipts::Denied("this is only a trial"),
             grants: Arc::clone(&loaded.grants),
+            meter: Arc::default(),
         };
         let rules = match try_out(candidate, &loaded, &setup).await {
             Ok(rules) => rules,

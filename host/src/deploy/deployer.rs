@@ -268,10 +268,16 @@ impl Deployer {
         if serving.is_some_and(|serving| serving.revision == loaded.revision) {
             return Ok(None);
         }
+        let rates = loaded.quotas.rates;
         let new = source.to_keep(std::mem::take(&mut loaded.files));
         let is_proven = source.cause == Cause::Rollback || serving.is_none();
         let deployed = self.deployable(candidate, loaded, is_proven).await;
         let deployed = deployed.map_err(|problem| vec![problem])?;
+        match source.cause {
+            // The file of its tenant is as old as itself.
+            Cause::Rollback => deployed.setup.meter.bound_for_now(rates),
+            Cause::Folder => deployed.setup.meter.bound(rates),
+        }
         Ok(Some((deployed, new)))
     }
 
@@ -301,18 +307,17 @@ impl Deployer {
             conversation: conversation.map_err(at)?,
             receipts: receipts(&loaded.manifest, &sink, self.exchanges.wait_slots()),
             grants: Arc::clone(&loaded.grants),
+            meter: self.registry.meter(&candidate.id.tenant),
         };
         let rules = try_out(candidate, &loaded, &setup).await?;
         let Loaded {
             manifest,
             face,
-            grants: _,
-            quotas: _,
             component,
             middleware,
             steps,
             revision,
-            files: _,
+            ..
         } = loaded;
         let middleware = middleware.into_chain(&candidate.id, &setup, &self.registry);
         let new = Party {

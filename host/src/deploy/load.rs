@@ -254,7 +254,8 @@ pub(super) async fn try_start(
     setup: &Setup,
     which: &str,
 ) -> Result<Instance, String> {
-    let log = GuestLog::new(candidate.id.clone(), Arc::from("(trial)"), 0);
+    let meter = Arc::clone(&setup.meter);
+    let log = GuestLog::new(candidate.id.clone(), Arc::from("(trial)"), 0, meter);
     let mut setup = setup.clone();
     setup.limits.deadline = setup.limits.deadline.min(TRIAL_MAX);
     let began = Instant::now();

@@ -27,6 +27,7 @@ use super::places::Place;
 use super::setup::Setup;
 use super::state::{GuestState, MemoryExceeded};
 use super::step::{CheckArguments, Decide, Transform};
+use super::stopwatch::{Bill, Stopwatch};
 use crate::outbox::Outbox;
 use crate::outcome::{Failure, FailureKind};
 use crate::reply::WAIT_MAX;
@@ -112,6 +113,9 @@ pub(crate) struct Instance {
     memory_max_bytes: usize,
     /// Bytes of linear memory when the instance had begun.
     memory_first_bytes: usize,
+    bill: Bill,
+    /// When the last call returned.
+    returned: Instant,
     /// Free again when the store is gone.
     _place: Option<Place>,
 }
@@ -147,9 +151,18 @@ impl Instance {
                 UpdateDeadline::Yield(1)
             })
         });
-        let deadline = Instant::now() + setup.limits.deadline;
+        let began = Instant::now();
+        let deadline = began + setup.limits.deadline;
         allowance.begin(deadline, Duration::ZERO);
-        let made = timeout_at(deadline, handler.pre.instantiate_async(&mut store)).await;
+        let mut bill = Bill::of(&setup.meter);
+        let made = {
+            let mut watch = Stopwatch::since(began);
+            watch.pause();
+            let making = pin!(handler.pre.instantiate_async(&mut store));
+            let made = timeout_at(deadline, watch.time(making)).await;
+            bill.add(watch.stop().0);
+            made
+        };
         let instance = match made {
             Ok(Ok(instance)) => instance,
             Ok(Err(error)) if error.is::<PoolConcurrencyLimitError>() => {
@@ -176,6 +189,8 @@ impl Instance {
             spent: false,
             memory_max_bytes: setup.limits.memory_bytes,
             memory_first_bytes: 0,
+            bill,
+            returned: began,
             _place: place,
         };
         instance.define_context(&setup.config).await?;
@@ -234,6 +249,11 @@ impl Instance {
         self.store.data().memory_bytes
     }
 
+    /// Returns when the last call of a hook returned.
+    pub(crate) fn returned(&self) -> Instant {
+        self.returned
+    }
+
     /// Lends what the hooks emitted since it was last cleared.
     pub(super) fn outbox(&self) -> &Outbox {
         &self.store.data().outbox
@@ -249,7 +269,7 @@ impl Instance {
         self.store.data_mut().outbox.clear();
     }
 
-    /// Calls a hook; whatever goes wrong outside its own result is a failure that spends the instance.
+    /// Calls a hook, which has `deadline` as of the moment at which it is called; whatever goes wrong outside its own result is a failure that spends the instance.
     pub(super) async fn call<P, R>(
         &mut self,
         function: &TypedFunc<P, R>,
@@ -262,19 +282,26 @@ impl Instance {
     {
         self.allowance.begin(deadline, WAIT_MAX);
         self.store.set_epoch_deadline(1);
+        let mut watch = Stopwatch::since(deadline.checked_sub(self.deadline).unwrap_or(deadline));
         let result = {
             let mut running = pin!(function.call_async(&mut self.store, params));
             // Most calls return without having waited; a timer for them would be for nothing.
             match poll_fn(|context| Poll::Ready(running.as_mut().poll(context))).await {
                 Poll::Ready(result) => Ok(result),
                 // The epoch stops a guest that computes; this stops one that waits in an import.
-                Poll::Pending => tokio::select! {
-                    biased;
-                    result = running => Ok(result),
-                    () = self.allowance.is_used_up() => Err(()),
-                },
+                Poll::Pending => {
+                    watch.pause();
+                    tokio::select! {
+                        biased;
+                        result = watch.time(running) => Ok(result),
+                        () = self.allowance.is_used_up() => Err(()),
+                    }
+                }
             }
         };
+        let ran;
+        (ran, self.returned) = watch.stop();
+        self.bill.add(ran);
         let failure = match result {
             Ok(Ok(result)) => return Ok(result),
             Ok(Err(error)) => self.classify(&error),

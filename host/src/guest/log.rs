@@ -1,6 +1,7 @@
 //! What a guest says: wasi:logging, stdout and stderr become events of the host's log.
 //!
-//! **Invariant:** a line is bounded, and each event names tenant, handler, topic, partition and offset.
+//! **Invariant:** a line is bounded, no more of them are written than the tenant may write, and each event names tenant,
+//! handler, topic, partition and offset.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -14,6 +15,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use super::bindings::LogLevel;
 use crate::ids::HandlerId;
+use crate::stats::Meter;
 
 /// Bytes of one line; more is cut.
 const LINE_BYTES_MAX: usize = 8 * 1024;
@@ -29,17 +31,24 @@ pub(crate) struct GuestLog {
     topic: Arc<str>,
     partition: i32,
     offset: AtomicI64,
+    meter: Arc<Meter>,
     /// The last lines of stderr since the hook began.
     tail: Mutex<String>,
 }
 
 impl GuestLog {
-    pub(crate) fn new(handler: HandlerId, topic: Arc<str>, partition: i32) -> Self {
+    pub(crate) fn new(
+        handler: HandlerId,
+        topic: Arc<str>,
+        partition: i32,
+        meter: Arc<Meter>,
+    ) -> Self {
         Self {
             handler,
             topic,
             partition,
             offset: AtomicI64::new(-1),
+            meter,
             tail: Mutex::new(String::new()),
         }
     }
@@ -55,7 +64,13 @@ impl GuestLog {
     }
 
     pub(super) fn log(&self, level: LogLevel, context: &str, message: &str) {
-        let message = cut(message);
+        // What nobody would see does not count.
+        if is_seen(level) && self.may_write() {
+            self.write(level, context, cut(message));
+        }
+    }
+
+    fn write(&self, level: LogLevel, context: &str, message: &str) {
         macro_rules! event {
             ($level:ident) => {
                 tracing::$level!(
@@ -79,6 +94,20 @@ impl GuestLog {
         }
     }
 
+    /// Returns whether the tenant may write one more line; tells now and then how many it could not.
+    fn may_write(&self) -> bool {
+        let line = self.meter.line();
+        if let Some(dropped) = line.dropped {
+            tracing::warn!(
+                tenant = %self.handler.tenant,
+                handler = %self.handler.name,
+                dropped,
+                "lines of the tenant's log were dropped: there are more than quotas.log-lines-per-s allows"
+            );
+        }
+        line.is_written
+    }
+
     fn keep_tail(&self, line: &str) {
         let mut tail = self.tail.lock();
         if !tail.is_empty() {
@@ -92,6 +121,22 @@ impl GuestLog {
             }
             tail.drain(..from);
         }
+    }
+}
+
+/// Returns whether lines of this level are written at all.
+fn is_seen(level: LogLevel) -> bool {
+    macro_rules! seen {
+        ($level:ident) => {
+            tracing::event_enabled!(target: "guest", tracing::Level::$level)
+        };
+    }
+    match level {
+        LogLevel::Trace => seen!(TRACE),
+        LogLevel::Debug => seen!(DEBUG),
+        LogLevel::Info => seen!(INFO),
+        LogLevel::Warn => seen!(WARN),
+        LogLevel::Error | LogLevel::Critical => seen!(ERROR),
     }
 }
 

@@ -25,6 +25,7 @@ mod setup;
 mod stage;
 mod state;
 mod step;
+mod stopwatch;
 
 pub(crate) use aot::AotCache;
 pub(crate) use component::{EMPTY, Handler, Role};

@@ -103,7 +103,9 @@ async fn emit_and_wait(
         Err(error) => return Ok(Err(error)),
     };
     let count = next_hop(store.data().hops).to_string();
+    let meter = Arc::clone(&store.data().meter);
     let sent = with_record(store, outgoing, |record| {
+        meter.emitted(1, record.size_bytes());
         let record = with_hops(record, &count);
         courier.send(&record).map_err(ReceiptError::Broker)
     })?;

@@ -157,7 +157,9 @@ async fn ask(
     };
     // Whoever answers may ask in turn, on whatever host.
     let count = next_hop(store.data().hops).to_string();
+    let meter = Arc::clone(&store.data().meter);
     with_record(store, outgoing, |record| {
+        meter.emitted(1, record.size_bytes());
         Ok(asker.ask(turn, with_hops(record, &count), wants, until)?)
     })
 }

@@ -8,6 +8,7 @@ use crate::grants::Grants;
 use crate::policy::Limits;
 use crate::publish::KeyFrom;
 use crate::reply::Asker;
+use crate::stats::Meter;
 
 /// What an instance is made with.
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub(crate) struct Setup {
     pub(crate) receipts: Receipts,
     /// Which topics it may write.
     pub(crate) grants: Arc<Grants>,
+    /// What its tenant uses by the second.
+    pub(crate) meter: Arc<Meter>,
 }
 
 /// Whether a guest may ask others.

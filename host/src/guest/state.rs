@@ -28,6 +28,7 @@ use super::setup::{Conversation, Setup};
 use crate::grants::Grants;
 use crate::outbox::Outbox;
 use crate::publish::KeyFrom;
+use crate::stats::Meter;
 
 /// Table entries that one instance may have; interpreters have tens of thousands of functions.
 const TABLE_ENTRIES_MAX: usize = 100_000;
@@ -86,6 +87,7 @@ pub(super) struct GuestState {
     pub(super) conversation: Conversation,
     pub(super) receipts: Receipts,
     pub(super) grants: Arc<Grants>,
+    pub(super) meter: Arc<Meter>,
     pub(super) lent: Lent,
     pub(super) log: Arc<GuestLog>,
     pub(super) clock: Arc<Clock>,
@@ -121,6 +123,7 @@ impl GuestState {
             conversation: setup.conversation.clone(),
             receipts: setup.receipts.clone(),
             grants: Arc::clone(&setup.grants),
+            meter: Arc::clone(&setup.meter),
             lent,
             log,
             clock: Arc::clone(&handler.clock),

@@ -269,6 +269,7 @@ impl Lane {
             Purpose::DeadLetter
         };
         stats.emitted.add(self.outbox.len() as u64);
+        self.note_emitted();
         let is_kept = keeps && is_plain && !cargo.is_empty() && purpose == Purpose::Outputs;
         let kind = FlightKind {
             mending: is_kept.then(Mending::default),

@@ -241,6 +241,7 @@ impl Lane {
         };
         if let Some(stats) = self.stats().map(|stats| Arc::clone(stats.stats())) {
             stats.emitted.add(self.outbox.len() as u64);
+            self.note_emitted();
             started.parts.push(Part {
                 handler: handler.id.clone(),
                 share: self.turn.share.clone(),

@@ -9,6 +9,7 @@ use crate::grants::Grants;
 use crate::manifest::keys::tenant as keys;
 use crate::manifest::{Middleware, Problem, Reader, components, kafka};
 use crate::quotas::Quotas;
+use crate::rate::Rates;
 
 /// What holds for all handlers of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -42,6 +43,11 @@ pub fn tenant(text: &str) -> Result<Tenant, Vec<Problem>> {
 }
 
 fn quotas(reader: &mut Reader<'_>) -> Quotas {
+    let rates = keys::RATES
+        .iter()
+        .fold(Rates::default(), |rates, (rate, key)| {
+            rates.with(*rate, reader.whole_given(key))
+        });
     let mut given = |key| {
         let number = reader.whole_given(key)?;
         usize::try_from(number).ok()
@@ -54,6 +60,7 @@ fn quotas(reader: &mut Reader<'_>) -> Quotas {
         deadline: given(&keys::DEADLINE_MS).map(|ms| Duration::from_millis(ms as u64)),
         in_flight_bytes: given(&keys::IN_FLIGHT_MIB).map(bytes),
         pending_requests: given(&keys::PENDING_REQUESTS),
+        rates,
     }
 }
 

@@ -358,6 +358,10 @@ impl Parallel {
 async fn work(mut lane: Lane, shared: Arc<Shared>) {
     let (mut was_called, mut turns) = (true, 0);
     while !lane.stop.is_set() {
+        if let Some(due) = lane.owes_until() {
+            lane.sit_out(due, std::future::pending()).await;
+            continue;
+        }
         let called = std::mem::take(&mut was_called);
         let Some(Turn { key, item }) = shared.next(called, &lane.ledger) else {
             if wait_for_work(&mut lane, &shared).await {

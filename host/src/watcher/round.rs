@@ -169,7 +169,7 @@ impl Looked<'_> {
             oldest_waits,
             position,
             has_outputs,
-            is_halted: vitals.stands(),
+            is_halted: vitals.stands() || vitals.is_held_back(),
             is_cut_off: self.is_cut_off,
             fetched: self
                 .fetched

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::rate::{Rate, Rates};
 use crate::stats::{Received, Registry};
 use crate::watchdog::{Stall, Why};
 use crate::watcher::{Poll, StalledPartition};
@@ -51,6 +52,17 @@ fn scrape() -> Scrape {
     decrypt.note(Received::Changed, Duration::from_micros(60));
     let price = registry.step(&bills, "bill", "price");
     price.observe(Duration::from_micros(60));
+    let meter = registry.meter(&bills.tenant);
+    meter.bound(
+        Rates::default()
+            .with(Rate::EmitBytes, Some(8))
+            .with(Rate::LogLines, Some(1)),
+    );
+    meter.emitted(3, 3 << 19);
+    meter.ran(Duration::from_millis(250));
+    meter.waited(Duration::from_millis(500));
+    let lines = [meter.line(), meter.line()];
+    assert!(lines[0].is_written && !lines[1].is_written);
     let watched = seen(&bills, &orders, group("acme", "acme.bills"));
     Scrape {
         now_ms: NOW_MS,
@@ -62,6 +74,7 @@ fn scrape() -> Scrape {
             (group("acme", "acme.bills"), reading(2, true)),
             (group("default", "a\"\\b"), reading(0, false)),
         ],
+        tenants: registry.meters(),
         requests: vec![("acme".parse().unwrap(), requests())],
         reply_store: Some((true, 5)),
         producers: Producers {
@@ -161,6 +174,13 @@ kafka_wasm_kafka_up{tenant="acme",group="acme.bills"} 1
 kafka_wasm_kafka_up{tenant="default",group="a\"\\b"} 0
 kafka_wasm_transactions_total{tenant="acme",group="acme.bills",result="committed"} 40
 kafka_wasm_transactions_total{tenant="acme",group="acme.bills",result="aborted"} 1
+kafka_wasm_guest_cpu_seconds_total{tenant="acme"} 0.25
+kafka_wasm_quota_used_total{tenant="acme",quota="emit-mib-per-s"} 1.5
+kafka_wasm_quota_used_total{tenant="acme",quota="log-lines-per-s"} 2.0
+kafka_wasm_quota{tenant="acme",quota="emit-mib-per-s"} 8
+kafka_wasm_quota{tenant="acme",quota="log-lines-per-s"} 1
+kafka_wasm_throttled_seconds_total{tenant="acme"} 0.5
+kafka_wasm_dropped_log_lines_total{tenant="acme"} 1
 kafka_wasm_pending_requests{tenant="acme"} 1
 kafka_wasm_requests_total{tenant="acme",result="answered"} 1
 kafka_wasm_requests_total{tenant="acme",result="timeout"} 1

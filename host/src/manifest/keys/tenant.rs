@@ -4,6 +4,7 @@
 
 use crate::manifest::key::{Key, Kind};
 use crate::manifest::keys::middleware::MIDDLEWARE;
+use crate::rate::Rate;
 
 /// All keys, in the order of the documentation.
 pub(crate) static TENANT_KEYS: &[&Key] = &[
@@ -17,6 +18,20 @@ pub(crate) static TENANT_KEYS: &[&Key] = &[
     &DEADLINE_MS,
     &IN_FLIGHT_MIB,
     &PENDING_REQUESTS,
+    &RECORDS_PER_S,
+    &EMIT_RECORDS_PER_S,
+    &EMIT_MIB_PER_S,
+    &CPU_PERCENT,
+    &LOG_LINES_PER_S,
+];
+
+/// The keys of what is counted by the second.
+pub(crate) static RATES: [(Rate, &Key); Rate::ALL.len()] = [
+    (Rate::Records, &RECORDS_PER_S),
+    (Rate::EmitRecords, &EMIT_RECORDS_PER_S),
+    (Rate::EmitBytes, &EMIT_MIB_PER_S),
+    (Rate::Cpu, &CPU_PERCENT),
+    (Rate::LogLines, &LOG_LINES_PER_S),
 ];
 
 pub(crate) const CONSUME: Key = Key {
@@ -103,4 +118,55 @@ pub(crate) const PENDING_REQUESTS: Key = Key {
         default: None,
     },
     doc: "What `limits.pending-requests` may be.",
+};
+pub(crate) const RECORDS_PER_S: Key = Key {
+    path: "quotas.records-per-s",
+    kind: Kind::Whole {
+        unit: "records a second",
+        min: 1,
+        max: 100_000_000,
+        default: None,
+    },
+    doc: "Records that its handlers are handed, each attempt on its own. Beyond that the tenant's partitions wait, and nobody else's.",
+};
+pub(crate) const EMIT_RECORDS_PER_S: Key = Key {
+    path: "quotas.emit-records-per-s",
+    kind: Kind::Whole {
+        unit: "records a second",
+        min: 1,
+        max: 100_000_000,
+        default: None,
+    },
+    doc: "Records that they emit. What a record emits is sent in full; the tenant's partitions wait before the next one until it is \
+          paid for.",
+};
+pub(crate) const EMIT_MIB_PER_S: Key = Key {
+    path: "quotas.emit-mib-per-s",
+    kind: Kind::Whole {
+        unit: "MiB a second",
+        min: 1,
+        max: 100_000,
+        default: None,
+    },
+    doc: "Size of what they emit, in the same way.",
+};
+pub(crate) const CPU_PERCENT: Key = Key {
+    path: "quotas.cpu-percent",
+    kind: Kind::Whole {
+        unit: "percent of a core",
+        min: 1,
+        max: 100_000,
+        default: None,
+    },
+    doc: "Time for which their hooks run: 100 is one core all the time. In the same way.",
+};
+pub(crate) const LOG_LINES_PER_S: Key = Key {
+    path: "quotas.log-lines-per-s",
+    kind: Kind::Whole {
+        unit: "lines a second",
+        min: 1,
+        max: 1_000_000,
+        default: None,
+    },
+    doc: "Lines that they write to the log. More are dropped and counted.",
 };

@@ -17,9 +17,15 @@
 //! that does not say where to) · `receipt TOPIC MS TEXT` (sent at once; result: partition, offset and timestamp, or why there
 //! is no receipt) · `receipt-then-fail TOPIC` · `sound` (`ok`, or `other` while there is a config `broken`).
 //!
+//! For what only an enemy does: `work MS` (computes for so long) · `log-many N TEXT` · `shout MIB` (one line of that size) ·
+//! `recurse` · `headers N` (emits a record with N headers; result: the refusal) · `nest N` (emits JSON that is N lists deep) ·
+//! `emit-flood` (emits until it is refused; result: the refusal) · `hoard-times` (holds more and more times to wait for) ·
+//! `hoard-fields` (the same with HTTP fields) · `spam` (calls the host without end).
+//!
 //! A JSON object has its deed in the member `deed`.
 
 mod deeds;
+mod misdeeds;
 
 use kafka_wasm_guest::{Message, Result, config, emit, handler, log};
 use serde_json::{Value, json};
@@ -79,6 +85,16 @@ fn on_message(message: Message) -> Result {
             deeds::receipt(&format!("{rest} 30000 kept"))?;
             return Err(kafka_wasm_guest::other("failed after a receipt"));
         }
+        "work" => misdeeds::work(rest)?,
+        "log-many" => misdeeds::log_many(rest)?,
+        "shout" => misdeeds::shout(rest)?,
+        "recurse" => Some(misdeeds::recurse(0).to_string()),
+        "headers" => misdeeds::headers(&output(), rest)?,
+        "nest" => misdeeds::nest(&output(), rest)?,
+        "emit-flood" => Some(misdeeds::emit_flood(&output())),
+        "hoard-times" => misdeeds::hoard_times(),
+        "hoard-fields" => misdeeds::hoard_fields(),
+        "spam" => misdeeds::spam(),
         "answer" => deeds::answer(&message, rest)?,
         "answer-to" => deeds::answer_to(&message, rest)?,
         _ => None,
