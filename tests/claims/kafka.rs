@@ -1,5 +1,6 @@
 //! What is proven on a real Apache Kafka. `--fast` skips this module and all that is below it.
 
+mod adversaries;
 mod backpressure;
 mod batches;
 mod breaker;

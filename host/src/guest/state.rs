@@ -32,6 +32,12 @@ use crate::stats::Meter;
 
 /// Table entries that one instance may have; interpreters have tens of thousands of functions.
 const TABLE_ENTRIES_MAX: usize = 100_000;
+/// Resources that one instance may hold at once, such as times that it waits for; they lie in the host's memory.
+const RESOURCES_MAX: usize = 10_000;
+/// Bytes of one list of HTTP fields, for the same reason; it cannot be sent anyway.
+const FIELDS_BYTES_MAX: usize = 8 << 10;
+/// Bytes of the body of an HTTP request that are held.
+const BODY_BYTES_MAX: usize = 4 << 10;
 
 /// The guest asked for more memory than its handler may have.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +58,10 @@ type Sent = (
 struct NoHttp;
 
 impl WasiHttpHooks for NoHttp {
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_BYTES_MAX
+    }
+
     fn send_request(
         &mut self,
         _request: http::Request<WasiBody>,
@@ -96,6 +106,10 @@ pub(super) struct GuestState {
 impl GuestState {
     pub(super) fn new(setup: &Setup, lent: Lent, log: Arc<GuestLog>, handler: &Handler) -> Self {
         let limits = &setup.limits;
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES_MAX);
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(FIELDS_BYTES_MAX);
         // Nothing is granted: no files, no network, no environment, no arguments.
         let wasi = WasiCtxBuilder::new()
             .stdout(GuestStream::new(StreamKind::Stdout, Arc::clone(&log)))
@@ -106,9 +120,9 @@ impl GuestState {
             .build();
         Self {
             wasi,
-            http: WasiHttpCtx::new(),
+            http,
             no_http: NoHttp,
-            table: ResourceTable::new(),
+            table,
             memory_max_bytes: limits.memory_bytes,
             memory_bytes: 0,
             allowance: Allowance::new(Instant::now() + limits.deadline),
