@@ -4,8 +4,11 @@
 //! **Invariant:** of texts for components and settings of clients only the names are told: some are passwords.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde_json::Value;
+
+use crate::secrets::HIDDEN;
 
 /// The tables of a manifest that hold what may be secret.
 const SECRET: [&str; 2] = ["config", "kafka"];
@@ -17,7 +20,7 @@ const DATE: &str = "$__toml_private_datetime";
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Face(BTreeMap<String, Trait>);
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 enum Trait {
     /// It is there or not.
     Present,
@@ -25,6 +28,16 @@ enum Trait {
     Shown(String),
     /// A value of which it is told only that it changed.
     Hidden(String),
+}
+
+impl fmt::Debug for Trait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Present => "is there",
+            Self::Shown(text) => text,
+            Self::Hidden(_) => HIDDEN,
+        })
+    }
 }
 
 impl Face {

@@ -23,6 +23,7 @@ use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::config::{Given, ServeConfig};
+use crate::deploy::SecretStore;
 use crate::duration::parse_duration;
 use crate::ids::HandlerId;
 use crate::serve::{Host, runtime};
@@ -122,6 +123,9 @@ struct ServeArgs {
     /// Folder in which revisions of handlers are kept, to roll back to
     #[arg(long, env = "KAFKA_WASM_STATE", value_name = "DIR")]
     state: Option<PathBuf>,
+    /// Folder of secrets that components may be told by name, a file each
+    #[arg(long, env = "KAFKA_WASM_SECRETS", value_name = "DIR")]
+    secrets: Option<PathBuf>,
     /// Instances of components that may live at once
     #[arg(long, env = "KAFKA_WASM_INSTANCES_MAX", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     instances_max: Option<u32>,
@@ -147,6 +151,7 @@ impl From<ServeArgs> for Given {
             drain_timeout: args.drain_timeout,
             log_format: args.log_format,
             cache: args.cache,
+            secrets: args.secrets,
             instances_max: args.instances_max,
             strict: args.strict,
             only: args.only,
@@ -164,6 +169,9 @@ struct CheckArgs {
     /// Folder of the handlers
     #[arg(value_name = "DIR")]
     folder: PathBuf,
+    /// Folder of secrets that the manifests name, as for `serve`
+    #[arg(long, env = "KAFKA_WASM_SECRETS", value_name = "DIR")]
+    secrets: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -180,6 +188,9 @@ struct DiffArgs {
     /// The folder that serves
     #[arg(long, env = "KAFKA_WASM_HANDLERS", value_name = "DIR")]
     handlers: PathBuf,
+    /// Folder of secrets that the manifests name, as for `serve`
+    #[arg(long, env = "KAFKA_WASM_SECRETS", value_name = "DIR")]
+    secrets: Option<PathBuf>,
 }
 
 /// Does what the command line asks for.
@@ -268,7 +279,8 @@ fn serve(args: ServeArgs, warnings: &[String]) -> anyhow::Result<ExitCode> {
 fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let report = async_runtime()?.block_on(async {
         let runtime = runtime(16, None)?;
-        anyhow::Ok(crate::deploy::check(&args.folder, &runtime).await)
+        let secrets = SecretStore::new(args.secrets.clone());
+        anyhow::Ok(crate::deploy::check(&args.folder, &runtime, &secrets).await)
     })?;
     for handler in &report.handlers {
         say(handler)?;
@@ -291,7 +303,8 @@ fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn diff(args: &DiffArgs) -> anyhow::Result<ExitCode> {
-    let difference = crate::deploy::diff(&args.folder, &args.handlers, &runtime(16, None)?);
+    let (runtime, secrets) = (runtime(16, None)?, SecretStore::new(args.secrets.clone()));
+    let difference = crate::deploy::diff(&args.folder, &args.handlers, &runtime, &secrets);
     for handler in &difference.handlers {
         say(handler)?;
     }

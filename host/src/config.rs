@@ -52,6 +52,8 @@ pub struct Given {
     pub log_format: Option<LogFormat>,
     /// `--cache`.
     pub cache: Option<PathBuf>,
+    /// `--secrets`.
+    pub secrets: Option<PathBuf>,
     /// `--instances-max`.
     pub instances_max: Option<u32>,
     /// `--strict`.
@@ -85,6 +87,8 @@ pub struct ServeConfig {
     pub log_format: LogFormat,
     /// Folder of compiled components; none are kept when `None`.
     pub cache: Option<PathBuf>,
+    /// Folder of secrets; there are none in files when `None`.
+    pub secrets: Option<PathBuf>,
     /// Instances that may live at once.
     pub instances_max: u32,
     /// Whether one bad handler keeps the host from starting.
@@ -150,11 +154,8 @@ impl ServeConfig {
                 "--handlers: missing (name the folder of the handlers, or set `handlers` in host.toml)".to_owned(),
             );
         }
-        let http = given.http.or(settings.http).and_then(|text| {
-            socket_addr(&text)
-                .map_err(|problem| problems.push(format!("--http: {problem}")))
-                .ok()
-        });
+        let http = given.http.or(settings.http);
+        let http = http.and_then(|text| http_addr(&text, &mut problems));
         let mut kafka = settings.kafka;
         kafka.extend(kafka_settings(given.kafka, &mut problems));
         if let Some(redis) = &settings.response {
@@ -180,6 +181,7 @@ impl ServeConfig {
                     .or(settings.log_format.map(Into::into))
                     .unwrap_or_default(),
                 cache: given.cache.or(settings.cache).or_else(default_cache),
+                secrets: given.secrets.or(settings.secrets),
                 instances_max: given
                     .instances_max
                     .or(settings.instances_max)
@@ -207,6 +209,13 @@ impl From<FileLogFormat> for LogFormat {
             FileLogFormat::Json => Self::Json,
         }
     }
+}
+
+/// Reads where health and metrics are to be served; none where a problem was noted.
+fn http_addr(text: &str, problems: &mut Vec<String>) -> Option<SocketAddr> {
+    let addr = socket_addr(text);
+    addr.map_err(|problem| problems.push(format!("--http: {problem}")))
+        .ok()
 }
 
 /// Checks what the command line says of librdkafka; what is wrong is left out and told.

@@ -222,7 +222,7 @@ fn refused(manifest: &Manifest, produce: &[Matcher]) -> Vec<Asked> {
 }
 
 /// Says what is in a list.
-fn listed(granted: &[Matcher]) -> String {
+pub(crate) fn listed(granted: &[Matcher]) -> String {
     if granted.is_empty() {
         return "nothing".to_owned();
     }

@@ -55,6 +55,7 @@ pub mod retry;
 mod returned;
 pub mod route;
 pub mod schedule;
+pub mod secrets;
 pub mod settings;
 pub mod settle;
 pub mod steps;

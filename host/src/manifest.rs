@@ -24,6 +24,7 @@ mod responses;
 mod retry;
 mod routes;
 pub mod schema;
+mod subscription;
 mod tenant;
 #[cfg(test)]
 mod tests;
@@ -46,11 +47,12 @@ use crate::marker::parked_topic;
 use crate::pipeline::Pipeline;
 use crate::policy::{
     BreakerPolicy, Bulk, CONCURRENCY, DeclaredTopic, Delivery, Isolation, Limits, OnExhausted,
-    Ordering, PatternError, ProbationPolicy, ResponseRoute, RetryPolicy, ReturnTopics, Start,
-    StartError, Subscription, TopicPattern,
+    Ordering, ProbationPolicy, ResponseRoute, RetryPolicy, ReturnTopics, Start, StartError,
+    Subscription,
 };
 use crate::publish::Publish;
 use crate::route::Routing;
+use crate::secrets::Secrets;
 
 /// What the name of the default dead-letter topic ends with.
 const DEAD_LETTER_SUFFIX: &str = ".dead-letter";
@@ -108,6 +110,8 @@ pub struct Manifest {
     pub probation: Option<ProbationPolicy>,
     /// Texts for the component, by name.
     pub config: BTreeMap<String, String>,
+    /// Texts for it that are said by name; they are among the others once they are read.
+    pub secrets: Secrets,
     /// Settings of librdkafka for the consumer; none of them touches what the host depends on.
     pub kafka_consumer: BTreeMap<String, String>,
     /// Settings of librdkafka for the producer; none of them touches what the host depends on.
@@ -135,7 +139,7 @@ impl Manifest {
             .parsed(&keys::GROUP)
             .unwrap_or_else(|| id.default_group());
         let dead_letter_topic = dead_letter_topic(&mut reader, &group);
-        let subscription = subscription(&mut reader, dead_letter_topic.as_ref());
+        let subscription = subscription::subscription(&mut reader, dead_letter_topic.as_ref());
         let routing = routes::routing(&mut reader, subscription.as_ref());
         let start = start(&mut reader);
         let ordering = ordering(&mut reader);
@@ -156,7 +160,7 @@ impl Manifest {
         let bulk = bulk::bulk(&mut reader, on_exhausted);
         let breaker = breaker::breaker(&mut reader);
         let probation = deploy::probation(&mut reader);
-        let config = reader.table(&keys::CONFIG);
+        let (config, secrets) = reader.texts(&keys::CONFIG);
         let kafka_consumer = reader.table(&keys::KAFKA_CONSUMER);
         let kafka_producer = reader.table(&keys::KAFKA_PRODUCER);
         delivery::reads_committed(&mut reader, delivery, &kafka_consumer);
@@ -191,6 +195,7 @@ impl Manifest {
                     breaker,
                     probation,
                     config,
+                    secrets,
                     kafka_consumer,
                     kafka_producer,
                 });
@@ -237,6 +242,7 @@ impl fmt::Debug for Manifest {
             .field("breaker", &self.breaker)
             .field("probation", &self.probation)
             .field("config", &Masked(&self.config))
+            .field("secrets", &self.secrets)
             .field("kafka_consumer", &Masked(&self.kafka_consumer))
             .field("kafka_producer", &Masked(&self.kafka_producer))
             .finish()
@@ -288,52 +294,6 @@ fn dead_letter_topic(reader: &mut Reader<'_>, group: &GroupId) -> Option<TopicNa
     }
 }
 
-/// Returns the topics to read; none where a problem was noted.
-fn subscription(reader: &mut Reader<'_>, dead_letter: Option<&TopicName>) -> Option<Subscription> {
-    const GROUPS: [&Key; 3] = [&keys::TOPICS, &keys::PATTERN, &keys::REGEX];
-    let mut given: Vec<(usize, &'static Key)> = GROUPS
-        .into_iter()
-        .filter_map(|key| reader.offset(key).map(|offset| (offset, key)))
-        .collect();
-    given.sort_by_key(|(offset, _)| *offset);
-    let Some(((first, key), more)) = given.split_first() else {
-        let what =
-            "missing (name the topics to read: topics = [\"orders\"], or a pattern or regex)";
-        reader.problem(&keys::TOPICS, None, what);
-        return None;
-    };
-    for (offset, other) in more {
-        let what = format!(
-            "{} is given on line {} already (one of topics, pattern and regex is enough)",
-            key.path,
-            reader.line(*first)
-        );
-        reader.problem(other, Some(*offset), &what);
-    }
-    let topics = topics(reader, dead_letter);
-    let glob = pattern(reader, &keys::PATTERN, TopicPattern::glob);
-    let regex = pattern(reader, &keys::REGEX, TopicPattern::regex);
-    let pattern = glob.or(regex).map(|pattern| match dead_letter {
-        Some(topic) => pattern.except(topic),
-        None => pattern,
-    });
-    topics
-        .map(Subscription::Topics)
-        .or(pattern.map(Subscription::Pattern))
-}
-
-fn topics(reader: &mut Reader<'_>, dead_letter: Option<&TopicName>) -> Option<Vec<TopicName>> {
-    let topics: Vec<TopicName> = reader.parsed_list(&keys::TOPICS)?;
-    if let Some(topic) = dead_letter.filter(|topic| topics.contains(topic)) {
-        let what = format!(
-            "{topic} is where the handler's own dead letters go, it would read them again for ever"
-        );
-        let offset = reader.offset(&keys::TOPICS);
-        reader.problem(&keys::TOPICS, offset, &what);
-    }
-    Some(topics)
-}
-
 fn start(reader: &mut Reader<'_>) -> Start {
     let Some(Text { text, offset }) = reader.text_or_date(&keys::START) else {
         return Start::default();
@@ -348,19 +308,6 @@ fn start(reader: &mut Reader<'_>) -> Start {
         }
         Start::default()
     })
-}
-
-fn pattern(
-    reader: &mut Reader<'_>,
-    key: &'static Key,
-    parse: fn(&str) -> Result<TopicPattern, PatternError>,
-) -> Option<TopicPattern> {
-    let Text { text, offset } = reader.text(key)?;
-    let pattern = parse(&text);
-    if let Err(error) = &pattern {
-        reader.problem(key, Some(offset), &error.to_string());
-    }
-    pattern.ok()
 }
 
 fn limits(reader: &mut Reader<'_>) -> Limits {

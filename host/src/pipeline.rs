@@ -10,6 +10,7 @@ mod message;
 mod progress;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +18,10 @@ pub use self::builtin::{BUILT_INS, BuiltIn, BuiltInError};
 pub use self::event::{EventError, with_event};
 pub use self::progress::Progress;
 use crate::ids::TopicName;
+use crate::manifest::Masked;
 use crate::record::Changed;
 use crate::route::Rule;
+use crate::secrets::Secrets;
 
 /// One pipeline of a handler.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,7 +61,7 @@ pub enum Work {
 }
 
 /// A component at work in a step.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ComponentWork {
     /// Its file, beside the manifest.
     pub file: String,
@@ -66,6 +69,20 @@ pub struct ComponentWork {
     pub arguments: String,
     /// Texts for it, by name.
     pub config: BTreeMap<String, String>,
+    /// Texts for it that are said by name; they are among the others once they are read.
+    pub secrets: Secrets,
+}
+
+impl fmt::Debug for ComponentWork {
+    /// Prints the names of settings without their values: some are passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ComponentWork")
+            .field("file", &self.file)
+            .field("arguments", &self.arguments)
+            .field("config", &Masked(&self.config))
+            .field("secrets", &self.secrets)
+            .finish()
+    }
 }
 
 /// Where a message is sent on to.

@@ -25,7 +25,7 @@ use crate::admin::{Access, Admin, Control, View};
 use crate::assignment::Flow;
 use crate::catalog::Catalog;
 use crate::config::{Brokers, ServeConfig};
-use crate::deploy::{Board, Deployer, EXPECTED, FolderWatch, Order};
+use crate::deploy::{Board, Deployer, EXPECTED, FolderWatch, Order, SecretStore};
 use crate::dev_broker::DevBroker;
 use crate::duration::millis;
 use crate::guest::{AotCache, Runtime};
@@ -142,6 +142,7 @@ impl Host {
             topics,
             registry: Arc::clone(&registry),
             state: state.clone(),
+            secrets: SecretStore::new(config.secrets.clone()),
             known: BTreeMap::new(),
             paused: BTreeSet::new(),
             is_changed: false,
@@ -314,7 +315,7 @@ async fn serve(
     orders: &mut mpsc::Receiver<Order>,
     view: &View,
 ) -> Error {
-    let mut watch = FolderWatch::start(&config.handlers);
+    let mut watch = FolderWatch::start(&config.handlers, config.secrets.as_deref());
     let first = deployer.load().await;
     let unknown = config.steps.unknown(&deployer.names());
     if (config.strict || config.until_caught_up) && !(first.is_fine() && unknown.is_empty()) {

@@ -39,6 +39,7 @@ mod requests;
 mod retries;
 mod returns;
 mod routes;
+mod secrets;
 mod seek;
 mod stage;
 mod steps;

@@ -6,13 +6,16 @@ use std::sync::Arc;
 
 use super::circles::circles;
 use super::conflict::{Party, obstacle};
+use super::facts::Facts;
 use super::load::{Loaded, load, try_out};
 use super::scan::{EXPECTED, Scan, scan, unreadable};
+use super::secrets::SecretStore;
 use crate::guest::{Conversation, Receipts, Runtime, Setup};
 use crate::ids::HandlerId;
 use crate::manifest::Manifest;
 use crate::policy::{Ordering, Subscription};
 use crate::route::{OwnRule, is_choosy};
+use crate::secrets::HIDDEN;
 use crate::topics::conflict;
 
 /// What was found in a handlers folder.
@@ -27,7 +30,7 @@ pub(crate) struct Report {
 }
 
 /// Loads and tries out everything in `folder`.
-pub(crate) async fn check(folder: &Path, runtime: &Runtime) -> Report {
+pub(crate) async fn check(folder: &Path, runtime: &Runtime, secrets: &SecretStore) -> Report {
     let mut report = Report::default();
     let mut scan = match scan(folder) {
         Ok(scan) => scan,
@@ -40,7 +43,7 @@ pub(crate) async fn check(folder: &Path, runtime: &Runtime) -> Report {
     report.problems.extend(problems.into_values());
     let mut good: BTreeMap<HandlerId, (Loaded, Vec<OwnRule>)> = BTreeMap::new();
     for (id, candidate) in &scan.candidates {
-        let loaded = match load(candidate, runtime) {
+        let loaded = match load(candidate, runtime, secrets, &mut Facts::default()) {
             Ok(loaded) => loaded,
             Err(problems) => {
                 report.problems.extend(problems);
@@ -133,10 +136,11 @@ fn describe(id: &HandlerId, loaded: &Loaded, rules: &[OwnRule]) -> String {
     };
     let (routes, responses) = (routes(rules), responses(manifest));
     let (middleware, pipelines) = (middleware(loaded), pipelines(manifest));
+    let secrets = secrets(loaded);
     let limits = &manifest.limits;
     format!(
         "{id}  revision {}\n  hooks        {}\n  imports      {}\n  topics       {topics}\n  group        {}\n  \
-         ordering     {}\n{middleware}{routes}{pipelines}{responses}  dead letters {}\n  limits       {} MiB, {} ms a call, {} attempts, {} records under way a partition\n",
+         ordering     {}\n{middleware}{routes}{pipelines}{responses}{secrets}  dead letters {}\n  limits       {} MiB, {} ms a call, {} attempts, {} records under way a partition\n",
         loaded.revision,
         loaded.component.hooks().join(", "),
         loaded.component.imports().join(", "),
@@ -158,6 +162,16 @@ fn middleware(loaded: &Loaded) -> String {
         return String::new();
     }
     format!("  middleware   {}\n", names.join(", "))
+}
+
+/// The lines that say which texts are secrets; empty where none is.
+fn secrets(loaded: &Loaded) -> String {
+    let secrets = loaded.secrets.iter();
+    let lines: Vec<String> = secrets.map(|it| format!("{it} = {HIDDEN}")).collect();
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!("  secrets      {}\n", lines.join("\n               "))
 }
 
 /// The lines that say what is done step by step; empty where nothing is.

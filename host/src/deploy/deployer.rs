@@ -15,11 +15,13 @@ use tokio::time::Instant;
 use super::asking::receipts;
 use super::board::Board;
 use super::conflict::{Party, obstacle};
+use super::facts::Facts;
 use super::known::Known;
 use super::load::{Loaded, load, try_out};
 use super::retention;
 use super::revisions::{New, Source};
 use super::scan::{Candidate, Scan, scan, unreadable};
+use super::secrets::SecretStore;
 use super::topics::TopicKeeper;
 use crate::breaker::Breaker;
 use crate::catalog::{Catalog, Deployed, Fed, Proving};
@@ -53,6 +55,7 @@ pub(crate) struct Deployer {
     pub(crate) registry: Arc<Registry>,
     /// Where revisions are kept, if they are.
     pub(crate) state: Option<Arc<StateFolder>>,
+    pub(crate) secrets: SecretStore,
     pub(crate) known: BTreeMap<HandlerId, Known>,
     /// Handlers that are to take nothing.
     pub(crate) paused: BTreeSet<HandlerId>,
@@ -175,7 +178,7 @@ impl Deployer {
         if self
             .known
             .get(&candidate.id)
-            .is_some_and(|known| known.facts == candidate.facts)
+            .is_some_and(|known| known.facts == candidate.facts && known.secrets.is_current())
         {
             return false;
         }
@@ -211,10 +214,15 @@ impl Deployer {
         let before = self.known.remove(&candidate.id);
         let mut known = Known::again(candidate.facts.clone(), before);
         let began = Instant::now();
+        let mut secrets = Facts::default();
         let prepared = match self.source(candidate).await {
-            Ok(source) => self.prepare_and_note(&source, Some(&known)).await,
+            Ok(source) => {
+                self.prepare_and_note(&source, Some(&known), &mut secrets)
+                    .await
+            }
             Err(problems) => Err(problems),
         };
+        known.secrets = secrets;
         let done = match prepared {
             Ok(Some(new)) => {
                 known.take(new, began.elapsed());
@@ -236,28 +244,33 @@ impl Deployer {
         &self,
         source: &Source,
         known: Option<&Known>,
+        seen: &mut Facts,
     ) -> Result<Option<(Deployed, New)>, Vec<String>> {
-        let prepared = self.prepare(source, known).await?;
+        let prepared = self.prepare(source, known, seen).await?;
         self.end_rollback(source).await;
         Ok(prepared)
     }
 
-    /// Loads and tries out; `None` when the files say what serves already.
+    /// Loads and tries out; `None` when the files say what serves already. `seen` becomes what is known of secrets.
     pub(super) async fn prepare(
         &self,
         source: &Source,
         known: Option<&Known>,
+        seen: &mut Facts,
     ) -> Result<Option<(Deployed, New)>, Vec<String>> {
         let (began, candidate) = (Instant::now(), &source.candidate);
         let (runtime, files) = (self.runtime.clone(), candidate.clone());
-        let mut loaded = tokio::task::spawn_blocking(move || load(&files, &runtime))
-            .await
-            .map_err(|error| {
-                vec![format!(
-                    "{}: loading failed: {error}",
-                    candidate.manifest.display()
-                )]
-            })??;
+        let secrets = self.secrets.clone();
+        let loading = tokio::task::spawn_blocking(move || {
+            let mut seen = Facts::default();
+            (load(&files, &runtime, &secrets, &mut seen), seen)
+        });
+        let (loaded, found) = loading.await.map_err(|error| {
+            let manifest = candidate.manifest.display();
+            vec![format!("{manifest}: loading failed: {error}")]
+        })?;
+        *seen = found;
+        let mut loaded = loaded?;
         self.board.compile.observe(began.elapsed());
         if source.cause == Cause::Folder
             && let Some(why) = known.and_then(|it| it.is_condemned(&loaded.revision))

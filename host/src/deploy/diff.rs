@@ -5,8 +5,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::facts::Facts;
 use super::load::{Loaded, load};
 use super::scan::{scan, unreadable};
+use super::secrets::SecretStore;
 use crate::guest::Runtime;
 use crate::ids::HandlerId;
 
@@ -22,10 +24,10 @@ pub(crate) struct Difference {
 }
 
 /// Compares what lies in `new` with what lies in `old`.
-pub(crate) fn diff(new: &Path, old: &Path, runtime: &Runtime) -> Difference {
+pub(crate) fn diff(new: &Path, old: &Path, runtime: &Runtime, secrets: &SecretStore) -> Difference {
     let mut difference = Difference::default();
-    let (new, mut refused) = all(new, runtime, &mut difference.problems);
-    let (old, refused_before) = all(old, runtime, &mut difference.problems);
+    let (new, mut refused) = all(new, (runtime, secrets), &mut difference.problems);
+    let (old, refused_before) = all(old, (runtime, secrets), &mut difference.problems);
     refused.extend(refused_before);
     let mut ids: Vec<&HandlerId> = new.keys().chain(old.keys()).collect();
     ids.sort();
@@ -58,7 +60,7 @@ fn paragraph(heading: String, lines: Vec<String>) -> String {
 /// Loads the handlers of a folder; returns those, and the names of the others.
 fn all(
     folder: &Path,
-    runtime: &Runtime,
+    (runtime, secrets): (&Runtime, &SecretStore),
     problems: &mut Vec<String>,
 ) -> (BTreeMap<HandlerId, Loaded>, Vec<HandlerId>) {
     let (mut loaded, mut refused) = (BTreeMap::new(), Vec::new());
@@ -71,7 +73,7 @@ fn all(
     };
     problems.extend(scan.problems.into_values());
     for (id, candidate) in scan.candidates {
-        match load(&candidate, runtime) {
+        match load(&candidate, runtime, secrets, &mut Facts::default()) {
             Ok(handler) => {
                 loaded.insert(id, handler);
             }

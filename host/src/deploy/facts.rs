@@ -43,6 +43,12 @@ impl Facts {
         self.0.extend(Self::of(paths).0);
     }
 
+    /// Returns whether the files are still as they were.
+    pub(super) fn is_current(&self) -> bool {
+        let paths = self.0.iter().map(|(path, _)| path.clone());
+        *self == Self::of(paths)
+    }
+
     /// Returns the path of the manifest, which is the first of the files.
     pub(super) fn manifest(&self) -> &Path {
         self.0.first().map_or(Path::new(MANIFEST), |(path, _)| path)

@@ -15,6 +15,8 @@ use crate::probation::Standing;
 #[derive(Debug)]
 pub(crate) struct Known {
     pub(super) facts: Facts,
+    /// The files with its secrets.
+    pub(super) secrets: Facts,
     /// What is wrong with the files as they are now.
     pub(super) problems: Vec<String>,
     pub(super) serving: Option<Arc<Deployed>>,
@@ -38,6 +40,7 @@ impl Known {
         });
         Self {
             facts,
+            secrets: Facts::default(),
             problems: Vec::new(),
             serving,
             previous,

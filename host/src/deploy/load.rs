@@ -12,7 +12,9 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::courses::{self, StepComponents};
+use super::facts::Facts;
 use super::scan::Candidate;
+use super::secrets::{Found, SecretStore};
 use super::stages::{self, Loading};
 use super::tenant::OfTenant;
 use crate::changes::Face;
@@ -40,6 +42,8 @@ pub(crate) struct Loaded {
     pub(crate) grants: Arc<Grants>,
     /// How much of the host its tenant may have.
     pub(crate) quotas: Quotas,
+    /// Which texts of configs are secrets, and where they come from.
+    pub(crate) secrets: Vec<String>,
     pub(crate) component: Component,
     pub(crate) middleware: Loading,
     pub(crate) steps: StepComponents,
@@ -48,20 +52,57 @@ pub(crate) struct Loaded {
     pub(crate) files: Files,
 }
 
-/// Reads, validates and compiles. The error holds everything that is wrong, a line each with the file's name.
-pub(super) fn load(candidate: &Candidate, runtime: &Runtime) -> Result<Loaded, Vec<String>> {
+/// What a handler's files say beside its components.
+struct Texts<'c> {
+    /// The manifest as it is written.
+    text: String,
+    manifest: Result<Manifest, Vec<String>>,
+    tenant: OfTenant<'c>,
+    secrets: Found,
+}
+
+/// Reads the manifest, what the tenant's file says and what both name. The error holds everything that is wrong.
+fn texts<'c>(
+    candidate: &'c Candidate,
+    store: &SecretStore,
+    seen: &mut Facts,
+) -> Result<Texts<'c>, Vec<String>> {
     let text = read_text(&candidate.manifest).map_err(|problem| vec![problem])?;
     let manifest = Manifest::parse_with(&text, &candidate.id, check_value).map_err(|problems| {
         let at_file = problems.iter().map(|it| it.at(&candidate.manifest));
         at_file.collect::<Vec<_>>()
     });
-    let tenant = match OfTenant::read(candidate) {
-        Ok(tenant) => tenant,
-        Err(mut problems) => {
-            problems.splice(0..0, manifest.err().into_iter().flatten());
-            return Err(problems);
+    match (OfTenant::read(candidate), manifest) {
+        (Ok(mut tenant), mut manifest) => {
+            let secrets = tenant.fill(manifest.as_mut().ok(), store, seen);
+            Ok(Texts {
+                text,
+                manifest,
+                tenant,
+                secrets,
+            })
         }
-    };
+        (Err(problems), manifest) => {
+            let of_manifest = manifest.err().into_iter().flatten();
+            Err(of_manifest.chain(problems).collect())
+        }
+    }
+}
+
+/// Reads, validates and compiles; `seen` becomes what is known of the files with secrets. The error holds everything that is
+/// wrong, a line each with the file's name.
+pub(super) fn load(
+    candidate: &Candidate,
+    runtime: &Runtime,
+    store: &SecretStore,
+    seen: &mut Facts,
+) -> Result<Loaded, Vec<String>> {
+    let Texts {
+        text,
+        manifest,
+        tenant,
+        secrets,
+    } = texts(candidate, store, seen)?;
     // A bad manifest need not hide a bad component.
     let known = manifest.as_ref().ok();
     let component = own_component(candidate, known, &tenant, runtime);
@@ -75,7 +116,8 @@ pub(super) fn load(candidate: &Candidate, runtime: &Runtime) -> Result<Loaded, V
             if let Some(what) = misfit(&manifest, &component) {
                 return Err(vec![format!("{}: {what}", candidate.manifest.display())]);
             }
-            let refusals = tenant.refusals(&mut manifest);
+            let mut refusals = secrets.problems.clone();
+            refusals.extend(tenant.refusals(&mut manifest));
             if !refusals.is_empty() {
                 return Err(refusals);
             }
@@ -86,9 +128,10 @@ pub(super) fn load(candidate: &Candidate, runtime: &Runtime) -> Result<Loaded, V
             digest.update(tenant.lines().join("\n"));
             digest.update(steps_code);
             digest.update(middleware.id.as_str());
+            secrets.add_to(&mut digest);
             let revision = Revision::from_digest(&digest.finalize());
             let of = |digest: &[u8]| Revision::from_digest(digest).to_string();
-            let face = face(&text, &component, &tenant)
+            let face = face(&text, &component, &tenant, &secrets)
                 .with_digest("code", &of(&code))
                 .with_digest("code of middleware", middleware.id.as_str())
                 .with_digest("code of steps", &of(&steps_code));
@@ -100,6 +143,7 @@ pub(super) fn load(candidate: &Candidate, runtime: &Runtime) -> Result<Loaded, V
                 grants,
                 quotas,
                 component,
+                secrets: secrets.places,
                 middleware,
                 steps,
                 revision,
@@ -108,7 +152,7 @@ pub(super) fn load(candidate: &Candidate, runtime: &Runtime) -> Result<Loaded, V
         }
         (manifest, component, middleware, steps) => {
             let problems = manifest.err().into_iter().flatten();
-            let problems = problems.chain(component.err());
+            let problems = problems.chain(secrets.problems).chain(component.err());
             let problems = problems.chain(middleware.err().into_iter().flatten());
             Err(problems.chain(steps.err().into_iter().flatten()).collect())
         }
@@ -116,10 +160,13 @@ pub(super) fn load(candidate: &Candidate, runtime: &Runtime) -> Result<Loaded, V
 }
 
 /// Returns what is compared with the revision before it, but for the code.
-fn face(manifest: &str, component: &Component, tenant: &OfTenant<'_>) -> Face {
+fn face(manifest: &str, component: &Component, tenant: &OfTenant<'_>, secrets: &Found) -> Face {
     let lines = tenant.lines();
-    Face::of_manifest(manifest)
-        .with("hook", component.hooks())
+    let mut face = Face::of_manifest(manifest);
+    for (secret, digest) in &secrets.digests {
+        face = face.with_digest(&format!("secret {secret}"), digest);
+    }
+    face.with("hook", component.hooks())
         .with("import", component.imports().iter().map(String::as_str))
         .with("tenant's", lines.iter().map(String::as_str))
 }

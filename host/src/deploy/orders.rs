@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::deployer::Deployer;
+use super::facts::Facts;
 use super::known::Known;
 use super::revisions::{Source, digest_of};
 use super::scan::Candidate;
@@ -128,9 +129,9 @@ impl Deployer {
         // Aside, since a handler does not go together with itself.
         let known = self.known.remove(id);
         let serving = known.as_ref().and_then(|it| it.serving.clone());
-        let began = Instant::now();
+        let (began, mut secrets) = (Instant::now(), Facts::default());
         match self
-            .prepare_rollback(&state, &candidate, known.as_ref(), (to, who))
+            .prepare_rollback(&state, &candidate, known.as_ref(), (to, who), &mut secrets)
             .await
         {
             Err(refusal) => {
@@ -140,6 +141,7 @@ impl Deployer {
             Ok(new) => {
                 let was = serving.as_ref().map(|it| it.revision.clone());
                 let mut known = Known::again(candidate.facts, known);
+                known.secrets = secrets;
                 if let Some(new) = new {
                     known.take(new, began.elapsed());
                 }
@@ -162,6 +164,7 @@ impl Deployer {
         candidate: &Candidate,
         known: Option<&Known>,
         (to, who): (Option<&str>, &str),
+        secrets: &mut Facts,
     ) -> Result<Option<(Deployed, super::revisions::New)>, Refusal> {
         let serving = known.and_then(|it| it.serving.as_ref());
         let was = serving.map(|it| it.revision.clone());
@@ -174,7 +177,7 @@ impl Deployer {
         let found = tokio::task::spawn_blocking(move || asked.find(&state, &files)).await;
         let (source, rollback) =
             found.unwrap_or_else(|error| Err(Refusal::NotKept(error.to_string())))?;
-        let prepared = self.prepare(&source, known).await;
+        let prepared = self.prepare(&source, known, secrets).await;
         let new = prepared.map_err(|problems| Refusal::Conflict(problems.join("\n")))?;
         let written = self.in_state(&candidate.id, move |state, id| {
             let mut history = state.history(id)?;

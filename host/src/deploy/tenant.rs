@@ -5,14 +5,18 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::facts::Facts;
 use super::load::read_text;
 use super::scan::{Candidate, MANIFEST, TENANT};
+use super::secrets::{Finder, Found, SecretStore};
 use crate::grants::Grants;
+use crate::ids::TenantId;
 use crate::manifest::{self, Manifest, Middleware, Problem, Tenant};
 use crate::quotas::Quotas;
+use crate::route::Matcher;
 use crate::state_folder::Files;
 
 /// See the module.
@@ -28,9 +32,14 @@ impl<'c> OfTenant<'c> {
     /// Reads the tenant's file, if it has one. The error holds everything that is wrong, a line each with the file's name.
     pub(super) fn read(candidate: &'c Candidate) -> Result<Self, Vec<String>> {
         let Some(file) = &candidate.tenant else {
+            let mut tenant = Tenant::default();
+            if candidate.id.tenant == TenantId::default() {
+                // Who runs the host put both there.
+                tenant.secrets.files.extend(Matcher::pattern("*"));
+            }
             return Ok(Self {
                 candidate,
-                tenant: Tenant::default(),
+                tenant,
                 read: RefCell::default(),
             });
         };
@@ -49,6 +58,22 @@ impl<'c> OfTenant<'c> {
     /// Returns the components that see each record first.
     pub(super) fn middleware(&self) -> &[Middleware] {
         &self.tenant.middleware
+    }
+
+    /// Fills in what the tenant's middleware and a manifest say by name.
+    pub(super) fn fill(
+        &mut self,
+        manifest: Option<&mut Manifest>,
+        store: &SecretStore,
+        seen: &mut Facts,
+    ) -> Found {
+        let (file, may) = (self.file(), self.tenant.secrets.clone());
+        let mut finder = Finder::new(store, may, file.clone(), seen);
+        if let Some(manifest) = manifest {
+            finder.fill(&self.candidate.manifest, manifest);
+        }
+        finder.middleware(&file, &mut self.tenant.middleware);
+        finder.found()
     }
 
     /// Reads the file of a component.
@@ -94,6 +119,7 @@ impl<'c> OfTenant<'c> {
         }
         let mut lines = self.tenant.grants.lines();
         lines.extend(self.tenant.quotas.lines());
+        lines.extend(self.tenant.secrets.lines());
         lines
     }
 
@@ -103,8 +129,13 @@ impl<'c> OfTenant<'c> {
     }
 
     fn told(&self, path: &Path, what: &dyn fmt::Display) -> String {
-        let file = self.candidate.tenant.as_deref();
-        let file = file.unwrap_or(Path::new(TENANT)).display();
-        format!("{}: {what}; see {file}", path.display())
+        let (path, file) = (path.display(), self.file());
+        format!("{path}: {what}; see {}", file.display())
+    }
+
+    /// Returns the tenant's file, or where it would lie.
+    fn file(&self) -> PathBuf {
+        let file = self.candidate.tenant.clone();
+        file.unwrap_or_else(|| Path::new(self.candidate.id.tenant.as_str()).join(TENANT))
     }
 }

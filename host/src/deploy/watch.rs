@@ -28,8 +28,8 @@ pub(crate) struct FolderWatch {
 }
 
 impl FolderWatch {
-    /// Begins to watch `folder`.
-    pub(crate) fn start(folder: &Path) -> Self {
+    /// Begins to watch `folder`, and that of the secrets.
+    pub(crate) fn start(folder: &Path, secrets: Option<&Path>) -> Self {
         // One waiting change is as good as many.
         let (told, changes) = mpsc::channel(1);
         let tell = move |event: notify::Result<notify::Event>| {
@@ -40,6 +40,10 @@ impl FolderWatch {
         let watcher =
             notify::recommended_watcher(tell).and_then(|mut watcher: RecommendedWatcher| {
                 watcher.watch(folder, RecursiveMode::Recursive)?;
+                if let Some(secrets) = secrets {
+                    // Perhaps it is not there yet; the clock has it looked at anyway.
+                    let _ = watcher.watch(secrets, RecursiveMode::NonRecursive);
+                }
                 Ok(watcher)
             });
         let watcher = watcher

@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::manifest::keys::middleware as keys;
 use crate::manifest::{Key, Masked, Reader, Text};
+use crate::secrets::Secrets;
 
 /// What the name of a component's file ends with.
 pub(super) const SUFFIX: &str = ".wasm";
@@ -18,6 +19,8 @@ pub struct Middleware {
     pub name: String,
     /// Texts for the component, by name.
     pub config: BTreeMap<String, String>,
+    /// Texts for it that are said by name; they are among the others once they are read.
+    pub secrets: Secrets,
 }
 
 impl fmt::Debug for Middleware {
@@ -27,6 +30,7 @@ impl fmt::Debug for Middleware {
             .field("component", &self.component)
             .field("name", &self.name)
             .field("config", &Masked(&self.config))
+            .field("secrets", &self.secrets)
             .finish()
     }
 }
@@ -67,11 +71,12 @@ pub(super) fn middleware(reader: &mut Reader<'_>) -> Vec<Middleware> {
             let what = format!("there are two of the name {name} (give one of them another name)");
             row.problem(&keys::NAME, Some(start), &what);
         }
-        let config = row.table(&keys::CONFIG);
+        let (config, secrets) = row.texts(&keys::CONFIG);
         all.push(Middleware {
             component,
             name,
             config,
+            secrets,
         });
     });
     all

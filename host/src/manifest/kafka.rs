@@ -64,23 +64,30 @@ pub fn side(name: &str) -> Option<Side> {
         .map(|(_, side)| side)
 }
 
-/// Checks one setting of librdkafka.
+/// Checks the name of a setting of librdkafka.
 ///
 /// The error says why the setting is refused, without its name.
-pub fn check(clients: Clients, name: &str, value: &str) -> Result<(), String> {
+pub fn may_set(clients: Clients, name: &str) -> Result<(), String> {
     if let Some(why) = refusal(clients, name) {
         return Err(format!("cannot be set: {why}"));
     }
     match (side(name), clients) {
-        (None, _) => return Err(unknown(clients, name)),
+        (None, _) => Err(unknown(clients, name)),
         (Some(Side::Producer), Clients::HandlerConsumer) => {
-            return Err("is a setting of producers (it belongs into [kafka.producer])".to_owned());
+            Err("is a setting of producers (it belongs into [kafka.producer])".to_owned())
         }
         (Some(Side::Consumer), Clients::HandlerProducer) => {
-            return Err("is a setting of consumers (it belongs into [kafka.consumer])".to_owned());
+            Err("is a setting of consumers (it belongs into [kafka.consumer])".to_owned())
         }
-        (Some(_), _) => {}
+        (Some(_), _) => Ok(()),
     }
+}
+
+/// Checks one setting of librdkafka.
+///
+/// The error says why the setting is refused, without its name.
+pub fn check(clients: Clients, name: &str, value: &str) -> Result<(), String> {
+    may_set(clients, name)?;
     match name {
         "max.in.flight" | "max.in.flight.requests.per.connection"
             if clients != Clients::HandlerConsumer

@@ -160,7 +160,7 @@ fn work(row: &mut Reader<'_>, start: usize) -> Option<Work> {
         row.problem(&keys::USE, Some(offset), what);
         return None;
     }
-    let config = row.table(&keys::CONFIG);
+    let (config, secrets) = row.texts(&keys::CONFIG);
     if component.is_none() && row.offset(&keys::CONFIG).is_some() {
         let offset = row.offset(&keys::CONFIG);
         let what =
@@ -173,6 +173,7 @@ fn work(row: &mut Reader<'_>, start: usize) -> Option<Work> {
             file,
             arguments: Value::Object(arguments).to_string(),
             config,
+            secrets,
         }));
     }
     if row.offset(&keys::USE).is_none() {

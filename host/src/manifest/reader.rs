@@ -7,14 +7,13 @@
 mod arguments;
 mod lists;
 mod rows;
-
-use std::collections::BTreeMap;
+mod tables;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::manifest::found::{Flat, found};
-use crate::manifest::kafka::{self, ValueCheck};
+use crate::manifest::found::found;
+use crate::manifest::kafka::ValueCheck;
 use crate::manifest::key::{Key, Kind};
 use crate::manifest::problem::{Problem, Problems, closest, line_of, slip};
 
@@ -273,55 +272,6 @@ impl<'t> Reader<'t> {
             self.mismatch(key, "");
         }
         flag
-    }
-
-    /// Reads a table of any keys as texts.
-    ///
-    /// Tables within it are names with dots: TOML takes `linger.ms = 5` for `ms` in a table `linger`, librdkafka and
-    /// the author mean one name.
-    pub(crate) fn table(&mut self, key: &'static Key) -> BTreeMap<String, String> {
-        let Kind::Table { clients } = key.kind else {
-            return BTreeMap::new();
-        };
-        let mut flat = Flat::default();
-        if let Some(DeValue::Table(table)) = self.value(key.path).map(Spanned::get_ref) {
-            flat.add(table, "");
-        }
-        let (mut texts, mut offsets) = (BTreeMap::new(), BTreeMap::new());
-        for (name, offset, value) in flat.found {
-            let what = match value {
-                Ok(_) if texts.contains_key(&name) => Err("is given twice".to_owned()),
-                Ok(text) => {
-                    let fine = clients.map_or(Ok(()), |clients| {
-                        kafka::check(clients, &name, &text)
-                            .and_then(|()| (self.check_value)(&name, &text))
-                    });
-                    texts.insert(name.clone(), text);
-                    offsets.insert(name.clone(), offset);
-                    fine
-                }
-                Err(found) => Err(format!(
-                    "expected a text, a number, true or false, found {found}"
-                )),
-            };
-            if let Err(what) = what {
-                self.entry_problem(key, &name, offset, &what);
-            }
-        }
-        for (name, what) in clients
-            .map(|_| kafka::conflicts(&texts))
-            .unwrap_or_default()
-        {
-            let offset = offsets.get(name).copied().unwrap_or(0);
-            self.entry_problem(key, name, offset, &what);
-        }
-        texts
-    }
-
-    fn entry_problem(&mut self, key: &Key, name: &str, offset: usize, what: &str) {
-        let path = format!("{}{}.{name:?}", self.place, key.path);
-        self.problems
-            .add(self.text, Some(offset), &path, format!("{path}: {what}"));
     }
 
     fn value(&self, path: &str) -> Option<&Spanned<DeValue<'t>>> {

@@ -10,6 +10,7 @@ use crate::manifest::keys::tenant as keys;
 use crate::manifest::{Middleware, Problem, Reader, components, kafka};
 use crate::quotas::Quotas;
 use crate::rate::Rates;
+use crate::secrets::MayUse;
 
 /// What holds for all handlers of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -20,6 +21,8 @@ pub struct Tenant {
     pub grants: Grants,
     /// How much of the host they may have.
     pub quotas: Quotas,
+    /// Which texts they may have by name.
+    pub secrets: MayUse,
 }
 
 /// Reads a `tenant.toml`.
@@ -34,11 +37,16 @@ pub fn tenant(text: &str) -> Result<Tenant, Vec<Problem>> {
         produce: granted(&keys::PRODUCE),
         groups: granted(&keys::GROUPS),
     };
+    let secrets = MayUse {
+        env: granted(&keys::SECRETS_ENV),
+        files: granted(&keys::SECRETS_FILES),
+    };
     let quotas = quotas(&mut reader);
     reader.finish(Some(Tenant {
         middleware,
         grants,
         quotas,
+        secrets,
     }))
 }
 
@@ -113,6 +121,8 @@ mod tests {
                 "grants.produce: the list is empty",
             ),
             ("[grants]\ngroup = [\"g\"]", "grants.group"),
+            ("[secrets]\nenv = []", "secrets.env: the list is empty"),
+            ("[secrets]\nfile = [\"x\"]", "secrets.file"),
         ] {
             assert!(told(text).contains(what), "{text}: {}", told(text));
         }

@@ -7,6 +7,7 @@ mod publish;
 mod refusals;
 mod retry;
 mod routes;
+mod secrets;
 mod topics;
 
 use std::path::Path;
@@ -138,6 +139,7 @@ fn one_line_is_a_manifest() {
             breaker: None,
             probation: None,
             config: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             kafka_consumer: BTreeMap::new(),
             kafka_producer: BTreeMap::new(),
         }

@@ -15,6 +15,7 @@ impl fmt::Debug for Settings {
             .field("drain_timeout", &self.drain_timeout)
             .field("log_format", &self.log_format)
             .field("cache", &self.cache)
+            .field("secrets", &self.secrets)
             .field("instances_max", &self.instances_max)
             .field("strict", &self.strict)
             .field("only", &self.only)

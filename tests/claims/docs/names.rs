@@ -10,6 +10,9 @@ use kafka_wasm_host::settings::Settings;
 
 use super::pages::{self, blocks_in};
 
+/// What only files of tenants have.
+const TENANTS: [&str; 3] = ["[grants]", "[secrets]", "topic-prefix"];
+
 #[test]
 fn every_toml_file_in_the_docs_is_valid() {
     let mut problems = Vec::new();
@@ -21,7 +24,7 @@ fn every_toml_file_in_the_docs_is_valid() {
                 continue;
             } else if text.contains("brokers = ") {
                 Settings::parse(&text).map(drop)
-            } else if text.contains("[grants]") {
+            } else if TENANTS.iter().any(|it| text.contains(it)) {
                 tenant(&text).map(drop)
             } else {
                 Manifest::parse(&text, &"acme/orders".parse().unwrap()).map(drop)

@@ -34,5 +34,6 @@ pub(crate) const NAME: Key = Key {
 pub(crate) const CONFIG: Key = Key {
     path: "config",
     kind: Kind::Table { clients: None },
-    doc: "Texts for the middleware, which reads them by `wasi:config` and `define-context`.",
+    doc: "Texts for the middleware, which reads them by `wasi:config` and `define-context`. One may be named instead: `{ env = \"NAME\" }` or \
+          `{ file = \"NAME\" }`.",
 };

@@ -86,7 +86,8 @@ pub(crate) const ARGS: Key = Key {
 pub(crate) const CONFIG: Key = Key {
     path: "config",
     kind: Kind::Table { clients: None },
-    doc: "Any keys, for the component: it reads them as text.",
+    doc: "Any keys, for the component: it reads them as text. One may be named instead: `{ env = \"NAME\" }` or \
+          `{ file = \"NAME\" }`.",
 };
 pub(crate) const PIPE_TOPIC: Key = Key {
     path: "pipe.topic",

@@ -12,6 +12,8 @@ pub(crate) static TENANT_KEYS: &[&Key] = &[
     &CONSUME,
     &PRODUCE,
     &GROUPS,
+    &SECRETS_ENV,
+    &SECRETS_FILES,
     &HANDLERS,
     &COMPONENT_MIB,
     &MEMORY_MIB,
@@ -58,6 +60,22 @@ pub(crate) const GROUPS: Key = Key {
         example: "[\"acme.*\"]",
     },
     doc: "Consumer groups of which they may be members. What is not named may not be joined.",
+};
+pub(crate) const SECRETS_ENV: Key = Key {
+    path: "secrets.env",
+    kind: Kind::Texts {
+        what: "names of variables or globs of them",
+        example: "[\"ACME_*\"]",
+    },
+    doc: "Variables of the host's environment that the configs of its components may name. What is not named may not be read.",
+};
+pub(crate) const SECRETS_FILES: Key = Key {
+    path: "secrets.files",
+    kind: Kind::Texts {
+        what: "names of files or globs of them",
+        example: "[\"acme-*\"]",
+    },
+    doc: "Files of the host's folder of secrets (`secrets` in `host.toml`) that they may name.",
 };
 pub(crate) const HANDLERS: Key = Key {
     path: "quotas.handlers",

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{parse, problems_of, texts};
 use crate::pipeline::{Awaited, BuiltIn, ComponentWork, OnStepError, Pipe, Work};
+use crate::secrets::Secrets;
 
 const FULL: &str = r#"
 topics = ["orders"]
@@ -56,6 +57,7 @@ fn pipelines_are_read_as_written() {
             r#"{"/a/b":16,"deep":{"list":["a",true,"2026-01-31"]},"limit":1000,"share":0.5}"#
                 .to_owned(),
         config: texts([("label", "x")]),
+        secrets: Secrets::new(),
     };
     assert_eq!(bill.steps[0].work, Some(Work::Component(price)));
     assert!(!bill.steps[0].is_repeatable && bill.steps[1].is_repeatable);

@@ -367,6 +367,7 @@ impl Naive<'_> {
             breaker: self.breaker(),
             probation: self.probation(),
             config: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             kafka_consumer: BTreeMap::new(),
             kafka_producer: BTreeMap::new(),
         }
