@@ -21,6 +21,7 @@ mod places;
 mod reading;
 mod receipts;
 mod requests;
+mod seal;
 mod setup;
 mod stage;
 mod state;
