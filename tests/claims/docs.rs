@@ -154,7 +154,7 @@ const NEEDS_A_GROUP: Fate = Fate::Elsewhere {
 };
 const NEEDS_REVISIONS: Fate = Fate::Elsewhere {
     why: "it needs a handler of which several revisions were published",
-    file: "tests/claims/kafka/control.rs",
+    file: "tests/claims/kafka/revisions.rs",
     text: "fn a_rollback_serves_the_revision_before(",
 };
 const NEEDS_A_DAEMON: Fate = Fate::Elsewhere {
