@@ -1,7 +1,7 @@
 //! Settings of librdkafka, from whom they come and who wins.
 //!
-//! **Invariant:** the operator wins over a manifest, a manifest over the host's defaults; what the host depends on is
-//! set after all of them, where the client is made.
+//! **Invariant:** the operator wins over a manifest, a manifest over the host's defaults; of the operator's files that of the
+//! tenant wins over that of the host. What the host depends on is set after all of them, where the client is made.
 
 use std::collections::BTreeMap;
 
@@ -15,11 +15,16 @@ pub(crate) struct Layers {
 }
 
 impl Layers {
-    /// Puts a manifest's settings between the two.
-    pub(crate) fn with(&self, manifest: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    /// Puts a manifest's settings between the two, and those of its tenant over them.
+    pub(crate) fn with(
+        &self,
+        manifest: &BTreeMap<String, String>,
+        tenant: &BTreeMap<String, String>,
+    ) -> BTreeMap<String, String> {
         let mut settings = self.defaults.clone();
-        settings.extend(manifest.clone());
-        settings.extend(self.operator.clone());
+        for more in [manifest, &self.operator, tenant] {
+            settings.extend(more.clone());
+        }
         settings
     }
 }
@@ -39,12 +44,18 @@ mod tests {
     fn the_operator_wins_over_a_manifest_and_a_manifest_over_the_defaults() {
         let layers = Layers {
             defaults: map(&[("a", "default"), ("b", "default"), ("c", "default")]),
-            operator: map(&[("c", "operator")]),
+            operator: map(&[("c", "operator"), ("d", "operator")]),
         };
-        let settings = layers.with(&map(&[("b", "manifest"), ("c", "manifest")]));
+        let manifest = map(&[("b", "manifest"), ("c", "manifest"), ("d", "manifest")]);
+        let settings = layers.with(&manifest, &map(&[("d", "tenant")]));
         assert_eq!(
             settings,
-            map(&[("a", "default"), ("b", "manifest"), ("c", "operator")])
+            map(&[
+                ("a", "default"),
+                ("b", "manifest"),
+                ("c", "operator"),
+                ("d", "tenant")
+            ])
         );
     }
 }

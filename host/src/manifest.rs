@@ -40,7 +40,7 @@ pub(crate) use self::masked::Masked;
 pub use self::problem::Problem;
 pub(crate) use self::problem::closest;
 pub(crate) use self::reader::{Reader, Text};
-pub use self::tenant::{Tenant, tenant};
+pub use self::tenant::{Tenant, TenantKafka, tenant, tenant_with};
 use crate::ids::{GroupId, HandlerId, TopicName};
 use crate::letter::replay_topic;
 use crate::marker::parked_topic;
@@ -50,6 +50,7 @@ use crate::policy::{
     Ordering, ProbationPolicy, ResponseRoute, RetryPolicy, ReturnTopics, Start, StartError,
     Subscription,
 };
+use crate::prefix::TopicPrefix;
 use crate::publish::Publish;
 use crate::route::Routing;
 use crate::secrets::Secrets;
@@ -116,6 +117,8 @@ pub struct Manifest {
     pub kafka_consumer: BTreeMap<String, String>,
     /// Settings of librdkafka for the producer; none of them touches what the host depends on.
     pub kafka_producer: BTreeMap<String, String>,
+    /// What its tenant's file says of both, once that is read.
+    pub tenant_kafka: TenantKafka,
 }
 
 impl Manifest {
@@ -123,21 +126,20 @@ impl Manifest {
     ///
     /// The error holds everything that is wrong, in the order of the file; it is never empty.
     pub fn parse(text: &str, id: &HandlerId) -> Result<Self, Vec<Problem>> {
-        Self::parse_with(text, id, kafka::any_value)
+        Self::parse_with(text, id, &TopicPrefix::default(), kafka::any_value)
     }
 
-    /// Reads a manifest, and has the values of librdkafka's settings checked as well.
+    /// Reads a manifest whose topics and group begin with `prefix`, and has the values of librdkafka's settings checked.
     pub fn parse_with(
         text: &str,
         id: &HandlerId,
+        prefix: &TopicPrefix,
         check_value: kafka::ValueCheck,
     ) -> Result<Self, Vec<Problem>> {
-        let mut reader = Reader::new(text, keys::KEYS, check_value)?;
+        let mut reader = Reader::new(text, keys::KEYS, check_value)?.within(prefix);
         let component = components::component(&mut reader, &keys::COMPONENT);
         let middleware = components::middleware(&mut reader);
-        let group = reader
-            .parsed(&keys::GROUP)
-            .unwrap_or_else(|| id.default_group());
+        let group = reader.group(&keys::GROUP, &id.default_group());
         let dead_letter_topic = dead_letter_topic(&mut reader, &group);
         let subscription = subscription::subscription(&mut reader, dead_letter_topic.as_ref());
         let routing = routes::routing(&mut reader, subscription.as_ref());
@@ -198,6 +200,7 @@ impl Manifest {
                     secrets,
                     kafka_consumer,
                     kafka_producer,
+                    tenant_kafka: TenantKafka::default(),
                 });
         publish::stays_away(&mut reader, manifest.as_ref());
         reader.finish(manifest)
@@ -245,6 +248,7 @@ impl fmt::Debug for Manifest {
             .field("secrets", &self.secrets)
             .field("kafka_consumer", &Masked(&self.kafka_consumer))
             .field("kafka_producer", &Masked(&self.kafka_producer))
+            .field("tenant_kafka", &self.tenant_kafka)
             .finish()
     }
 }
@@ -260,7 +264,7 @@ fn isolation(reader: &mut Reader<'_>) -> Isolation {
 fn dead_letter_topic(reader: &mut Reader<'_>, group: &GroupId) -> Option<TopicName> {
     let key = &keys::DEAD_LETTER_TOPIC;
     if let Some(offset) = reader.offset(key) {
-        let topic: TopicName = reader.parsed(key)?;
+        let topic = reader.topic(key)?;
         if topic.as_str().starts_with(INTERNAL_PREFIX) {
             let what = format!(
                 "{topic:?} has the name of one of Kafka's internal topics, which begin with {INTERNAL_PREFIX} \

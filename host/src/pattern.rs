@@ -87,6 +87,32 @@ impl TopicPattern {
         self
     }
 
+    /// Puts the pattern behind a prefix, unless all that it matches begins with that anyway.
+    ///
+    /// # Errors
+    /// [`PatternError::TooLarge`].
+    pub fn behind(&self, prefix: &str) -> Result<Self, PatternError> {
+        if self.literal_prefix().starts_with(prefix) {
+            return Ok(self.clone());
+        }
+        let mut anchored = String::from("^");
+        prefix.chars().for_each(|c| push_literal(&mut anchored, c));
+        let rest = self.kafka_regex().strip_prefix('^').unwrap_or_default();
+        anchored.push_str(rest);
+        let is_glob =
+            Self::glob(&self.source).is_ok_and(|it| it.kafka_regex() == self.kafka_regex());
+        let source = if is_glob {
+            format!("{prefix}{}", self.source)
+        } else {
+            anchored.clone()
+        };
+        let behind = Self::compiled(&source, &anchored)?;
+        Ok(Self {
+            except: self.except.clone(),
+            ..behind
+        })
+    }
+
     fn compiled(source: &str, anchored: &str) -> Result<Self, PatternError> {
         let built = regex::RegexBuilder::new(anchored)
             .size_limit(COMPILED_BYTES_MAX)

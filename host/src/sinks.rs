@@ -9,6 +9,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::layers::Layers;
+use crate::manifest::Manifest;
 use crate::sink::{Error, Sink};
 
 /// See the module.
@@ -26,19 +27,21 @@ impl Sinks {
         }
     }
 
-    /// Returns the settings of clients that go with these of a manifest.
-    pub(crate) fn settings(&self, manifest: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-        self.kafka.with(manifest)
+    /// Returns the settings of clients for a manifest.
+    pub(crate) fn settings(&self, manifest: &Manifest) -> BTreeMap<String, String> {
+        let tenant = &manifest.tenant_kafka.producer;
+        self.kafka.with(&manifest.kafka_producer, tenant)
     }
 
-    /// Returns the producer that has these settings of a manifest.
-    pub(crate) fn get(&self, manifest: &BTreeMap<String, String>) -> Result<Arc<Sink>, Error> {
+    /// Returns the producer that has the settings for a manifest.
+    pub(crate) fn get(&self, manifest: &Manifest) -> Result<Arc<Sink>, Error> {
+        let settings = self.settings(manifest);
         let mut open = self.open.lock();
-        if let Some(sink) = open.get(manifest) {
+        if let Some(sink) = open.get(&settings) {
             return Ok(Arc::clone(sink));
         }
-        let sink = Arc::new(Sink::start(&self.settings(manifest))?);
-        open.insert(manifest.clone(), Arc::clone(&sink));
+        let sink = Arc::new(Sink::start(&settings)?);
+        open.insert(settings, Arc::clone(&sink));
         Ok(sink)
     }
 

@@ -195,19 +195,21 @@ impl Subscriptions {
     }
 
     fn settings(&self, key: &GroupKey, handlers: &[Arc<Deployed>]) -> ConsumerSettings {
-        let mut manifests = BTreeMap::new();
+        let (mut manifests, mut tenant) = (BTreeMap::new(), BTreeMap::new());
         let mut start = Start::default();
         let mut transactions = None;
         for handler in handlers {
             let manifest = &handler.manifest;
             manifests.extend(manifest.kafka_consumer.clone());
+            tenant.clone_from(&manifest.tenant_kafka.consumer);
             start = manifest.start;
             if let Delivery::ExactlyOnce { interval } = manifest.delivery {
-                let kafka = self.producer_kafka.with(&manifest.kafka_producer);
+                let (own, tenant) = (&manifest.kafka_producer, &manifest.tenant_kafka.producer);
+                let kafka = self.producer_kafka.with(own, tenant);
                 transactions = Some(TransactionSettings { kafka, interval });
             }
         }
-        let mut kafka = self.kafka.with(&manifests);
+        let mut kafka = self.kafka.with(&manifests, &tenant);
         let ignored = ignored(handlers);
         if !ignored.is_empty() {
             kafka.insert("topic.blacklist".to_owned(), ignored.join(","));

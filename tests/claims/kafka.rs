@@ -30,6 +30,7 @@ mod parking;
 mod pauses;
 mod pipelines;
 mod positions;
+mod prefix;
 mod probation;
 mod protocol;
 mod publish;

@@ -40,6 +40,8 @@ const HEAP_MIB: u32 = 512;
 #[derive(Debug)]
 pub struct Kafka {
     bootstrap: String,
+    /// Where clients log in, if there is such a door.
+    login: Option<String>,
     process: Process,
     // Dropped after the process that writes there.
     folder: TempDir,
@@ -49,6 +51,8 @@ pub struct Kafka {
 #[derive(Debug, Default)]
 pub struct Builder {
     properties: Vec<(String, String)>,
+    /// Names and passwords.
+    users: Vec<(String, String)>,
 }
 
 impl Builder {
@@ -59,16 +63,37 @@ impl Builder {
         self
     }
 
+    /// Opens a second door, where clients log in by SCRAM-SHA-256. Who comes by the first one may do everything, and of these
+    /// users those that are set as `super.users` besides `User:ANONYMOUS`.
+    #[must_use]
+    pub fn user(mut self, name: &str, password: &str) -> Self {
+        self.users.push((name.to_owned(), password.to_owned()));
+        self
+    }
+
     /// Formats the storage, starts the node and waits for its answer.
     pub fn start(self) -> Result<Kafka> {
         let runs = root().join("target/kafka/run");
         fs::create_dir_all(&runs)?;
         let folder = tempfile::Builder::new().prefix("node-").tempdir_in(runs)?;
         let (broker, controller) = (free_port()?, free_port()?);
-        let properties = properties(folder.path(), broker, controller, &self.properties);
-        format_storage(folder.path(), &properties, &["--standalone"])?;
+        let (mut more, mut login) = (self.properties, None);
+        let mut format = vec!["--standalone".to_owned()];
+        if !self.users.is_empty() {
+            let port = free_port()?;
+            more.extend(login_properties(broker, controller, port));
+            login = Some(format!("127.0.0.1:{port}"));
+        }
+        for (name, password) in self.users {
+            let user = format!("SCRAM-SHA-256=[name={name},password={password}]");
+            format.extend(["--add-scram".to_owned(), user]);
+        }
+        let properties = properties(folder.path(), broker, controller, &more);
+        let format: Vec<&str> = format.iter().map(String::as_str).collect();
+        format_storage(folder.path(), &properties, &format)?;
         let mut kafka = Kafka {
             bootstrap: format!("127.0.0.1:{broker}"),
+            login,
             process: serve(folder.path(), folder.path(), HEAP_MIB)?,
             folder,
         };
@@ -98,6 +123,11 @@ impl Kafka {
     /// What clients connect to: `127.0.0.1:port`. It stays the same over restarts.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
+    }
+
+    /// What clients connect to that log in.
+    pub fn login(&self) -> &str {
+        self.login.as_deref().expect("the node has users")
     }
 
     /// Stops the node in good order and starts it again.
@@ -278,6 +308,34 @@ pub(crate) fn serve(folder: &Path, garbage: &Path, heap_mib: u32) -> Result<Proc
         .stdout(console.try_clone()?)
         .stderr(console);
     Process::start(&mut command, Some(garbage))
+}
+
+/// The properties of a node on which some clients log in.
+fn login_properties(broker: u16, controller: u16, login: u16) -> Vec<(String, String)> {
+    let doors = format!("PLAINTEXT://127.0.0.1:{broker},LOGIN://127.0.0.1:{login}");
+    let module = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
+    [
+        (
+            "listeners",
+            &*format!("{doors},CONTROLLER://127.0.0.1:{controller}"),
+        ),
+        ("advertised.listeners", &doors),
+        (
+            "listener.security.protocol.map",
+            "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,LOGIN:SASL_PLAINTEXT",
+        ),
+        (
+            "listener.name.login.sasl.enabled.mechanisms",
+            "SCRAM-SHA-256",
+        ),
+        ("listener.name.login.scram-sha-256.sasl.jaas.config", module),
+        (
+            "authorizer.class.name",
+            "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        ),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into()
 }
 
 fn properties(folder: &Path, broker: u16, controller: u16, more: &[(String, String)]) -> String {

@@ -57,6 +57,7 @@ pub(crate) async fn check(folder: &Path, runtime: &Runtime, secrets: &SecretStor
             key_from: None,
             conversation: Conversation::Denied("this is only a trial"),
             receipts: Receipts::Denied("this is only a trial"),
+            prefix: loaded.prefix.clone(),
             grants: Arc::clone(&loaded.grants),
             meter: Arc::default(),
         };

@@ -66,11 +66,10 @@ fn component(
             "{manifest}: {key} = \"{file}\": there is no such file beside the manifest (put it there, or name another one)"
         ));
     }
-    let wasm = tenant.component(&path)?;
+    let (component, wasm) = tenant.component(&path, Role::Step, runtime)?;
     digest.update(wasm.len().to_le_bytes());
     digest.update(&wasm);
-    Component::load(runtime, &wasm, Role::Step)
-        .map_err(|error| format!("{}: {error}", path.display()))
+    Ok(component)
 }
 
 /// Lets an instance of each step's component begin, and asks whether it takes the arguments.

@@ -309,7 +309,7 @@ impl Deployer {
         }
         let sink = self
             .sinks
-            .get(&loaded.manifest.kafka_producer)
+            .get(&loaded.manifest)
             .map_err(|error| at(error.to_string()))?;
         let conversation = self.conversation(&candidate.id, &loaded.manifest);
         let setup = Setup {
@@ -319,6 +319,7 @@ impl Deployer {
             key_from: loaded.manifest.publish.key_from.clone(),
             conversation: conversation.map_err(at)?,
             receipts: receipts(&loaded.manifest, &sink, self.exchanges.wait_slots()),
+            prefix: loaded.prefix.clone(),
             grants: Arc::clone(&loaded.grants),
             meter: self.registry.meter(&candidate.id.tenant),
         };
@@ -404,7 +405,7 @@ impl Deployer {
         if names.is_empty() {
             return None;
         }
-        let settings = self.sinks.settings(&manifest.kafka_producer);
+        let settings = self.sinks.settings(manifest);
         let known = topic_settings(&settings, &names).await;
         retention::shortcoming(topics, manifest.retry.longest_wait(), &known)
     }

@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::load::read_text;
-use super::scan::{EXPECTED, scan, unreadable};
+use super::scan::{Candidate, EXPECTED, scan, unreadable};
+use super::tenant::OfTenant;
 use crate::ids::{GroupId, HandlerId};
 use crate::manifest::Manifest;
+use crate::manifest::kafka::any_value;
 
 /// Why there is no manifest of a handler.
 #[derive(Debug, thiserror::Error)]
@@ -39,13 +41,17 @@ pub(crate) fn find_manifest(folder: &Path, id: &HandlerId) -> Result<Manifest, F
         folder: folder.display().to_string(),
         inventory: scan.inventory(),
     })?;
-    let text = read_text(&candidate.manifest).map_err(FindError::Manifest)?;
-    Manifest::parse(&text, id).map_err(|problems| {
-        let lines: Vec<String> = problems
-            .iter()
-            .map(|problem| problem.at(&candidate.manifest))
-            .collect();
-        FindError::Manifest(lines.join("\n"))
+    manifest(candidate).map_err(|problems| FindError::Manifest(problems.join("\n")))
+}
+
+/// Reads a manifest, with the names that its tenant's prefix makes. The error holds everything that is wrong, a line each.
+fn manifest(candidate: &Candidate) -> Result<Manifest, Vec<String>> {
+    let tenant = OfTenant::read(candidate)?;
+    let text = read_text(&candidate.manifest).map_err(|problem| vec![problem])?;
+    let manifest = Manifest::parse_with(&text, &candidate.id, tenant.prefix(), any_value);
+    manifest.map_err(|problems| {
+        let lines = problems.iter().map(|it| it.at(&candidate.manifest));
+        lines.collect()
     })
 }
 
@@ -67,17 +73,9 @@ pub(crate) fn find_manifests(
     }
     let mut manifests = BTreeMap::new();
     for (id, candidate) in scan.candidates {
-        let path = candidate.manifest;
-        let read = read_text(&path).map_err(|problem| vec![problem]);
-        let parsed = read.and_then(|text| {
-            Manifest::parse(&text, &id).map_err(|problems| {
-                let lines = problems.iter().map(|problem| problem.at(&path));
-                lines.collect::<Vec<_>>()
-            })
-        });
-        match parsed {
+        match manifest(&candidate) {
             Ok(manifest) => {
-                manifests.insert(id, (path, manifest));
+                manifests.insert(id, (candidate.manifest, manifest));
             }
             Err(found) => problems.extend(found),
         }
@@ -100,10 +98,7 @@ pub(crate) fn find_sharer(
     let others = scan.candidates.iter();
     let sharer = others
         .filter(|(other, _)| other.tenant == id.tenant && *other != id)
-        .find(|(other, candidate)| {
-            read_text(&candidate.manifest)
-                .is_ok_and(|text| Manifest::parse(&text, other).is_ok_and(|it| it.group == *group))
-        });
+        .find(|(_, candidate)| manifest(candidate).is_ok_and(|it| it.group == *group));
     Ok(sharer.map(|(other, _)| other.clone()))
 }
 

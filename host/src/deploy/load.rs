@@ -24,6 +24,7 @@ use crate::ids::Revision;
 use crate::manifest::Manifest;
 use crate::pipeline::Pipeline;
 use crate::policy::OnExhausted;
+use crate::prefix::TopicPrefix;
 use crate::quotas::Quotas;
 use crate::route::{Matcher, NamedEvent, OwnRule, contested};
 use crate::setting::check_value;
@@ -38,6 +39,8 @@ pub(crate) struct Loaded {
     pub(crate) manifest: Manifest,
     /// What is compared with the revision before it.
     pub(crate) face: Face,
+    /// What the names of its topics begin with.
+    pub(crate) prefix: TopicPrefix,
     /// What of Kafka its tenant may use.
     pub(crate) grants: Arc<Grants>,
     /// How much of the host its tenant may have.
@@ -68,13 +71,20 @@ fn texts<'c>(
     seen: &mut Facts,
 ) -> Result<Texts<'c>, Vec<String>> {
     let text = read_text(&candidate.manifest).map_err(|problem| vec![problem])?;
-    let manifest = Manifest::parse_with(&text, &candidate.id, check_value).map_err(|problems| {
+    let tenant = OfTenant::read(candidate);
+    let unprefixed = TopicPrefix::default();
+    let prefix = tenant.as_ref().map_or(&unprefixed, OfTenant::prefix);
+    let manifest = Manifest::parse_with(&text, &candidate.id, prefix, check_value);
+    let mut manifest = manifest.map_err(|problems| {
         let at_file = problems.iter().map(|it| it.at(&candidate.manifest));
         at_file.collect::<Vec<_>>()
     });
-    match (OfTenant::read(candidate), manifest) {
-        (Ok(mut tenant), mut manifest) => {
+    match tenant {
+        Ok(mut tenant) => {
             let secrets = tenant.fill(manifest.as_mut().ok(), store, seen);
+            if let Ok(manifest) = &mut manifest {
+                manifest.tenant_kafka = tenant.kafka();
+            }
             Ok(Texts {
                 text,
                 manifest,
@@ -82,7 +92,7 @@ fn texts<'c>(
                 secrets,
             })
         }
-        (Err(problems), manifest) => {
+        Err(problems) => {
             let of_manifest = manifest.err().into_iter().flatten();
             Err(of_manifest.chain(problems).collect())
         }
@@ -136,10 +146,11 @@ pub(super) fn load(
                 .with_digest("code of middleware", middleware.id.as_str())
                 .with_digest("code of steps", &of(&steps_code));
             let files = tenant.files(&text);
-            let (grants, quotas) = tenant.into_parts();
+            let (prefix, grants, quotas) = tenant.into_parts();
             Ok(Loaded {
                 manifest,
                 face,
+                prefix,
                 grants,
                 quotas,
                 component,
@@ -166,6 +177,9 @@ fn face(manifest: &str, component: &Component, tenant: &OfTenant<'_>, secrets: &
     for (secret, digest) in &secrets.digests {
         face = face.with_digest(&format!("secret {secret}"), digest);
     }
+    for (name, digest) in &secrets.settings {
+        face = face.with_digest(&format!("tenant's kafka.{name}"), digest);
+    }
     face.with("hook", component.hooks())
         .with("import", component.imports().iter().map(String::as_str))
         .with("tenant's", lines.iter().map(String::as_str))
@@ -190,10 +204,7 @@ fn own_component(
             return Ok((empty.map_err(|error| error.to_string())?, EMPTY.to_vec()));
         }
     };
-    let wasm = tenant.component(&path)?;
-    let component = Component::load(runtime, &wasm, role)
-        .map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok((component, wasm))
+    tenant.component(&path, role, runtime)
 }
 
 /// Returns whether a manifest names a file for something else than the handler's own component.

@@ -12,9 +12,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::facts::Facts;
 use crate::ids::Revision;
+use crate::manifest::kafka::{Clients, check};
 use crate::manifest::{Manifest, Middleware};
 use crate::pipeline::Work;
+use crate::route::Matcher;
 use crate::secrets::{MayUse, Secret, Secrets};
+use crate::setting::check_value;
 
 /// Bytes that a file of a secret may have: keys and certificates have some thousands.
 const FILE_BYTES_MAX: u64 = 64 << 10;
@@ -52,6 +55,13 @@ pub(super) struct Found {
     pub(super) places: Vec<String>,
     /// What the secrets are recognized by.
     pub(super) digests: BTreeMap<Secret, String>,
+    /// And the settings that the tenant's file has for clients.
+    pub(super) settings: BTreeMap<String, String>,
+}
+
+/// Returns what a value is recognized by.
+fn digest(value: &str) -> String {
+    Revision::from_digest(&Sha256::digest(value.as_bytes())).to_string()
 }
 
 impl<'s> Finder<'s> {
@@ -97,6 +107,35 @@ impl<'s> Finder<'s> {
         }
     }
 
+    /// Fills in what the clients of a tenant are told by name, and notes all that they are told. Who writes the tenant's file
+    /// says what may be read.
+    pub(super) fn kafka(
+        &mut self,
+        file: &Path,
+        settings: &mut BTreeMap<String, String>,
+        secrets: &Secrets,
+    ) {
+        let all: Vec<Matcher> = Matcher::pattern("*").into_iter().collect();
+        self.may = MayUse {
+            env: all.clone(),
+            files: all,
+        };
+        self.texts(file, "kafka", settings, secrets);
+        for (name, value) in settings.iter() {
+            let digest = digest(value);
+            self.found.settings.insert(name.clone(), digest);
+            let is_fine = check(Clients::All, name, value).and_then(|()| check_value(name, value));
+            if let (Err(_), Some(secret)) = (is_fine, secrets.get(name)) {
+                // The reason may have the value in it.
+                let file = file.display();
+                let what = format!(
+                    "{file}: kafka.{name:?} = {secret}: librdkafka refuses the value (put one there that it takes for {name})"
+                );
+                self.found.problems.push(what);
+            }
+        }
+    }
+
     /// Fills in what one table says by name.
     pub(super) fn texts(
         &mut self,
@@ -108,8 +147,7 @@ impl<'s> Finder<'s> {
         for (name, secret) in secrets {
             match self.value(secret) {
                 Ok(value) => {
-                    let digest = Sha256::digest(value.as_bytes());
-                    let digest = Revision::from_digest(&digest).to_string();
+                    let digest = digest(&value);
                     self.found.digests.insert(secret.clone(), digest);
                     self.found.places.push(format!("{key}.{name:?} {secret}"));
                     texts.insert(name.clone(), value);
@@ -190,6 +228,9 @@ impl Found {
         for (secret, value) in &self.digests {
             digest.update(secret.to_string());
             digest.update(value);
+        }
+        for text in self.settings.iter().flat_map(|(name, value)| [name, value]) {
+            digest.update(text);
         }
     }
 }

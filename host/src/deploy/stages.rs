@@ -74,7 +74,7 @@ fn component(
             middleware.component
         ));
     }
-    let wasm = tenant.component(&path)?;
+    let (component, wasm) = tenant.component(&path, Role::Middleware, runtime)?;
     // Lengths, so that no two lists look alike.
     let texts = [&middleware.name].into_iter();
     let texts = texts.chain(
@@ -87,8 +87,7 @@ fn component(
         digest.update(bytes.len().to_le_bytes());
         digest.update(bytes);
     }
-    Component::load(runtime, &wasm, Role::Middleware)
-        .map_err(|error| format!("{}: {error}", path.display()))
+    Ok(component)
 }
 
 /// Returns what instances of middleware are made with; `like` is that of the handler behind it.

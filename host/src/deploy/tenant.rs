@@ -1,6 +1,7 @@
 //! What a tenant's file means for the files of one of its handlers.
 //!
-//! **Invariant:** a component that is too large for its tenant is not read.
+//! **Invariant:** a component that is too large for its tenant is not read, and one that imports what its tenant may not have is
+//! not made an instance of.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -13,10 +14,13 @@ use super::load::read_text;
 use super::scan::{Candidate, MANIFEST, TENANT};
 use super::secrets::{Finder, Found, SecretStore};
 use crate::grants::Grants;
+use crate::guest::{Handler as Component, Role, Runtime};
 use crate::ids::TenantId;
-use crate::manifest::{self, Manifest, Middleware, Problem, Tenant};
+use crate::manifest::{self, Manifest, Middleware, Problem, Tenant, TenantKafka};
+use crate::prefix::TopicPrefix;
 use crate::quotas::Quotas;
 use crate::route::Matcher;
+use crate::setting::check_value;
 use crate::state_folder::Files;
 
 /// See the module.
@@ -45,7 +49,7 @@ impl<'c> OfTenant<'c> {
         };
         let text = read_text(file).map_err(|problem| vec![problem])?;
         let at_file = |problem: &Problem| problem.at(file);
-        let tenant = manifest::tenant(&text);
+        let tenant = manifest::tenant_with(&text, check_value);
         let tenant = tenant.map_err(|problems| problems.iter().map(at_file).collect::<Vec<_>>())?;
         let read = Files::from([(format!("tenant/{TENANT}"), text.into_bytes())]);
         Ok(Self {
@@ -73,25 +77,41 @@ impl<'c> OfTenant<'c> {
             finder.fill(&self.candidate.manifest, manifest);
         }
         finder.middleware(&file, &mut self.tenant.middleware);
+        let tenant = &mut self.tenant;
+        finder.kafka(&file, &mut tenant.kafka, &tenant.kafka_secrets);
         finder.found()
     }
 
-    /// Reads the file of a component.
-    pub(super) fn component(&self, path: &Path) -> Result<Vec<u8>, String> {
-        let unreadable =
-            |error: std::io::Error| format!("{}: cannot be read: {error}", path.display());
+    /// Returns what the clients of the tenant's handlers are told.
+    pub(super) fn kafka(&self) -> TenantKafka {
+        TenantKafka::new(&self.tenant.kafka)
+    }
+
+    /// Reads the file of a component and compiles it; returns its bytes as well.
+    pub(super) fn component(
+        &self,
+        path: &Path,
+        role: Role,
+        runtime: &Runtime,
+    ) -> Result<(Component, Vec<u8>), String> {
+        let at = |what: &dyn fmt::Display| format!("{}: {what}", path.display());
+        let unreadable = |error: std::io::Error| at(&format!("cannot be read: {error}"));
         let bytes = fs::metadata(path).map_err(unreadable)?.len();
         if let Some(beyond) = self.tenant.quotas.component(bytes) {
             return Err(self.told(path, &beyond));
         }
-        let read = fs::read(path).map_err(unreadable)?;
+        let wasm = fs::read(path).map_err(unreadable)?;
+        let component = Component::load(runtime, &wasm, role).map_err(|error| at(&error))?;
+        let imports = component.imports().iter().map(String::as_str);
+        if let Some(refusal) = self.tenant.imports.refusal(imports) {
+            return Err(self.told(path, &refusal));
+        }
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let is_own = path.parent() == self.candidate.manifest.parent();
         let place = if is_own { "" } else { "tenant/" };
-        self.read
-            .borrow_mut()
-            .insert(format!("{place}{name}"), read.clone());
-        Ok(read)
+        let mut read = self.read.borrow_mut();
+        read.insert(format!("{place}{name}"), wasm.clone());
+        Ok((component, wasm))
     }
 
     /// Returns all files that were read, with the text of the manifest.
@@ -117,15 +137,25 @@ impl<'c> OfTenant<'c> {
         if self.candidate.tenant.is_none() {
             return Vec::new();
         }
-        let mut lines = self.tenant.grants.lines();
+        let prefix = self.tenant.prefix.as_str();
+        let prefix = (!prefix.is_empty()).then(|| format!("topic-prefix {prefix}"));
+        let mut lines: Vec<String> = prefix.into_iter().collect();
+        lines.extend(self.tenant.grants.lines());
         lines.extend(self.tenant.quotas.lines());
+        lines.extend(self.tenant.imports.lines());
         lines.extend(self.tenant.secrets.lines());
         lines
     }
 
+    /// Returns what the names of its topics begin with.
+    pub(super) fn prefix(&self) -> &TopicPrefix {
+        &self.tenant.prefix
+    }
+
     /// Returns what the handler's instances are held to.
-    pub(super) fn into_parts(self) -> (Arc<Grants>, Quotas) {
-        (Arc::new(self.tenant.grants), self.tenant.quotas)
+    pub(super) fn into_parts(self) -> (TopicPrefix, Arc<Grants>, Quotas) {
+        let tenant = self.tenant;
+        (tenant.prefix, Arc::new(tenant.grants), tenant.quotas)
     }
 
     fn told(&self, path: &Path, what: &dyn fmt::Display) -> String {

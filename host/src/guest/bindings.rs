@@ -11,6 +11,7 @@ pub(super) mod steps;
 use wasmtime::component::{ComponentType, Lift, Lower, WasmList, WasmStr};
 
 use crate::outcome::{Ending, Failure, FailureKind, Verdict};
+use crate::prefix::TopicPrefix;
 use crate::record::{Changed, Header, RecordView};
 use crate::reply::Response;
 
@@ -47,9 +48,13 @@ pub(super) struct MessageParam<'a> {
 }
 
 impl<'a> MessageParam<'a> {
-    pub(super) fn new(record: &RecordView<'a>, headers: &'a [HeaderParam<'a>]) -> Self {
+    pub(super) fn new(
+        record: &RecordView<'a>,
+        headers: &'a [HeaderParam<'a>],
+        prefix: &TopicPrefix,
+    ) -> Self {
         Self {
-            topic: record.topic,
+            topic: prefix.short(record.topic),
             partition: record.partition.cast_unsigned(),
             offset: record.offset.cast_unsigned(),
             timestamp: record.timestamp_ms,
@@ -390,11 +395,11 @@ pub(super) struct ResponseMessage {
     headers: Vec<ResponseHeader>,
 }
 
-impl From<Response> for ResponseMessage {
-    fn from(response: Response) -> Self {
+impl ResponseMessage {
+    pub(super) fn new(response: Response, prefix: &TopicPrefix) -> Self {
         let headers = response.headers.into_iter();
         Self {
-            topic: response.topic,
+            topic: prefix.short(&response.topic).to_owned(),
             partition: response.partition.cast_unsigned(),
             offset: response.offset.cast_unsigned(),
             timestamp: response.timestamp_ms,

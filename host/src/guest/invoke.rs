@@ -14,6 +14,7 @@ use super::bindings::{
 use super::instance::{BulkOutcome, Instance, OnView};
 use super::packed::Packed;
 use crate::outcome::{Ending, Failure, FailureKind, Outcome, Verdict};
+use crate::prefix::TopicPrefix;
 use crate::record::{Changed, RecordView};
 use crate::route::EventCall;
 
@@ -67,7 +68,7 @@ impl Instance {
         };
         self.store.data_mut().current.keep(record);
         let headers = header_params(&record.headers);
-        let message = MessageParam::new(record, &headers);
+        let message = self.message(record, &headers);
         let (result,) = self
             .call(&function, (message,), started + self.deadline)
             .await?;
@@ -98,7 +99,7 @@ impl Instance {
         };
         self.store.data_mut().current.keep(record);
         let headers = header_params(&record.headers);
-        let message = MessageParam::new(record, &headers);
+        let message = self.message(record, &headers);
         let (result,) = self
             .call(&function, (message,), started + self.deadline)
             .await?;
@@ -118,7 +119,7 @@ impl Instance {
         };
         self.store.data_mut().current.keep(record);
         let headers = header_params(&record.headers);
-        let message = MessageParam::new(record, &headers);
+        let message = self.message(record, &headers);
         let params = (&*event.pattern, event.event.as_str(), message);
         let (result,) = self
             .call(&function, params, started + self.deadline)
@@ -135,7 +136,7 @@ impl Instance {
         started: Instant,
     ) -> Result<Outcome, Failure> {
         self.store.data_mut().current.keep(record);
-        let head = HeadParam::new(record);
+        let head = HeadParam::new(record, &self.store.data().prefix);
         let (result,) = self
             .call(&function, (head,), started + self.deadline)
             .await?;
@@ -187,7 +188,7 @@ impl Instance {
         };
         let received = {
             let headers = batch_headers(records);
-            let batch = batch_params(records, &headers);
+            let batch = batch_params(records, &headers, &self.store.data().prefix);
             let (result,) = self
                 .call(&function, (batch.as_slice(),), started + self.deadline)
                 .await?;
@@ -224,11 +225,11 @@ impl Instance {
     ) -> Result<Vec<(usize, Failure)>, Failure> {
         let deadline = started + self.deadline;
         let (result,) = if let Some(function) = self.functions.on_packed_bulk {
-            let batch = Packed::new(records)?;
+            let batch = Packed::new(records, &self.store.data().prefix)?;
             self.call(&function, (batch.param(),), deadline).await?
         } else if let Some(function) = self.functions.on_bulk {
             let headers = batch_headers(records);
-            let batch = batch_params(records, &headers);
+            let batch = batch_params(records, &headers, &self.store.data().prefix);
             self.call(&function, (batch.as_slice(),), deadline).await?
         } else {
             let what = "the component has no hook for batches";
@@ -265,7 +266,7 @@ impl Instance {
         let headers = header_params(&record.headers);
         let params = (
             FailureParam::new(failure, attempt, max_attempts),
-            MessageParam::new(record, &headers),
+            self.message(record, &headers),
         );
         let deadline = Instant::now() + self.deadline;
         let answer = self.call(&function, params, deadline).await;
@@ -283,7 +284,7 @@ impl Instance {
         let function = self.functions.on_bulk_error?;
         self.begin(records.first().map_or(-1, |record| record.offset), true);
         let headers = batch_headers(records);
-        let batch = batch_params(records, &headers);
+        let batch = batch_params(records, &headers, &self.store.data().prefix);
         let params = (
             FailureParam::new(failure, attempt, max_attempts),
             batch.as_slice(),
@@ -318,7 +319,7 @@ impl Instance {
         };
         self.begin(records.first().map_or(-1, |record| record.offset), true);
         let headers = batch_headers(records);
-        let batch = batch_params(records, &headers);
+        let batch = batch_params(records, &headers, &self.store.data().prefix);
         let mark = self.outbox().mark();
         let deadline = Instant::now() + self.deadline;
         let result = self
@@ -357,8 +358,19 @@ impl Instance {
         };
         self.begin(-1, false);
         let deadline = Instant::now() + self.deadline;
+        let prefix = self.store.data().prefix.clone();
+        let topic = prefix.short(topic);
         self.call(&function, (topic, partition.cast_unsigned()), deadline)
             .await
+    }
+
+    /// Returns a record as guests see it.
+    pub(super) fn message<'a>(
+        &self,
+        record: &RecordView<'a>,
+        headers: &'a [HeaderParam<'a>],
+    ) -> MessageParam<'a> {
+        MessageParam::new(record, headers, &self.store.data().prefix)
     }
 
     pub(super) fn begin(&mut self, offset: i64, may_emit: bool) {
@@ -385,11 +397,12 @@ fn batch_headers<'a>(records: &'a [RecordView<'a>]) -> Vec<Vec<HeaderParam<'a>>>
 fn batch_params<'a>(
     records: &'a [RecordView<'a>],
     headers: &'a [Vec<HeaderParam<'a>>],
+    prefix: &TopicPrefix,
 ) -> Vec<MessageParam<'a>> {
     records
         .iter()
         .zip(headers)
-        .map(|(record, headers)| MessageParam::new(record, headers))
+        .map(|(record, headers)| MessageParam::new(record, headers, prefix))
         .collect()
 }
 

@@ -1,6 +1,6 @@
 //! A record that a guest hands over, read in place from its memory and from the record in hand.
 //!
-//! **Invariant:** what is lent may be written: its topic has a valid name and is not Kafka's own, it is not over-large, and it
+//! **Invariant:** what is lent may be written: its topic begins with the tenant's prefix, has a valid name and is not Kafka's own, it is not over-large, and it
 //! has a key where the manifest takes keys from values.
 
 use std::borrow::Cow;
@@ -153,6 +153,7 @@ pub(super) fn with_record<'d, T, E: From<EmitError>>(
     };
     let store = &*store;
     let topic = draft.topic.to_str(store)?;
+    let topic = store.data().prefix.full(&topic);
     let Some(rest) = draft.rest(store) else {
         return Ok(Err(EmitError::NotNow.into()));
     };

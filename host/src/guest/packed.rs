@@ -5,6 +5,7 @@
 
 use super::bindings::{Entry, PackedBatch, PackedHeader, Span};
 use crate::outcome::{Failure, FailureKind};
+use crate::prefix::TopicPrefix;
 use crate::record::RecordView;
 
 /// What stands for null.
@@ -26,7 +27,10 @@ pub(super) struct Packed<'a> {
 
 impl<'a> Packed<'a> {
     /// Packs a batch. One beyond what places of 32 bits reach is a failure: no guest has memory for it.
-    pub(super) fn new(records: &'a [RecordView<'a>]) -> Result<Self, Failure> {
+    pub(super) fn new(
+        records: &'a [RecordView<'a>],
+        prefix: &TopicPrefix,
+    ) -> Result<Self, Failure> {
         let bytes = records.iter().map(RecordView::size_bytes).sum();
         if i32::try_from(bytes).is_err() {
             let what = format!("a batch of {bytes} bytes is more than a component can hold");
@@ -38,7 +42,7 @@ impl<'a> Packed<'a> {
             ..Self::default()
         };
         for record in records {
-            packed.add(record);
+            packed.add(record, prefix);
         }
         Ok(packed)
     }
@@ -53,7 +57,7 @@ impl<'a> Packed<'a> {
         }
     }
 
-    fn add(&mut self, record: &RecordView<'a>) {
+    fn add(&mut self, record: &RecordView<'a>, prefix: &TopicPrefix) {
         let headers_start = small(self.headers.len());
         for header in &record.headers {
             let key = self.copy(Some(header.key.as_bytes()));
@@ -63,7 +67,7 @@ impl<'a> Packed<'a> {
         let entry = Entry {
             offset: record.offset.cast_unsigned(),
             timestamp: record.timestamp_ms.unwrap_or(NO_TIMESTAMP),
-            topic: self.topic(record.topic),
+            topic: self.topic(prefix.short(record.topic)),
             partition: record.partition.cast_unsigned(),
             key: self.copy(record.key),
             value: self.copy(record.value),
@@ -173,7 +177,7 @@ mod tests {
         #[test]
         fn what_is_packed_is_read_back_as_it_was(records in prop::collection::vec(naive(), 0..20)) {
             let views: Vec<_> = records.iter().enumerate().map(view).collect();
-            let packed = Packed::new(&views).unwrap();
+            let packed = Packed::new(&views, &TopicPrefix::default()).unwrap();
             let batch = packed.param();
             let read: Vec<_> = batch.entries.iter().map(|entry| unpacked(&batch, entry)).collect();
             prop_assert_eq!(&read, &records);

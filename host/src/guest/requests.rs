@@ -48,7 +48,8 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
         |mut store: StoreContextMut<'_, GuestState>, (outgoing, timeout_ms): (Outgoing, u64)| {
             Box::new(async move {
                 let result = emit_with_response(&mut store, &outgoing, timeout_ms).await?;
-                Ok((result.map(ResponseMessage::from),))
+                let message = |it| ResponseMessage::new(it, &store.data().prefix);
+                Ok((result.map(message),))
             })
         },
     )?;
@@ -63,7 +64,8 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
         |mut store: StoreContextMut<'_, GuestState>, (request,): (Resource<PendingRequest>,)| {
             Box::new(async move {
                 let result = next_response(&mut store, &request).await?;
-                Ok((result.map(ResponseMessage::from),))
+                let message = |it| ResponseMessage::new(it, &store.data().prefix);
+                Ok((result.map(message),))
             })
         },
     )

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::receipts::Receipts;
 use crate::grants::Grants;
 use crate::policy::Limits;
+use crate::prefix::TopicPrefix;
 use crate::publish::KeyFrom;
 use crate::reply::Asker;
 use crate::stats::Meter;
@@ -24,6 +25,8 @@ pub(crate) struct Setup {
     pub(crate) conversation: Conversation,
     /// Whether it may wait until Kafka has a record, and by what.
     pub(crate) receipts: Receipts,
+    /// What the names of its topics begin with.
+    pub(crate) prefix: TopicPrefix,
     /// Which topics it may write.
     pub(crate) grants: Arc<Grants>,
     /// What its tenant uses by the second.

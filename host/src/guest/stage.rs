@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::bindings::{MessageParam, ReceptionResult, header_params};
+use super::bindings::{ReceptionResult, header_params};
 use super::component::Handler;
 use super::instance::Instance;
 use super::setup::Setup;
@@ -64,7 +64,7 @@ impl Instance {
         self.begin(record.offset, false);
         self.store.data_mut().current.keep(record);
         let headers = header_params(&record.headers);
-        let message = MessageParam::new(record, &headers);
+        let message = self.message(record, &headers);
         let answer = self
             .call(&function, (message,), started + self.deadline)
             .await;

@@ -27,6 +27,7 @@ use super::receipts::Receipts;
 use super::setup::{Conversation, Setup};
 use crate::grants::Grants;
 use crate::outbox::Outbox;
+use crate::prefix::TopicPrefix;
 use crate::publish::KeyFrom;
 use crate::stats::Meter;
 
@@ -96,6 +97,7 @@ pub(super) struct GuestState {
     pub(super) config: Arc<BTreeMap<String, String>>,
     pub(super) conversation: Conversation,
     pub(super) receipts: Receipts,
+    pub(super) prefix: TopicPrefix,
     pub(super) grants: Arc<Grants>,
     pub(super) meter: Arc<Meter>,
     pub(super) lent: Lent,
@@ -136,6 +138,7 @@ impl GuestState {
             config: Arc::clone(&setup.config),
             conversation: setup.conversation.clone(),
             receipts: setup.receipts.clone(),
+            prefix: setup.prefix.clone(),
             grants: Arc::clone(&setup.grants),
             meter: Arc::clone(&setup.meter),
             lent,

@@ -57,7 +57,9 @@ impl Instance {
             return Err(no_hook());
         };
         let answer = self.on_step(&function, record, arguments).await?;
-        Ok(answer.into_iter().map(Action::from).collect())
+        let prefix = &self.store.data().prefix;
+        let answer = answer.into_iter();
+        Ok(answer.map(|it| it.action(prefix)).collect())
     }
 
     /// Takes what the step emitted.
@@ -79,7 +81,7 @@ impl Instance {
         self.begin(record.offset, true);
         self.store.data_mut().current.keep(record);
         let headers = header_params(&record.headers);
-        let message = MessageParam::new(record, &headers);
+        let message = self.message(record, &headers);
         let deadline = Instant::now() + self.deadline;
         let answer = self.call(function, (message, arguments), deadline).await;
         self.store.data_mut().current.release();

@@ -15,7 +15,7 @@ pub(super) fn publish(reader: &mut Reader<'_>, delivery: Delivery, multi: Multi)
     let publish = Publish {
         key_from: reader.parsed(&keys::KEY_FROM),
         retry: retry(reader),
-        dead_letter: reader.parsed(&keys::DEAD_LETTER_TOPIC),
+        dead_letter: reader.letter_topic(&keys::DEAD_LETTER_TOPIC),
     };
     let given = publish.retry.as_ref().map(|_| &keys::ATTEMPTS);
     let given = given.or(publish

@@ -6,6 +6,7 @@
 
 mod arguments;
 mod lists;
+mod names;
 mod rows;
 mod tables;
 
@@ -16,6 +17,7 @@ use crate::manifest::found::found;
 use crate::manifest::kafka::ValueCheck;
 use crate::manifest::key::{Key, Kind};
 use crate::manifest::problem::{Problem, Problems, closest, line_of, slip};
+use crate::prefix::TopicPrefix;
 
 /// A parsed file, its table of keys, and what was found wrong so far.
 pub(crate) struct Reader<'t> {
@@ -24,6 +26,8 @@ pub(crate) struct Reader<'t> {
     keys: &'static [&'static Key],
     check_value: ValueCheck,
     problems: Problems,
+    /// What names of topics and groups begin with.
+    prefix: TopicPrefix,
     /// Where the table stands that is being read, such as `response[0].`; empty for the file itself.
     place: String,
 }
@@ -64,12 +68,19 @@ impl<'t> Reader<'t> {
             keys,
             check_value,
             problems,
+            prefix: TopicPrefix::default(),
             place: String::new(),
         };
         let root = root.into_inner();
         reader.refuse_unknown(&root, "");
         reader.root = root;
         Ok(reader)
+    }
+
+    /// Has names of topics and groups begin with a prefix.
+    pub(crate) fn within(mut self, prefix: &TopicPrefix) -> Self {
+        self.prefix = prefix.clone();
+        self
     }
 
     /// Returns `value` where nothing is wrong, else all problems in the order of the file.

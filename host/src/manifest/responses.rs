@@ -49,7 +49,7 @@ pub(super) fn topic(
         row.problem(key, Some(start), &format!("missing ({missing})"));
         return None;
     };
-    let topic: TopicName = row.parsed(key)?;
+    let topic = row.topic(key)?;
     if topic.as_str().starts_with(INTERNAL_PREFIX) {
         let what = format!("{topic} has the name of one of Kafka's internal topics");
         row.problem(key, Some(offset), &what);

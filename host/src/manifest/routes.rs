@@ -46,7 +46,7 @@ pub(super) fn rule(
 ) -> Rule {
     let rule = Rule {
         target: 0,
-        topic: matcher(row, &keys::TOPIC),
+        topic: row.topic_matcher(&keys::TOPIC),
         event: matcher(row, &keys::EVENT),
         headers: headers(row),
     };

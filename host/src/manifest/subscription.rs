@@ -44,7 +44,7 @@ pub(super) fn subscription(
 }
 
 fn topics(reader: &mut Reader<'_>, dead_letter: Option<&TopicName>) -> Option<Vec<TopicName>> {
-    let topics: Vec<TopicName> = reader.parsed_list(&keys::TOPICS)?;
+    let topics = reader.topics(&keys::TOPICS)?;
     if let Some(topic) = dead_letter.filter(|topic| topics.contains(topic)) {
         let what = format!(
             "{topic} is where the handler's own dead letters go, it would read them again for ever"
@@ -61,7 +61,7 @@ fn pattern(
     parse: fn(&str) -> Result<TopicPattern, PatternError>,
 ) -> Option<TopicPattern> {
     let Text { text, offset } = reader.text(key)?;
-    let pattern = parse(&text);
+    let pattern = parse(&text).and_then(|pattern| reader.behind_prefix(&pattern));
     if let Err(error) = &pattern {
         reader.problem(key, Some(offset), &error.to_string());
     }

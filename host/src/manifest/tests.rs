@@ -2,6 +2,7 @@
 
 mod bulk;
 mod pipelines;
+mod prefix;
 mod properties;
 mod publish;
 mod refusals;
@@ -142,6 +143,7 @@ fn one_line_is_a_manifest() {
             secrets: BTreeMap::new(),
             kafka_consumer: BTreeMap::new(),
             kafka_producer: BTreeMap::new(),
+            tenant_kafka: TenantKafka::default(),
         }
     );
 }

@@ -54,10 +54,10 @@ fn names(row: &mut Reader<'_>, start: usize) -> (&'static Key, Vec<TopicName>) {
     }
     match given {
         [None, Some(_)] => {
-            let streams = row.parsed_list(&keys::STREAMS);
+            let streams = row.topics(&keys::STREAMS);
             (&keys::STREAMS, streams.unwrap_or_default())
         }
-        _ => (&keys::NAME, row.parsed(&keys::NAME).into_iter().collect()),
+        _ => (&keys::NAME, row.topic(&keys::NAME).into_iter().collect()),
     }
 }
 

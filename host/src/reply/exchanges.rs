@@ -103,12 +103,12 @@ impl Exchanges {
 
     fn exchange(&self, tenant: &TenantId, manifest: &Manifest) -> Result<Arc<Exchange>, OpenError> {
         let group = self.store.as_ref().map(|_| manifest.group.clone());
-        let key = (
-            tenant.clone(),
-            group,
-            manifest.kafka_consumer.clone(),
-            manifest.kafka_producer.clone(),
-        );
+        let of_tenant = &manifest.tenant_kafka;
+        let consumer = &manifest.kafka_consumer;
+        let consumer = self.consumer.with(consumer, &of_tenant.consumer);
+        let producer = &manifest.kafka_producer;
+        let producer = self.producer.with(producer, &of_tenant.producer);
+        let key = (tenant.clone(), group, consumer.clone(), producer.clone());
         let mut open = self.open.lock();
         if let Some(exchange) = open.get(&key) {
             return Ok(Arc::clone(exchange));
@@ -122,9 +122,7 @@ impl Exchanges {
         }
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let counts = Arc::clone(self.counts.lock().entry(tenant.clone()).or_default());
-        let post = Post::open(&self.producer.with(&manifest.kafka_producer))
-            .map_err(OpenError::Settings)?;
-        let consumer = self.consumer.with(&manifest.kafka_consumer);
+        let post = Post::open(&producer).map_err(OpenError::Settings)?;
         let pending = Arc::clone(&self.pending);
         let link = self.store.as_ref().map(|store| {
             let names = Names::new(store.form(), tenant, &manifest.group);

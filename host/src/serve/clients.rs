@@ -63,7 +63,7 @@ impl Clients {
         board: &Arc<Board>,
     ) -> Arc<TopicKeeper> {
         TopicKeeper::new(
-            self.producer.with(&BTreeMap::new()),
+            self.producer.with(&BTreeMap::new(), &BTreeMap::new()),
             (config.create_topics, config.topics_command.clone()),
             dev_broker,
             Arc::clone(board),

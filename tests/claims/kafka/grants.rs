@@ -92,6 +92,57 @@ fn grants_to_write_are_violated_by_no_record() {
     host.stop().unwrap();
 }
 
+/// A tenant's file that grants all of Kafka, and these imports.
+fn imports(list: &str) -> String {
+    let all = grants("\"*\"", "\"*\"", "\"*\"");
+    format!("imports = [{list}]\n{all}")
+}
+
+#[test]
+fn imports_are_obeyed() {
+    let stage = Stage::new("imports", 1);
+    deploy(&stage, &imports("\"wasi:*\""), "");
+    let host = stage.serve(&[]);
+    stage.produce(&["one"]);
+    assert_eq!(field(&stage.outputs(&host, 1)[0], "value"), "one");
+    host.stop().unwrap();
+}
+
+/// Neither by a handler's component nor by middleware.
+#[test]
+fn imports_are_violated_by_no_deployment() {
+    let stage = Stage::new("no-imports", 1);
+    deploy(&stage, &imports("\"wasi:*\""), "");
+    let host = stage.serve(&[]);
+    stage.produce(&["one"]);
+    stage.outputs(&host, 1);
+    let told = "the component imports wasi:";
+    let told = |file| {
+        [
+            file,
+            told,
+            "which the tenant may not: imports has \"wasi:clocks\"",
+            "acme/tenant.toml",
+        ]
+    };
+    grant(&stage, &imports("\"wasi:clocks\""));
+    wait_lines(&host, &told("handler.wasm"), 1);
+    wait_lines(&host, &["the old one goes on serving"], 1);
+    stage.produce(&["two"]);
+    stage.outputs(&host, 2);
+    let folder = &stage.folder;
+    folder
+        .swap_beside("acme", "first.wasm", guest("middleware"))
+        .unwrap();
+    let middleware = "[[middleware]]\ncomponent = \"first.wasm\"\n";
+    grant(
+        &stage,
+        &format!("{}{middleware}", imports("\"wasi:clocks\"")),
+    );
+    wait_lines(&host, &told("first.wasm"), 1);
+    host.stop().unwrap();
+}
+
 /// What the manifest asks for beyond it keeps a handler from being deployed; what is taken away later keeps the old
 /// revision serving until the handler asks for less.
 #[test]

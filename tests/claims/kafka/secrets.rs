@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use harness::host::command;
-use harness::{Host, guest};
+use harness::{Host, Kafka, guest};
 use tempfile::TempDir;
 
 use super::stage::{Stage, TWICE, count_lines, field, verdict, wait_lines};
@@ -176,6 +176,45 @@ fn a_secret_that_is_not_granted_is_refused() {
     fs::write(folder.path().join("acme-late"), "late").unwrap();
     stage.produce(&["config password"]);
     assert_eq!(field(&stage.outputs(&host, 1)[0], "result"), "late");
+    host.stop().unwrap();
+}
+
+/// By SCRAM, on a Kafka whose authorizer lets the host's own user do nothing.
+#[test]
+fn a_tenant_has_kafka_credentials_of_its_own() {
+    let kafka = Kafka::builder()
+        .user("host", "password-of-the-host")
+        .user("acme", FILE)
+        .set("super.users", "User:ANONYMOUS;User:acme")
+        .start()
+        .unwrap();
+    let stage = Stage::on(&kafka, "credentials", 1);
+    let own = "[kafka]\nsasl.username = \"acme\"\nsasl.password = { file = \"acme-db\" }\n";
+    deploy(&stage, &format!("{}{own}", tenant(GRANTED)), TWICE);
+    let theirs = stage.manifest("").replace("group = \"", "group = \"other-");
+    let folder = &stage.folder;
+    folder.swap_in("other/poor", guest("act"), &theirs).unwrap();
+    let secrets = secrets();
+    let login = [
+        "security.protocol=sasl_plaintext",
+        "sasl.mechanism=SCRAM-SHA-256",
+        "sasl.username=host",
+        "sasl.password=password-of-the-host",
+    ];
+    let login = login.iter().flat_map(|it| ["--kafka-setting", it]);
+    let host = Host::builder(kafka.login())
+        .handlers(folder.path())
+        .args(login)
+        .args(["--secrets".into(), secrets.path().as_os_str().to_owned()])
+        .start()
+        .unwrap();
+    stage.produce(&["one", "reject two"]);
+    assert_eq!(field(&stage.outputs(&host, 1)[0], "value"), "one");
+    assert_eq!(verdict(&stage.letter(&host)).0, "reject");
+    stage.committed(&host, &[(0, 2)]);
+    // The other tenant has the host's user.
+    wait_lines(&host, &["other", "uthorization failed"], 1);
+    assert_eq!(count_lines(&host, &[FILE]), 0);
     host.stop().unwrap();
 }
 

@@ -5,6 +5,7 @@
 use wasmtime::component::{ComponentType, Lift, Lower, WasmList, WasmStr};
 
 use super::{EmitError, OutgoingHeader};
+use crate::prefix::TopicPrefix;
 use crate::record::RecordView;
 
 /// `view-handler.message-head`, lowered.
@@ -24,10 +25,10 @@ pub(in crate::guest) struct HeadParam<'a> {
 }
 
 impl<'a> HeadParam<'a> {
-    pub(in crate::guest) fn new(record: &RecordView<'a>) -> Self {
+    pub(in crate::guest) fn new(record: &RecordView<'a>, prefix: &TopicPrefix) -> Self {
         let size = |bytes: Option<&[u8]>| bytes.map(|bytes| bytes.len() as u64);
         Self {
-            topic: record.topic,
+            topic: prefix.short(record.topic),
             partition: record.partition.cast_unsigned(),
             offset: record.offset.cast_unsigned(),
             timestamp: record.timestamp_ms,

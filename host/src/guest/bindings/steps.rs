@@ -6,6 +6,7 @@ use wasmtime::component::{ComponentType, Lift};
 
 use super::MessageResult;
 use crate::pipeline::{Action, Question};
+use crate::prefix::TopicPrefix;
 
 /// `decider.destination`.
 #[derive(ComponentType, Lift, Debug)]
@@ -43,19 +44,24 @@ pub(in crate::guest) enum ActionResult {
     Drop,
 }
 
-impl From<ActionResult> for Action {
-    fn from(action: ActionResult) -> Self {
-        match action {
-            ActionResult::Pipe(DestinationResult { topic, event }) => Self::Pipe { topic, event },
-            ActionResult::Ask(question) => Self::Ask(Question {
-                topic: question.topic,
+impl ActionResult {
+    /// Returns the action, its topics by their full names.
+    pub(in crate::guest) fn action(self, prefix: &TopicPrefix) -> Action {
+        let full = |topic: String| prefix.full(&topic).into_owned();
+        match self {
+            Self::Pipe(DestinationResult { topic, event }) => Action::Pipe {
+                topic: full(topic),
+                event,
+            },
+            Self::Ask(question) => Action::Ask(Question {
+                topic: full(question.topic),
                 event: question.event,
-                response_topic: question.response_topic,
+                response_topic: question.response_topic.map(full),
                 timeout: Duration::from_millis(question.timeout_ms),
             }),
-            ActionResult::Replace(message) => Self::Replace(message.into()),
-            ActionResult::Finish => Self::Finish,
-            ActionResult::Drop => Self::Drop,
+            Self::Replace(message) => Action::Replace(message.into()),
+            Self::Finish => Action::Finish,
+            Self::Drop => Action::Drop,
         }
     }
 }

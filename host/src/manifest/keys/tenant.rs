@@ -2,16 +2,19 @@
 //!
 //! **Invariant:** every key of the file is in [`TENANT_KEYS`], once.
 
+use crate::manifest::kafka::Clients;
 use crate::manifest::key::{Key, Kind};
 use crate::manifest::keys::middleware::MIDDLEWARE;
 use crate::rate::Rate;
 
 /// All keys, in the order of the documentation.
 pub(crate) static TENANT_KEYS: &[&Key] = &[
+    &TOPIC_PREFIX,
     &MIDDLEWARE,
     &CONSUME,
     &PRODUCE,
     &GROUPS,
+    &IMPORTS,
     &SECRETS_ENV,
     &SECRETS_FILES,
     &HANDLERS,
@@ -25,6 +28,7 @@ pub(crate) static TENANT_KEYS: &[&Key] = &[
     &EMIT_MIB_PER_S,
     &CPU_PERCENT,
     &LOG_LINES_PER_S,
+    &KAFKA,
 ];
 
 /// The keys of what is counted by the second.
@@ -36,6 +40,15 @@ pub(crate) static RATES: [(Rate, &Key); Rate::ALL.len()] = [
     (Rate::LogLines, &LOG_LINES_PER_S),
 ];
 
+pub(crate) const TOPIC_PREFIX: Key = Key {
+    path: "topic-prefix",
+    kind: Kind::Text {
+        what: "the beginning of names such as \"acme.\"",
+        default: "",
+    },
+    doc: "What the names of the tenant's topics and groups begin with. Names in manifests and from components that do not begin \
+          with it get it.",
+};
 pub(crate) const CONSUME: Key = Key {
     path: "grants.consume",
     kind: Kind::Texts {
@@ -60,6 +73,14 @@ pub(crate) const GROUPS: Key = Key {
         example: "[\"acme.*\"]",
     },
     doc: "Consumer groups of which they may be members. What is not named may not be joined.",
+};
+pub(crate) const IMPORTS: Key = Key {
+    path: "imports",
+    kind: Kind::Texts {
+        what: "names of packages or interfaces or globs of them",
+        example: "[\"wasi:cli\", \"wasi:io\", \"wasi:clocks\"]",
+    },
+    doc: "What its components may import beyond the host's own interfaces; everything that the host offers where it is left out.",
 };
 pub(crate) const SECRETS_ENV: Key = Key {
     path: "secrets.env",
@@ -187,4 +208,12 @@ pub(crate) const LOG_LINES_PER_S: Key = Key {
         default: None,
     },
     doc: "Lines that they write to the log. More are dropped and counted.",
+};
+pub(crate) const KAFKA: Key = Key {
+    path: "kafka",
+    kind: Kind::Table {
+        clients: Some(Clients::All),
+    },
+    doc: "Settings of librdkafka for the clients of its handlers, over those of `host.toml` and of manifests, except those that \
+          the host depends on. One may be named instead: `{ file = \"NAME\" }`.",
 };

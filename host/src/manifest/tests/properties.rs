@@ -370,6 +370,7 @@ impl Naive<'_> {
             secrets: BTreeMap::new(),
             kafka_consumer: BTreeMap::new(),
             kafka_producer: BTreeMap::new(),
+            tenant_kafka: TenantKafka::default(),
         }
     }
 }
