@@ -1,10 +1,12 @@
 //! What an instance is made with, as its manifest and the host have it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use super::receipts::Receipts;
 use crate::grants::Grants;
+use crate::manifest::Masked;
 use crate::policy::Limits;
 use crate::prefix::TopicPrefix;
 use crate::publish::KeyFrom;
@@ -12,7 +14,7 @@ use crate::reply::Asker;
 use crate::stats::Meter;
 
 /// What an instance is made with.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) limits: Limits,
     /// The manifest's `[config]`.
@@ -31,6 +33,18 @@ pub(crate) struct Setup {
     pub(crate) grants: Arc<Grants>,
     /// What its tenant uses by the second.
     pub(crate) meter: Arc<Meter>,
+}
+
+impl fmt::Debug for Setup {
+    /// Prints the names of texts without their values: some are passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setup")
+            .field("limits", &self.limits)
+            .field("config", &Masked(&self.config))
+            .field("prefix", &self.prefix)
+            .field("grants", &self.grants)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Whether a guest may ask others.
