@@ -85,6 +85,9 @@ fn serve(folder: &HandlersDir, args: &[&str], address: &str) -> Host {
     host.start_ready().unwrap()
 }
 
+/// A request by its line, headers and body; the status of the answer, and a text in it.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, u16, &'a str);
+
 #[test]
 fn the_api_refuses_wrong_tokens_methods_and_sizes() {
     let (folder, aside) = (handlers(), tempfile::tempdir().unwrap());
@@ -92,7 +95,7 @@ fn the_api_refuses_wrong_tokens_methods_and_sizes() {
     let host = serve(&folder, &["--config", &toml], "127.0.0.1:0");
     let root = ("Authorization", "Bearer s3cret-root");
     let long = format!("{{\"to\": \"{}\"}}", "a".repeat(70_000));
-    let cases: &[(&str, &[(&str, &str)], &str, u16, &str)] = &[
+    let cases: &[Case<'_>] = &[
         (PAUSE, &[JSON], "", 401, "a token is needed"),
         (
             PAUSE,

@@ -5,9 +5,10 @@
 //! **Invariant:** how long something took is told by the timestamps of its outputs, and only a least time is claimed.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use harness::{Host, TestRecord, guest, wait_until};
+use tokio::time::Instant;
 
 use super::stage::{PATIENCE, Stage, TWICE, count_lines, field, never, value_on, wait_lines};
 

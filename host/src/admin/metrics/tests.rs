@@ -52,17 +52,6 @@ fn scrape() -> Scrape {
     decrypt.note(Received::Changed, Duration::from_micros(60));
     let price = registry.step(&bills, "bill", "price");
     price.observe(Duration::from_micros(60));
-    let meter = registry.meter(&bills.tenant);
-    meter.bound(
-        Rates::default()
-            .with(Rate::EmitBytes, Some(8))
-            .with(Rate::LogLines, Some(1)),
-    );
-    meter.emitted(3, 3 << 19);
-    meter.ran(Duration::from_millis(250));
-    meter.waited(Duration::from_millis(500));
-    let lines = [meter.line(), meter.line()];
-    assert!(lines[0].is_written && !lines[1].is_written);
     let watched = seen(&bills, &orders, group("acme", "acme.bills"));
     Scrape {
         now_ms: NOW_MS,
@@ -74,7 +63,7 @@ fn scrape() -> Scrape {
             (group("acme", "acme.bills"), reading(2, true)),
             (group("default", "a\"\\b"), reading(0, false)),
         ],
-        tenants: registry.meters(),
+        tenants: tenants(),
         requests: vec![("acme".parse().unwrap(), requests())],
         reply_store: Some((true, 5)),
         producers: Producers {
@@ -92,6 +81,23 @@ fn scrape() -> Scrape {
         },
         instances: (2, 1_000),
     }
+}
+
+/// A tenant with two quotas by the second, of which it has exceeded one.
+fn tenants() -> Vec<(TenantId, MeterReading)> {
+    let registry = Registry::default();
+    let meter = registry.meter(&"acme".parse().unwrap());
+    meter.bound(
+        Rates::default()
+            .with(Rate::EmitBytes, Some(8))
+            .with(Rate::LogLines, Some(1)),
+    );
+    meter.emitted(3, 3 << 19);
+    meter.ran(Duration::from_millis(250));
+    meter.waited(Duration::from_millis(500));
+    let log = [meter.line(), meter.line()];
+    assert!(log[0].is_written && !log[1].is_written);
+    registry.meters()
 }
 
 /// Three requests: one has its response, one timed out, one waits.

@@ -63,7 +63,7 @@ pub fn bomb(component: &[u8], kind: Bomb) -> Vec<u8> {
         Bomb::Table => module(&[(TABLES, [vec![1, 0x70, 0], number(10_000_000)].concat())]),
         Bomb::Functions => functions(FUNCTIONS, &[0, 0x0b]),
         Bomb::Nesting => {
-            let blocks = [vec![0x02, 0x40].repeat(BLOCKS), vec![0x0b; BLOCKS]].concat();
+            let blocks = [[0x02, 0x40].repeat(BLOCKS), vec![0x0b; BLOCKS]].concat();
             functions(1, &[vec![0], blocks, vec![0x0b]].concat())
         }
     };
