@@ -150,7 +150,6 @@ impl Deployer {
             // Before anybody subscribes.
             self.topics.take_up(wanted).await;
             self.publish();
-            self.keep_new().await;
         }
         self.topics.tend();
         self.sinks.close_unused();
@@ -158,6 +157,8 @@ impl Deployer {
         for (_, what) in self.board.set_problems(found.problems) {
             tracing::error!("{what}");
         }
+        // Nobody waits for the disk: what is there serves, and that is known.
+        self.keep_new().await;
     }
 
     /// Drops handlers whose files are gone.
