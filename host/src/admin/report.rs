@@ -51,6 +51,14 @@ impl View {
         let deployed = catalog.handlers().find(|it| it.id == *id);
         let partitions = deployed.map(|it| self.partitions(it, &catalog));
         let fields = told.as_object_mut()?;
+        let proving = deployed.and_then(|it| it.proving.as_ref()?.open_counts());
+        fields.insert(
+            "probation".to_owned(),
+            proving.map_or(
+                Value::Null,
+                |(handled, failed)| json!({ "handled": handled, "failed": failed }),
+            ),
+        );
         fields.insert(
             "partitions".to_owned(),
             partitions.unwrap_or_default().into(),

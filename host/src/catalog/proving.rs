@@ -13,8 +13,12 @@ use tokio::time::Instant;
 use crate::policy::ProbationPolicy;
 use crate::probation::{Probation, Standing};
 
-/// How long a record is put off that waits for the verdict, or for the revision before to come back.
-const HOLD: Duration = Duration::from_millis(50);
+/// How long a record is put off at least that waits for the verdict, or for the revision before to come back.
+const HOLD_MIN: Duration = Duration::from_millis(50);
+/// How long it is put off at most. Many that wait would else keep a processor busy with looking.
+const HOLD_MAX: Duration = Duration::from_secs(5);
+/// Of so many that wait each is put off a further [`HOLD_MIN`].
+const HELD_AT_ONCE: u64 = 64;
 
 const OPEN: u8 = 0;
 const PASSED: u8 = 1;
@@ -49,8 +53,12 @@ impl Proving {
 
     /// Takes note of a record that is about to be given up. Returns until when it shall wait instead, if it shall.
     pub(crate) fn failed(&self, spot: Spot) -> Option<Instant> {
-        let standing = self.tell(|it, now| it.failed(spot, now));
-        (standing != Standing::Passed).then(|| Instant::now() + HOLD)
+        let mut failures = 0;
+        let standing = self.tell(|it, now| {
+            it.failed(spot, now);
+            failures = it.counts().1;
+        });
+        (standing != Standing::Passed).then(|| Instant::now() + hold(failures))
     }
 
     /// Takes note of a record that is given up after it was handled: Kafka refused an output.
@@ -60,14 +68,17 @@ impl Proving {
 
     /// Returns until when a record shall wait before it is tried, if it shall.
     pub(crate) fn held(&self, spot: impl FnOnce() -> Spot) -> Option<Instant> {
-        let mut is_held = false;
-        let standing = self.tell(|it, _| is_held = it.has_failed(&spot()));
+        let (mut is_held, mut failures) = (false, 0);
+        let standing = self.tell(|it, _| {
+            is_held = it.has_failed(&spot());
+            failures = it.counts().1;
+        });
         let waits = match standing {
             Standing::Open => is_held,
             Standing::Passed => false,
             Standing::Failed => true,
         };
-        waits.then(|| Instant::now() + HOLD)
+        waits.then(|| Instant::now() + hold(failures))
     }
 
     /// Returns how the revision stands.
@@ -78,6 +89,11 @@ impl Proving {
     /// Returns how many records were handled, and how many failed.
     pub(crate) fn counts(&self) -> (u64, u64) {
         self.probation.lock().counts()
+    }
+
+    /// The same while there is no verdict.
+    pub(crate) fn open_counts(&self) -> Option<(u64, u64)> {
+        (self.standing() == Standing::Open).then(|| self.counts())
     }
 
     /// Lets the revision stay whatever was seen of it.
@@ -104,4 +120,12 @@ impl Proving {
         self.alarm.notify_one();
         standing
     }
+}
+
+/// Returns how long a record is put off where so many wait.
+fn hold(failures: u64) -> Duration {
+    let turns = u32::try_from(failures / HELD_AT_ONCE).unwrap_or(u32::MAX);
+    HOLD_MIN
+        .saturating_mul(turns.saturating_add(1))
+        .min(HOLD_MAX)
 }

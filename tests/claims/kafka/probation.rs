@@ -179,6 +179,12 @@ fn a_record_that_fails_in_a_probation_waits_for_the_verdict() {
         Duration::from_secs(1),
         || !stage.read(&stage.dead_letters).is_empty(),
     );
+    let (code, status) = host
+        .get(&format!("/v1/handlers/default/{}", stage.name))
+        .unwrap();
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert_eq!((code, &status["probation"]["handled"]), (200, &50.into()));
+    assert_eq!(status["probation"]["failed"], 1);
     produce(&stage, 50..100);
     let letter = stage.letter(&host);
     assert_eq!(verdict(&letter).0, "reject");

@@ -47,6 +47,11 @@ pub(super) fn handler(one: &Value) -> String {
         let (who, at) = (text(&paused["who"]), text(&paused["at"]));
         lines.push(format!("  paused       by {who} at {at}"));
     }
+    let probation = &one["probation"];
+    if !probation.is_null() {
+        let (handled, failed) = (text(&probation["handled"]), text(&probation["failed"]));
+        lines.push(format!("  probation    {handled} handled, {failed} failed"));
+    }
     lines.extend(rollback_line(one));
     for problem in one["problems"].as_array().into_iter().flatten() {
         lines.push(format!("  problem      {}", text(problem)));
