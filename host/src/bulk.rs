@@ -219,7 +219,10 @@ async fn carry_parts(lane: &mut Lane, handler: &Deployed, Batch { mut parts }: B
         let failed = Some(attempt);
         match left {
             Ok(Left::Nothing) => {}
-            Ok(Left::Again(cargo, after)) => {
+            Ok(Left::Again(mut cargo, after)) => {
+                for started in &mut cargo {
+                    lane.unchange(handler, started);
+                }
                 let records = cargo;
                 parts.again(Part { records, failed });
                 return Carried::Later(Batch { parts }, Instant::now() + after);
@@ -310,7 +313,7 @@ pub(crate) async fn attempt_bulk(
 async fn settle_whole(
     lane: &mut Lane,
     handler: &Deployed,
-    cargo: Cargo,
+    mut cargo: Cargo,
     failure: &Failure,
     attempt: Attempt,
 ) -> Result<Left, Stopped> {
@@ -326,7 +329,7 @@ async fn settle_whole(
         BatchSettlement::All(settlement) => settlement,
     };
     let is_last = !matches!(settlement, Settlement::Retry { .. });
-    if is_last && let Some(until) = hold_all(lane, handler, &cargo) {
+    if is_last && let Some(until) = hold_all(lane, handler, &mut cargo) {
         return Ok(Left::Held(cargo, until));
     }
     Ok(match settlement {
@@ -350,8 +353,8 @@ async fn settle_whole(
 }
 
 /// As [`Lane::hold`], of all records of a batch.
-fn hold_all(lane: &mut Lane, handler: &Deployed, cargo: &[Started]) -> Option<Instant> {
-    let told = cargo.iter().map(|started| lane.hold(handler, started));
+fn hold_all(lane: &mut Lane, handler: &Deployed, cargo: &mut [Started]) -> Option<Instant> {
+    let told = cargo.iter_mut().map(|started| lane.hold(handler, started));
     let until = told.max().flatten()?;
     lane.forget_outputs();
     Some(until)
@@ -403,14 +406,15 @@ async fn settle_failed(
     let topic = Arc::clone(lane.topic());
     let (mut again, mut wait, mut held) = (Cargo::new(), Duration::ZERO, None);
     let mut failed = failed.into_iter();
-    while let Some((started, failure)) = failed.next() {
+    while let Some((mut started, failure)) = failed.next() {
         let settlement = {
             let view = started.view(&topic);
             lane.decide(handler, &failure, attempt, &view).await?
         };
         let reason = Reason::last(&failure, attempt.number);
         let is_last = !matches!(settlement, Settlement::Retry { .. });
-        if is_last && let Some(until) = hold_all(lane, handler, std::slice::from_ref(&started)) {
+        if is_last && let Some(until) = hold_all(lane, handler, std::slice::from_mut(&mut started))
+        {
             held = held.max(Some(until));
             again.push(started);
             continue;

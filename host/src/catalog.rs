@@ -43,6 +43,8 @@ pub(crate) enum Handing {
 pub(crate) struct Deployed {
     pub(crate) id: HandlerId,
     pub(crate) revision: Revision,
+    /// What its own files are recognized by.
+    pub(crate) own_files: String,
     /// What the next revision is compared with.
     pub(crate) face: Face,
     pub(crate) manifest: Manifest,

@@ -67,6 +67,16 @@ impl Face {
         self
     }
 
+    /// Returns whether both have the same things of a kind.
+    pub fn has_same(&self, kind: &str, other: &Self) -> bool {
+        let of_kind = |(name, _): &(&String, &Trait)| {
+            let rest = name.strip_prefix(kind);
+            rest.is_some_and(|rest| rest.starts_with(' '))
+        };
+        let (own, theirs) = (self.0.iter(), other.0.iter());
+        own.filter(of_kind).eq(theirs.filter(of_kind))
+    }
+
     /// Lists what is new here against `old`, what is gone and what differs, in the order of the names.
     pub fn since(&self, old: &Self) -> Vec<String> {
         let gone = old.0.keys().filter(|name| !self.0.contains_key(*name));
@@ -149,6 +159,20 @@ mod tests {
                 "topics: [\"orders\"] → [\"orders\",\"more\"]",
             ]
         );
+    }
+
+    #[test]
+    fn things_of_a_kind_are_the_same_by_name_and_value() {
+        let face = |grant: &str, digest: &str, hook: &str| {
+            let face = Face::default().with("tenant's", [grant]);
+            let face = face.with("hook", [hook]);
+            face.with_digest("tenant's kafka.sasl.password", digest)
+        };
+        let one = face("produce a", "1", "on-message");
+        assert!(one.has_same("tenant's", &face("produce a", "1", "on-error")));
+        assert!(!one.has_same("tenant's", &face("produce b", "1", "on-message")));
+        assert!(!one.has_same("tenant's", &face("produce a", "2", "on-message")));
+        assert!(!one.has_same("tenant's", &Face::default()));
     }
 
     #[test]

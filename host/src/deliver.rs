@@ -173,7 +173,7 @@ async fn end(lane: &mut Lane, handler: &Deployed, started: Started, ending: Endi
 pub(crate) async fn settle(
     lane: &mut Lane,
     handler: &Deployed,
-    started: Started,
+    mut started: Started,
     failure: &Failure,
     attempt: Attempt,
     settlement: Settlement,
@@ -183,7 +183,7 @@ pub(crate) async fn settle(
         started,
         failed: Some(attempt),
     };
-    if is_last && let Some((failed, until)) = put_off(lane, handler, &started, attempt) {
+    if is_last && let Some((failed, until)) = put_off(lane, handler, &mut started, attempt) {
         lane.forget_outputs();
         return Delivered::Later(Job { started, failed }, until);
     }
@@ -198,6 +198,7 @@ pub(crate) async fn settle(
                 lane.defer(handler, started, reason).await;
                 return Delivered::Settled;
             }
+            lane.unchange(handler, &mut started);
             Delivered::Later(again(started), Instant::now() + after)
         }
         Settlement::Skip => {
@@ -230,7 +231,7 @@ pub(crate) async fn settle(
 fn put_off(
     lane: &Lane,
     handler: &Deployed,
-    started: &Started,
+    started: &mut Started,
     attempt: Attempt,
 ) -> Option<(Option<Attempt>, Instant)> {
     if let Some(until) = lane.hold(handler, started) {
@@ -418,7 +419,7 @@ pub(crate) fn halt(lane: &Lane, handler: &Deployed, cargo: Cargo, failure: &Fail
         partition = lane.partition(),
         offset = cargo.first().map_or(-1, |started| started.record.offset()),
         kind = failure.kind.as_str(),
-        error = failure.message,
+        error = failure.excerpt(),
         "the partition is halted until the handler is replaced or the host restarted"
     );
     Delivered::Halted(cargo)

@@ -35,6 +35,9 @@ pub struct Kept {
     pub cause: Cause,
     /// By whom.
     pub who: String,
+    /// Whether it was rolled back from.
+    #[serde(default)]
+    pub failed: bool,
 }
 
 /// What was rolled back.
@@ -115,6 +118,7 @@ impl History {
     /// which.
     pub fn publish(&mut self, new: Kept, kept: usize) -> Vec<Revision> {
         let serving = new.revision.clone();
+        let mut dropped = self.drop_alike(&new);
         let known = self
             .revisions
             .iter()
@@ -122,7 +126,11 @@ impl History {
         match (new.cause, known) {
             // As it was.
             (Cause::Rollback, Some(_)) => {}
-            (Cause::Folder, Some(at)) if at + 1 == self.revisions.len() => {}
+            (Cause::Folder, Some(at)) if at + 1 == self.revisions.len() => {
+                if let Some(it) = self.revisions.get_mut(at) {
+                    it.failed = false;
+                }
+            }
             (Cause::Folder, Some(at)) => {
                 self.revisions.remove(at);
                 self.revisions.push(new);
@@ -139,7 +147,33 @@ impl History {
                 self.revisions.insert(at, new);
             }
         }
-        self.drop_surplus(&serving, kept)
+        dropped.extend(self.drop_surplus(&serving, kept));
+        dropped
+    }
+
+    /// Drops revisions of the same files as the new one: they differ only in what their tenant may have, or in secrets, and
+    /// there would soon be nothing else to go back to.
+    fn drop_alike(&mut self, new: &Kept) -> Vec<Revision> {
+        let to = self.rollback.as_ref().map(|it| it.to.clone());
+        let is_alike = |it: &Kept| {
+            it.digest == new.digest
+                && it.revision != new.revision
+                && Some(&it.revision) != to.as_ref()
+        };
+        if new.cause != Cause::Folder {
+            return Vec::new();
+        }
+        let dropped = self.revisions.iter().filter(|it| is_alike(it));
+        let dropped = dropped.map(|it| it.revision.clone()).collect();
+        self.revisions.retain(|it| !is_alike(it));
+        dropped
+    }
+
+    /// Takes note that a revision was rolled back from: without a name, nothing goes back to it.
+    pub fn fail(&mut self, revision: &Revision) {
+        for it in &mut self.revisions {
+            it.failed |= it.revision == *revision;
+        }
     }
 
     fn drop_surplus(&mut self, serving: &Revision, kept: usize) -> Vec<Revision> {
@@ -192,8 +226,8 @@ impl History {
         let found = match serving {
             Some(serving) => older
                 .skip_while(|it| it.revision != serving.revision)
-                .find(|it| it.digest != serving.digest),
-            None => older.next(),
+                .find(|it| it.digest != serving.digest && !it.failed),
+            None => older.find(|it| !it.failed),
         };
         found.ok_or_else(|| NoTarget::NothingBefore(self.names()))
     }

@@ -217,6 +217,12 @@ impl Revision {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Returns whether a text could be one.
+    pub fn is_name(text: &str) -> bool {
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        text.len() == 12 && text.bytes().all(is_digit)
+    }
 }
 
 impl fmt::Display for Revision {

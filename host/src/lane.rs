@@ -408,7 +408,7 @@ fn log_hook_failure<T>(
                 handler = %handler.id.name,
                 hook,
                 kind = failure.kind.as_str(),
-                error = failure.message,
+                error = failure.excerpt(),
                 "a hook failed; the policy of the manifest decides"
             );
         })

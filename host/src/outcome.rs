@@ -90,6 +90,9 @@ impl FromStr for FailureKind {
     }
 }
 
+/// Bytes of an error that a line of the log has.
+const EXCERPT_BYTES_MAX: usize = 4096;
+
 /// One failed attempt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure {
@@ -115,6 +118,12 @@ impl Failure {
             step: None,
             settlement: None,
         }
+    }
+
+    /// Returns the error in words, as much of it as a line of the log has: guests may say anything.
+    pub fn excerpt(&self) -> &str {
+        let end = self.message.floor_char_boundary(EXCERPT_BYTES_MAX);
+        self.message.get(..end).unwrap_or_default()
     }
 }
 
@@ -199,5 +208,20 @@ impl Ending {
             Self::Parked => "parked",
             Self::Unmatched => "unmatched",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_error_is_cut_between_characters_for_the_log() {
+        let failure = |text: &str| Failure::new(FailureKind::Other, text.repeat(3000));
+        assert_eq!(failure("a").excerpt().len(), 3000);
+        assert_eq!(failure("ab").excerpt().len(), EXCERPT_BYTES_MAX);
+        let cut = failure("→").excerpt().to_owned();
+        assert_eq!(cut.len(), EXCERPT_BYTES_MAX / 3 * 3);
+        assert!(cut.chars().all(|it| it == '→'));
     }
 }

@@ -42,6 +42,9 @@ pub(crate) async fn receive(lane: &mut Lane, mut job: Job) -> Result<Job, Delive
     };
     // A record that nobody is to handle now is not shown to anybody.
     job = follow_parked(lane, &first, job).await?;
+    if let Some(until) = lane.awaits_verdict(&first, &job.started) {
+        return Err(Delivered::Later(job, until));
+    }
     let (place, changed, failed) = resume(&mut job.started, &first.middleware);
     let passed = pass_through(lane, &first, &job.started, place, changed).await;
     lane.recycle_stages(&first);

@@ -338,12 +338,17 @@ async fn serve(
     }
     let alarm = Arc::clone(&deployer.alarm);
     loop {
-        // Whoever obeys looks, too, so no change is missed.
-        tokio::select! {
-            () = watch.changed() => deployer.look().await,
-            () = alarm.notified() => deployer.look().await,
-            Some(order) = orders.recv() => deployer.obey(order).await,
+        // Orders do not begin the wait anew: whoever has many would keep the folder from being looked at.
+        let changed = watch.changed();
+        tokio::pin!(changed);
+        loop {
+            tokio::select! {
+                () = &mut changed => break,
+                () = alarm.notified() => deployer.look().await,
+                Some(order) = orders.recv() => deployer.obey(order).await,
+            }
         }
+        deployer.look().await;
     }
 }
 

@@ -166,14 +166,18 @@ impl StateFolder {
         self.check_private()?;
         for tenant in entries(&self.root)? {
             for handler in entries(&tenant)? {
-                // Of what is damaged, nothing is removed.
+                // Where there is none, the folder is perhaps not the host's; of what is damaged, nothing is removed.
+                if !handler.join(HISTORY).is_file() {
+                    continue;
+                }
                 let Ok(history) = history_in(&handler) else {
                     continue;
                 };
                 for path in entries(&handler)? {
                     let name = path.file_name().unwrap_or_default().to_string_lossy();
                     let is_kept = |it: &Kept| it.revision.as_str() == name;
-                    if name != HISTORY && !history.revisions.iter().any(is_kept) {
+                    let is_own = name.starts_with(DRAFT) || Revision::is_name(&name);
+                    if is_own && !history.revisions.iter().any(is_kept) {
                         remove(&path)?;
                     }
                 }

@@ -63,6 +63,8 @@ impl Asking<'_> {
         }
         // Whoever answers may ask in turn, on whatever host.
         let count = next_hop(self.hops).to_string();
+        let meter = &self.handler.setup.meter;
+        meter.emitted(1, emit.size_bytes());
         let ticket = asker.ask(turn, with_hops(emit, &count), Wants::One, until);
         let mut ticket = ticket.map_err(why)?;
         let response = self.lent.wait(ticket.response(until)).await.map_err(why)?;

@@ -14,12 +14,11 @@ use tokio::time::Instant;
 
 use super::asking::receipts;
 use super::board::Board;
-use super::conflict::{Party, obstacle};
+use super::conflict::Party;
 use super::facts::Facts;
 use super::known::Known;
 use super::load::{Loaded, load, try_out};
-use super::retention;
-use super::revisions::{New, Source};
+use super::revisions::{New, Source, digest_of_files};
 use super::scan::{Candidate, Scan, scan, unreadable};
 use super::secrets::SecretStore;
 use super::topics::TopicKeeper;
@@ -28,16 +27,14 @@ use crate::catalog::{Catalog, Deployed, Fed, Proving};
 use crate::duration::millis;
 use crate::guest::{Runtime, Setup};
 use crate::history::Cause;
-use crate::ids::{HandlerId, TopicName};
+use crate::ids::HandlerId;
 use crate::manifest::Manifest;
-use crate::quotas::{Beyond, Quotas};
 use crate::reply::Exchanges;
 use crate::sinks::Sinks;
 use crate::state_folder::StateFolder;
 use crate::stats::Registry;
 use crate::subscriptions::Subscriptions;
-use crate::topic_settings::topic_settings;
-use crate::topics::{conflict, wanted};
+use crate::topics::wanted;
 
 /// What the deployer is made of.
 #[derive(Debug)]
@@ -95,6 +92,11 @@ impl Deployer {
 
     /// Looks at the folder once and loads what changed. Nothing is published, and nothing logged of what is wrong.
     pub(crate) async fn load(&mut self) -> Found {
+        if self.conclude().await {
+            // Records wait for it; whatever else is to be looked at may take long.
+            self.publish();
+            self.is_changed = true;
+        }
         let mut scan = match self.scan().await {
             Ok(scan) => scan,
             Err(what) => {
@@ -114,7 +116,6 @@ impl Deployer {
         for candidate in scan.candidates.values() {
             changed |= self.consider(candidate).await;
         }
-        changed |= self.conclude().await;
         if changed {
             // What stood in the way of a handler may be gone.
             for candidate in scan.candidates.values() {
@@ -216,7 +217,9 @@ impl Deployer {
         let mut known = Known::again(candidate.facts.clone(), before);
         let began = Instant::now();
         let mut secrets = Facts::default();
-        let prepared = match self.source(candidate).await {
+        let source = self.source(candidate).await;
+        let is_rollback = source.as_ref().is_ok_and(|it| it.cause == Cause::Rollback);
+        let prepared = match source {
             Ok(source) => {
                 self.prepare_and_note(&source, Some(&known), &mut secrets)
                     .await
@@ -229,8 +232,12 @@ impl Deployer {
                 known.take(new, began.elapsed());
                 (true, false)
             }
-            // The same content again.
-            Ok(None) => (false, false),
+            // The same content again; what was taken back is still told.
+            Ok(None) => {
+                let taken_back = known.condemned.iter().filter(|_| is_rollback);
+                known.problems = taken_back.map(|(_, why)| why.clone()).collect();
+                (false, false)
+            }
             Err(problems) => {
                 known.problems = problems;
                 (false, true)
@@ -273,25 +280,32 @@ impl Deployer {
         *seen = found;
         let mut loaded = loaded?;
         self.board.compile.observe(began.elapsed());
+        let own_files = digest_of_files(&loaded.files);
         if source.cause == Cause::Folder
-            && let Some(why) = known.and_then(|it| it.is_condemned(&loaded.revision))
+            && let Some(why) = known.and_then(|it| it.is_condemned(&own_files))
         {
             return Err(vec![why.to_owned()]);
         }
+        if let Some(why) = self.unguarded(candidate, known) {
+            return Err(vec![why]);
+        }
+        // It is said for the tenant as a whole, whatever becomes of this handler.
+        let meter = self.registry.meter(&candidate.id.tenant);
+        meter.bound(loaded.quotas.rates);
         let serving = known.and_then(|it| it.serving.as_ref());
         if serving.is_some_and(|serving| serving.revision == loaded.revision) {
             return Ok(None);
         }
-        let rates = loaded.quotas.rates;
         let new = source.to_keep(std::mem::take(&mut loaded.files));
-        let is_proven = source.cause == Cause::Rollback || serving.is_none();
-        let deployed = self.deployable(candidate, loaded, is_proven).await;
-        let deployed = deployed.map_err(|problem| vec![problem])?;
-        match source.cause {
-            // The file of its tenant is as old as itself.
-            Cause::Rollback => deployed.setup.meter.bound_for_now(rates),
-            Cause::Folder => deployed.setup.meter.bound(rates),
-        }
+        // To go back would bring back, too, what its tenant may not have any more.
+        let is_own = |it: &Arc<Deployed>| {
+            it.own_files != own_files && it.face.has_same("tenant's", &loaded.face)
+        };
+        let has_to_prove = source.cause == Cause::Folder && serving.is_some_and(is_own);
+        let deployed = self
+            .deployable(candidate, loaded, (own_files, has_to_prove))
+            .await
+            .map_err(|problem| vec![problem])?;
         Ok(Some((deployed, new)))
     }
 
@@ -299,7 +313,7 @@ impl Deployer {
         &self,
         candidate: &Candidate,
         loaded: Loaded,
-        is_proven: bool,
+        (own_files, has_to_prove): (String, bool),
     ) -> Result<Deployed, String> {
         let at = |what: String| format!("{}: {what}", candidate.manifest.display());
         if let Some(what) = self.forgetful_topics(&loaded.manifest).await {
@@ -350,6 +364,7 @@ impl Deployer {
         Ok(Deployed {
             id: candidate.id.clone(),
             revision,
+            own_files,
             face,
             permits: manifest
                 .concurrency
@@ -357,7 +372,7 @@ impl Deployer {
             breaker: manifest
                 .breaker
                 .map(|policy| Mutex::new(Breaker::new(policy))),
-            proving: self.proving(&manifest).filter(|_| !is_proven),
+            proving: self.proving(&manifest).filter(|_| has_to_prove),
             fed: Fed::default(),
             manifest,
             component,
@@ -375,44 +390,8 @@ impl Deployer {
         Some(Proving::new(policy, Arc::clone(&self.alarm)))
     }
 
-    /// Returns why the tenant may have no further handler beside those that serve, if it may not.
-    fn one_too_many(&self, id: &HandlerId, quotas: &Quotas) -> Option<Beyond> {
-        let serving = self.known.values().filter_map(|it| it.serving.as_ref());
-        let is_other = |it: &&Arc<Deployed>| it.id.tenant == id.tenant && it.id != *id;
-        quotas.another_handler(serving.filter(is_other).count())
-    }
-
-    /// Returns why a handler cannot serve beside the others that do, if it cannot.
-    pub(super) fn clash(&self, new: Party<'_>) -> Option<String> {
-        for known in self.known.values() {
-            let Some(other) = known.serving.as_ref().filter(|it| it.id != *new.id) else {
-                continue;
-            };
-            if let Some(what) = obstacle(new, Party::of(other)) {
-                return Some(what);
-            }
-            if let Some(what) = conflict(new.manifest, &other.manifest) {
-                let file = known.facts.manifest().display();
-                return Some(format!("does not go together with {file}: {what}"));
-            }
-        }
-        None
-    }
-
-    /// Returns why records may be gone from the topics in which they wait, if they may.
-    async fn forgetful_topics(&self, manifest: &Manifest) -> Option<String> {
-        let topics = &manifest.return_topics;
-        let names: Vec<&TopicName> = topics.retries().map(|(_, topic)| topic).collect();
-        if names.is_empty() {
-            return None;
-        }
-        let settings = self.sinks.settings(manifest);
-        let known = topic_settings(&settings, &names).await;
-        retention::shortcoming(topics, manifest.retry.longest_wait(), &known)
-    }
-
     /// Lets lanes see what serves now, then makes the consumers match.
-    fn publish(&mut self) {
+    pub(super) fn publish(&mut self) {
         let mut new = Vec::new();
         for known in self.known.values_mut() {
             if let (Some(took), Some(deployed)) = (known.took.take(), &known.serving) {

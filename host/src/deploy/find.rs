@@ -74,7 +74,10 @@ pub(crate) fn find_manifests(
     let mut manifests = BTreeMap::new();
     for (id, candidate) in scan.candidates {
         match manifest(&candidate) {
-            Ok(manifest) => {
+            Ok(mut manifest) => {
+                // What is not granted is not deployed, and not prepared for either.
+                let refusals = OfTenant::read(&candidate).map(|it| it.refusals(&mut manifest));
+                problems.extend(refusals.into_iter().flatten());
                 manifests.insert(id, (candidate.manifest, manifest));
             }
             Err(found) => problems.extend(found),

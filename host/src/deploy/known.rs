@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::facts::Facts;
 use super::revisions::New;
 use crate::catalog::{Deployed, Proving};
-use crate::ids::Revision;
 use crate::probation::Standing;
 
 /// What became of a handler's files when they were last loaded.
@@ -22,8 +21,8 @@ pub(crate) struct Known {
     pub(super) serving: Option<Arc<Deployed>>,
     /// What serves again if the revision that serves fails its probation.
     pub(super) previous: Option<Arc<Deployed>>,
-    /// What is not to serve again from the handlers folder, and why.
-    pub(super) condemned: Option<(Revision, String)>,
+    /// What its own files are recognized by that are not to serve again from the handlers folder, and why.
+    pub(super) condemned: Option<(String, String)>,
     /// How long loading took, until what was loaded is published.
     pub(super) took: Option<Duration>,
     /// How what was loaded differs from what served before it.
@@ -72,11 +71,11 @@ impl Known {
         self.new = Some(new);
     }
 
-    /// Returns why a revision is not to serve again from the handlers folder, if it is not.
-    pub(super) fn is_condemned(&self, revision: &Revision) -> Option<&str> {
-        let condemned = self.condemned.iter();
-        let mut condemned = condemned.filter(|(it, _)| it == revision);
-        condemned.next().map(|(_, why)| why.as_str())
+    /// Returns why files are not to serve again from the handlers folder, if they are not.
+    pub(super) fn is_condemned(&self, own_files: &str) -> Option<&str> {
+        let condemned = self.condemned.as_ref();
+        let condemned = condemned.filter(|(it, _)| it == own_files);
+        condemned.map(|(_, why)| why.as_str())
     }
 
     /// Returns the probation of what serves, if it is on one.

@@ -3,7 +3,8 @@
 //! Used by the deployer and by `check`. Takes long and reads files: never on the record path.
 //! **Invariant:** what loads without a problem has begun once: its imports are there and `define-context` agreed.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,8 @@ use crate::state_folder::Files;
 
 /// How long a trial may take.
 const TRIAL_MAX: Duration = Duration::from_secs(5);
+/// No manifest is larger.
+const TEXT_BYTES_MAX: u64 = 1 << 20;
 
 /// A handler's files, read and understood.
 #[derive(Debug)]
@@ -257,7 +260,25 @@ fn misfit(manifest: &Manifest, component: &Component) -> Option<&'static str> {
 }
 
 pub(super) fn read_text(path: &Path) -> Result<String, String> {
-    fs::read_to_string(path).map_err(|error| format!("{}: cannot be read: {error}", path.display()))
+    let bytes = read_bounded(path, TEXT_BYTES_MAX);
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
+    text.map_err(|error| format!("{}: cannot be read: {error}", path.display()))
+}
+
+/// Reads a file whole. It must be one, and not larger: another might have no end.
+pub(super) fn read_bounded(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    // A pipe would have to be opened by somebody else, too.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path)?;
+    file.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        let mib = bytes_max >> 20;
+        return Err(io::Error::other(format!("it is larger than {mib} MiB")));
+    }
+    Ok(bytes)
 }
 
 /// Returns the file of the handler's own component; none where it has pipelines and needs none.
@@ -391,4 +412,24 @@ fn matchers(events: &[String]) -> Result<Vec<NamedEvent>, String> {
         matchers.push((matcher, Arc::from(event.as_str())));
     }
     Ok(matchers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_only_if_it_is_one_and_not_too_large() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("handler.toml");
+        fs::write(&path, [b' '; 10]).unwrap();
+        assert_eq!(read_bounded(&path, 10).unwrap(), [b' '; 10]);
+        let told = |path: &Path, max| read_bounded(path, max).unwrap_err().to_string();
+        assert!(told(&path, 9).contains("larger"));
+        assert_eq!(told(Path::new("/dev/zero"), 9), "it is no file");
+        assert_eq!(told(folder.path(), 9), "it is no file");
+        // It takes no room, and would take much memory.
+        File::create(&path).unwrap().set_len(50 << 30).unwrap();
+        assert!(read_text(&path).unwrap_err().contains("larger than 1 MiB"));
+    }
 }

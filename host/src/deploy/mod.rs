@@ -1,5 +1,6 @@
 //! Deploying: from files in the handlers folder to handlers that serve.
 
+mod admission;
 mod asking;
 mod board;
 mod check;

@@ -97,6 +97,8 @@ impl Deployer {
             Wish::Resume => self.set_paused(&id, &who, false).await,
         };
         if done.is_ok() {
+            // What follows may take long, and whoever pauses is in a hurry.
+            self.publish();
             self.look().await;
         }
         let (tenant, handler) = (&id.tenant, &id.name);
@@ -126,6 +128,15 @@ impl Deployer {
             return Err(Refusal::Conflict(why));
         };
         let candidate = self.candidate(id).await?;
+        let is_looked_at = self
+            .known
+            .get(id)
+            .is_none_or(|it| it.facts == candidate.facts);
+        if !is_looked_at {
+            let why = "other files have just come into the handlers folder, and it is not yet known whether they are good (ask \
+                       again in a moment)";
+            return Err(Refusal::Conflict(why.to_owned()));
+        }
         // Aside, since a handler does not go together with itself.
         let known = self.known.remove(id);
         let serving = known.as_ref().and_then(|it| it.serving.clone());
@@ -181,6 +192,9 @@ impl Deployer {
         let new = prepared.map_err(|problems| Refusal::Conflict(problems.join("\n")))?;
         let written = self.in_state(&candidate.id, move |state, id| {
             let mut history = state.history(id)?;
+            if let Some(was) = &rollback.was {
+                history.fail(was);
+            }
             history.rollback = Some(rollback);
             state.write(id, &history)
         });

@@ -158,6 +158,7 @@ impl Deployer {
                 at_ms: now_ms(),
                 cause: new.cause,
                 who: new.who,
+                failed: false,
             };
             let files = new.files;
             let result = self.in_state(&id, move |state, id| state.keep(id, kept, &files));
@@ -227,7 +228,7 @@ pub(super) fn digest_of(candidate: &Candidate) -> io::Result<String> {
 }
 
 /// The same of files that are to be kept.
-fn digest_of_files(files: &Files) -> String {
+pub(super) fn digest_of_files(files: &Files) -> String {
     let own = files.iter().filter(|(path, _)| !path.contains('/'));
     let digests = own.map(|(path, bytes)| (path.clone(), Sha256::digest(bytes).into()));
     digest(&digests.collect())

@@ -71,7 +71,7 @@ impl Deployer {
             "too many records fail under the new revision: rolled back"
         );
         known.problems = vec![what.clone()];
-        known.condemned = Some((failed.revision.clone(), what));
+        known.condemned = Some((failed.own_files.clone(), what));
         known.serving = Some(previous);
         self.board.rolled_back.increment();
         Some(failed)
@@ -95,6 +95,7 @@ impl Deployer {
             let Ok(from) = digest_of(&candidate) else {
                 return Ok(());
             };
+            history.fail(&was);
             if history.kept(&to).is_some() {
                 history.rollback = Some(Rollback {
                     from,
@@ -103,9 +104,8 @@ impl Deployer {
                     at_ms: now_ms(),
                     who: PROBATION.to_owned(),
                 });
-                state.write(id, &history)?;
             }
-            Ok(())
+            state.write(id, &history)
         });
         if let Some(Err(error)) = written.await {
             tracing::warn!(

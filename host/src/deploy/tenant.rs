@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::facts::Facts;
-use super::load::read_text;
+use super::load::{read_bounded, read_text};
 use super::scan::{Candidate, MANIFEST, TENANT};
 use super::secrets::{Finder, Found, SecretStore};
 use crate::grants::Grants;
@@ -22,6 +22,9 @@ use crate::quotas::Quotas;
 use crate::route::Matcher;
 use crate::setting::check_value;
 use crate::state_folder::Files;
+
+/// Whatever a tenant may have, no component is larger.
+const COMPONENT_BYTES_MAX: u64 = 1 << 30;
 
 /// See the module.
 #[derive(Debug)]
@@ -100,7 +103,7 @@ impl<'c> OfTenant<'c> {
         if let Some(beyond) = self.tenant.quotas.component(bytes) {
             return Err(self.told(path, &beyond));
         }
-        let wasm = fs::read(path).map_err(unreadable)?;
+        let wasm = read_bounded(path, COMPONENT_BYTES_MAX).map_err(unreadable)?;
         let component = Component::load(runtime, &wasm, role).map_err(|error| at(&error))?;
         let imports = component.imports().iter().map(String::as_str);
         if let Some(refusal) = self.tenant.imports.refusal(imports) {

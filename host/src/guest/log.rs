@@ -66,7 +66,7 @@ impl GuestLog {
     pub(super) fn log(&self, level: LogLevel, context: &str, message: &str) {
         // What nobody would see does not count.
         if is_seen(level) && self.may_write() {
-            self.write(level, context, cut(message));
+            self.write(level, cut(context), cut(message));
         }
     }
 

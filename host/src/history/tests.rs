@@ -17,6 +17,7 @@ fn kept(n: u8, cause: Cause) -> Kept {
         at_ms: i64::from(n),
         cause,
         who: "somebody".to_owned(),
+        failed: false,
     }
 }
 
@@ -64,6 +65,38 @@ fn the_same_files_under_other_grants_are_nothing_to_go_back_to() {
     history.revisions[1].digest = "files 3".to_owned();
     let serving = revision(3);
     let target = history.target(Some(&serving), None).unwrap();
+    assert_eq!(target.revision, revision(1));
+}
+
+#[test]
+fn what_was_rolled_back_from_is_gone_back_to_by_its_name_only() {
+    let mut history = published(&[1, 2]);
+    history.fail(&revision(2));
+    history.publish(kept(3, Cause::Folder), REVISIONS_KEPT);
+    let serving = revision(3);
+    let target = |history: &History, wanted: Option<&str>| {
+        let target = history.target(Some(&serving), wanted);
+        target.map(|it| it.revision.clone())
+    };
+    assert_eq!(target(&history, None), Ok(revision(1)));
+    assert_eq!(target(&history, Some("02")), Ok(revision(2)));
+    // Deployed again, it is one like others.
+    history.publish(kept(2, Cause::Folder), REVISIONS_KEPT);
+    history.publish(kept(3, Cause::Folder), REVISIONS_KEPT);
+    assert_eq!(target(&history, None), Ok(revision(2)));
+}
+
+#[test]
+fn revisions_of_the_same_files_take_one_place() {
+    let mut history = published(&[1, 2]);
+    for n in 3..9 {
+        let mut rotated = kept(n, Cause::Folder);
+        rotated.digest = "files 2".to_owned();
+        let dropped = history.publish(rotated, REVISIONS_KEPT);
+        assert_eq!(dropped, [revision(n - 1)]);
+    }
+    assert_eq!(history.names(), [revision(1), revision(8)].to_vec());
+    let target = history.target(Some(&revision(8)), None).unwrap();
     assert_eq!(target.revision, revision(1));
 }
 

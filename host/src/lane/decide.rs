@@ -157,7 +157,7 @@ impl Lane {
             offset = first.map_or(-1, |first| first.offset),
             attempt,
             kind = failure.kind.as_str(),
-            error = failure.message,
+            error = failure.excerpt(),
             "attempt failed"
         );
     }

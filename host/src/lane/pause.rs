@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use super::Lane;
 use crate::breaker::{Admission, Breaker};
 use crate::catalog::{Deployed, Spot};
-use crate::flight::Started;
+use crate::flight::{Passage, Started};
+use crate::probation::Standing;
 
 impl Lane {
     /// Returns until when a record waits that failed under a revision of which it is not decided whether it stays, or that
@@ -20,8 +21,28 @@ impl Lane {
 
     /// Tells the probation, if there is one, that a record is about to be given up. Returns until when it waits instead, if
     /// it does; its attempts begin anew then.
-    pub(crate) fn hold(&self, handler: &Deployed, started: &Started) -> Option<Instant> {
-        handler.proving.as_ref()?.failed(self.spot(started))
+    pub(crate) fn hold(&self, handler: &Deployed, started: &mut Started) -> Option<Instant> {
+        let until = handler.proving.as_ref()?.failed(self.spot(started))?;
+        self.begin_anew(started);
+        Some(until)
+    }
+
+    /// Lets the middleware see a record that is tried again as it was, where the revision that serves next may be the one
+    /// before, with other middleware.
+    pub(crate) fn unchange(&self, handler: &Deployed, started: &mut Started) {
+        let proving = handler.proving.as_ref();
+        let may_go = proving.is_some_and(|it| it.standing() != Standing::Passed);
+        if may_go && matches!(started.passage, Passage::Through(Some(_))) {
+            self.begin_anew(started);
+        }
+    }
+
+    fn begin_anew(&self, started: &mut Started) {
+        // Other handlers have had it already as it is.
+        if started.parts.is_empty() {
+            started.passage = Passage::Before;
+            self.ledger.hold(started);
+        }
     }
 
     fn spot(&self, started: &Started) -> Spot {

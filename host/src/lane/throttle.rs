@@ -42,10 +42,9 @@ impl Lane {
         if due > began + REST_ABOVE {
             self.rest();
         }
-        self.place
-            .vitals
-            .hold_back(due.max(began + WAIT_MIN + SPREAD));
         let until = due.clamp(began + WAIT_MIN, began + LOOK_EVERY) + spread();
+        // Said anew each time: what is owed may be forgiven.
+        self.place.vitals.hold_back(until + LOOK_EVERY);
         let (stop, place_wanted) = (self.stop.clone(), self.place_wanted());
         let wait = async {
             tokio::select! {

@@ -10,10 +10,11 @@ fn revision(n: u8) -> Revision {
 fn kept(n: u8) -> Kept {
     Kept {
         revision: revision(n),
-        digest: String::new(),
+        digest: format!("files {n}"),
         at_ms: 0,
         cause: Cause::Folder,
         who: "somebody".to_owned(),
+        failed: false,
     }
 }
 
@@ -87,6 +88,26 @@ fn what_is_half_written_is_swept_and_the_rest_stays() {
     state.keep(&id, kept(2), &files("2")).unwrap();
     let manifest = state.release(&id, &revision(2)).join("handler.toml");
     assert_eq!(fs::read_to_string(manifest).unwrap(), "2");
+}
+
+#[test]
+fn what_is_not_the_hosts_is_left_alone() {
+    let (folder, state, id) = state();
+    state.keep(&id, kept(1), &files("1")).unwrap();
+    let root = folder.path().join("state");
+    let others = [
+        "project/src/main.rs",
+        "project/objects/0a1b2c3d4e5f",
+        ".git/objects/ab",
+    ];
+    let others = others.map(|path| root.join(path));
+    let beside = state.folder(&id).join("notes.txt");
+    for path in others.iter().chain([&beside]) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "mine").unwrap();
+    }
+    state.sweep().unwrap();
+    assert!(others.iter().chain([&beside]).all(|path| path.exists()));
 }
 
 #[test]

@@ -22,8 +22,6 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 struct Books {
     rates: Rates,
-    /// Whether it was said how much may be used.
-    is_said: bool,
     buckets: [Bucket; Rate::ALL.len()],
     used: [u64; Rate::ALL.len()],
     /// Lines that were dropped and not told yet, and when some were told last.
@@ -95,7 +93,6 @@ impl Meter {
     /// Bounds what may be used. What is owed of a rate whose bound changes is forgiven.
     pub(crate) fn bound(&self, rates: Rates) {
         let mut books = self.books.lock();
-        books.is_said = true;
         if books.rates == rates {
             return;
         }
@@ -109,14 +106,6 @@ impl Meter {
         self.is_bounded
             .store(rates != Rates::default(), Ordering::Relaxed);
         self.note_due(books.due());
-    }
-
-    /// Bounds what may be used where nothing was said of it yet: what an older file of the tenant says.
-    pub(crate) fn bound_for_now(&self, rates: Rates) {
-        let is_said = self.books.lock().is_said;
-        if !is_said {
-            self.bound(rates);
-        }
     }
 
     /// Takes note that so much was used.
@@ -266,9 +255,8 @@ mod tests {
         meter.spend(Rate::Records, 100);
         let wait = meter.owes_until().unwrap() - Instant::now();
         assert!((8..=9).contains(&wait.as_secs()), "{wait:?}");
-        // The same quota again changes nothing, nor does an older file.
+        // The same quota again changes nothing.
         meter.bound(rates);
-        meter.bound_for_now(Rates::default());
         assert!(meter.owes_until().is_some());
         assert_eq!(meter.read().quotas, [(Rate::Records, 100, 10)]);
         meter.bound(Rates::default().with(Rate::Records, Some(20)));

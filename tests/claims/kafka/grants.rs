@@ -2,7 +2,7 @@
 
 use harness::{Host, guest};
 
-use super::stage::{Stage, TWICE, field, said, verdict, wait_lines};
+use super::stage::{Stage, TWICE, count_lines, field, said, verdict, wait_lines};
 
 /// A tenant's file that grants this much.
 fn grants(consume: &str, produce: &str, groups: &str) -> String {
@@ -186,5 +186,36 @@ fn grants_are_violated_by_no_deployment() {
     wait_lines(&host, &["the old one goes on serving"], 1);
     stage.produce(&["two"]);
     stage.outputs(&host, 2);
+    host.stop().unwrap();
+}
+
+/// What was refused while there was a file is not deployed because it is away for a moment.
+#[test]
+fn a_tenant_that_loses_its_file_is_granted_nothing_more() {
+    let stage = Stage::new("lost-file", 1);
+    let own = "\"{}.*\"";
+    let tenant = grants("\"{}.in\", \"{}.replay\"", own, "\"{}\"");
+    deploy(&stage, &tenant, TWICE);
+    let folder = &stage.folder;
+    let greedy = stage.manifest("").replace(
+        &format!("group = \"{}\"", stage.name),
+        &format!("group = \"{}.greedy\"", stage.name),
+    );
+    folder
+        .swap_in("acme/greedy", guest("act"), &greedy)
+        .unwrap();
+    let host = stage.serve(&[]);
+    refused(&host, "greedy");
+    let file = folder.path().join("acme/tenant.toml");
+    let aside = folder.path().join("acme/.tenant.toml");
+    std::fs::rename(&file, &aside).unwrap();
+    let lost = ["greedy", "had a tenant.toml and has none now"];
+    wait_lines(&host, &lost, 1);
+    stage.produce(&["one"]);
+    assert_eq!(stage.outputs(&host, 1).len(), 1);
+    std::fs::rename(&aside, &file).unwrap();
+    stage.produce(&["two"]);
+    assert_eq!(stage.outputs(&host, 2).len(), 2);
+    assert_eq!(count_lines(&host, &[" deployed ", "greedy"]), 0);
     host.stop().unwrap();
 }

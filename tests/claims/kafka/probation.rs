@@ -162,6 +162,81 @@ fn what_failed_its_probation_does_not_serve_after_a_restart() {
 }
 
 #[test]
+fn what_failed_behind_new_middleware_is_seen_by_the_old_one_as_it_was() {
+    let stage = Stage::new("back-middleware", 1);
+    let folder = &stage.folder;
+    let behind = |name: &str, keys: &str| {
+        let table = format!(
+            "[[middleware]]\ncomponent = \"middleware.wasm\"\nname = \"{name}\"\nconfig.name = \"{name}\"\n"
+        );
+        format!("{}{table}", stage.manifest(keys))
+    };
+    let by_key = "ordering = \"key\"\n";
+    folder
+        .swap_beside(&stage.name, "middleware.wasm", guest("middleware"))
+        .unwrap();
+    let first = behind("a", &revision("v1", by_key));
+    folder.handler(&stage.name, guest("act"), &first).unwrap();
+    let host = stage.serve(&[]);
+    wait_lines(&host, &[" deployed ", &stage.name], 1);
+    let second = behind("b", &broken(by_key));
+    folder.swap_manifest(&stage.name, &second).unwrap();
+    wait_lines(&host, &[" deployed ", &stage.name], 2);
+    // The new middleware gives some another key, and refuses others.
+    let value = |n: usize| {
+        if n.is_multiple_of(2) {
+            "sound key=x@b"
+        } else {
+            "sound reject@b"
+        }
+    };
+    let record = |n: usize| TestRecord::new(format!("key-{n}"), value(n));
+    stage.produce_records((0..20).map(record));
+    rolled_back(&host);
+    let outputs = stage.outputs(&host, 20);
+    let keys: BTreeSet<String> = outputs.iter().map(TestRecord::key_text).collect();
+    assert_eq!(keys, (0..20).map(|n| format!("key-{n}")).collect());
+    assert_eq!(labels(&outputs), [("v1".to_owned(), 20)].into());
+    assert_eq!(texts(&stage.read(&stage.dead_letters)), [""; 0]);
+    host.stop().unwrap();
+}
+
+#[test]
+fn a_failed_probation_brings_no_grants_back_that_were_withdrawn() {
+    let stage = Stage::new("back-grants", 1);
+    let shared = format!("{}.shared", stage.name);
+    stage.create_topic(&shared, 1);
+    let grant = |produce: &str| {
+        let all = format!("\"{}*\"", stage.name);
+        let text =
+            format!("[grants]\nconsume = [{all}]\ngroups = [{all}]\nproduce = [{produce}]\n");
+        let folder = &stage.folder;
+        folder.swap_text("acme", "tenant.toml", &text).unwrap();
+    };
+    let own = format!("\"{}\", \"{}\"", stage.output, stage.dead_letters);
+    grant(&format!("{own}, \"{shared}\""));
+    // Under a revision that may have to prove itself: one failure is too many.
+    let manifest = "deploy.probation-records = 10\nretry.max-attempts = 1\n";
+    let name = format!("acme/{}", stage.name);
+    let folder = &stage.folder;
+    folder
+        .swap_in(&name, guest("act"), &stage.manifest(manifest))
+        .unwrap();
+    let host = stage.serve(&[]);
+    let emit = format!("emit-to {shared}");
+    stage.produce(&[&emit]);
+    assert_eq!(stage.exactly(&shared, &host, 1).len(), 1);
+    grant(&own);
+    wait_lines(&host, &[" deployed ", &stage.name], 2);
+    stage.produce(&[&emit, "ok"]);
+    stage.letter(&host);
+    stage.committed(&host, &[(0, 3)]);
+    assert_eq!(stage.read(&shared).len(), 1);
+    assert_eq!(count_lines(&host, &["rolled back"]), 0);
+    host.stop().unwrap();
+}
+
+#[test]
 fn a_record_that_fails_in_a_probation_waits_for_the_verdict() {
     let stage = Stage::new("proven", 1);
     let by_key = "ordering = \"key\"\n";
