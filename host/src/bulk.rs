@@ -328,8 +328,9 @@ async fn settle_whole(
         BatchSettlement::Halve => return Ok(Left::Halves(cargo)),
         BatchSettlement::All(settlement) => settlement,
     };
-    let is_last = !matches!(settlement, Settlement::Retry { .. });
-    if is_last && let Some(until) = hold_all(lane, handler, &mut cargo) {
+    if settlement.is_last()
+        && let Some(until) = hold_all(lane, handler, &mut cargo)
+    {
         return Ok(Left::Held(cargo, until));
     }
     Ok(match settlement {
@@ -412,8 +413,8 @@ async fn settle_failed(
             lane.decide(handler, &failure, attempt, &view).await?
         };
         let reason = Reason::last(&failure, attempt.number);
-        let is_last = !matches!(settlement, Settlement::Retry { .. });
-        if is_last && let Some(until) = hold_all(lane, handler, std::slice::from_mut(&mut started))
+        if settlement.is_last()
+            && let Some(until) = hold_all(lane, handler, std::slice::from_mut(&mut started))
         {
             held = held.max(Some(until));
             again.push(started);

@@ -15,9 +15,6 @@ use crate::outcome::Failure;
 use crate::record::{Emit, Header, RecordView};
 use crate::returned::Deferral;
 
-/// Bytes of the error's text that are kept.
-const ERROR_BYTES_MAX: usize = 4 * 1024;
-
 /// Why a record becomes a dead letter.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reason<'a> {
@@ -55,7 +52,7 @@ pub(crate) fn write(
         revision: handler.revision.to_string(),
         attempts: reason.attempts,
         kind: reason.failure.kind,
-        error: cut(&reason.failure.message).to_owned(),
+        error: reason.failure.excerpt().to_owned(),
         time_ms: now_ms(),
     };
     let mut ours = Vec::from(letter.block());
@@ -83,22 +80,19 @@ pub(crate) fn write(
     })
 }
 
-fn cut(text: &str) -> &str {
-    let mut end = ERROR_BYTES_MAX.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.get(..end).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outcome::{EXCERPT_BYTES_MAX, FailureKind};
 
     #[test]
     fn a_long_error_is_cut_between_characters() {
-        let text = "é".repeat(ERROR_BYTES_MAX);
-        assert_eq!(cut(&text).len(), ERROR_BYTES_MAX);
-        assert_eq!(cut(&format!("x{text}")).len(), ERROR_BYTES_MAX - 1);
+        let cut = |text: &str| {
+            let failure = Failure::new(FailureKind::Other, text);
+            failure.excerpt().len()
+        };
+        let text = "é".repeat(EXCERPT_BYTES_MAX);
+        assert_eq!(cut(&text), EXCERPT_BYTES_MAX);
+        assert_eq!(cut(&format!("x{text}")), EXCERPT_BYTES_MAX - 1);
     }
 }

@@ -178,12 +178,13 @@ pub(crate) async fn settle(
     attempt: Attempt,
     settlement: Settlement,
 ) -> Delivered {
-    let is_last = !matches!(settlement, Settlement::Retry { .. });
     let again = |started| Job {
         started,
         failed: Some(attempt),
     };
-    if is_last && let Some((failed, until)) = put_off(lane, handler, &mut started, attempt) {
+    if settlement.is_last()
+        && let Some((failed, until)) = put_off(lane, handler, &mut started, attempt)
+    {
         lane.forget_outputs();
         return Delivered::Later(Job { started, failed }, until);
     }

@@ -201,16 +201,22 @@ impl From<Revision> for String {
     }
 }
 
+/// Writes bytes in hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use fmt::Write as _;
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
 impl Revision {
     /// Takes the revision from a SHA-256 digest.
     pub fn from_digest(digest: &[u8]) -> Self {
-        use fmt::Write as _;
-        let mut text = String::with_capacity(12);
-        for byte in digest.iter().take(6) {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        Self(Arc::from(text))
+        let digest = digest.get(..6).unwrap_or(digest);
+        Self(Arc::from(hex(digest)))
     }
 
     /// Returns the revision as text.

@@ -90,8 +90,14 @@ impl FromStr for FailureKind {
     }
 }
 
-/// Bytes of an error that a line of the log has.
-const EXCERPT_BYTES_MAX: usize = 4096;
+/// Bytes of an error that a line of the log and a dead letter have.
+pub(crate) const EXCERPT_BYTES_MAX: usize = 4096;
+
+/// Returns the beginning of a text, no longer than that, cut between characters.
+pub(crate) fn excerpt(text: &str, bytes_max: usize) -> &str {
+    let end = text.floor_char_boundary(bytes_max);
+    text.get(..end).unwrap_or_default()
+}
 
 /// One failed attempt.
 #[derive(Debug, Clone, PartialEq)]
@@ -120,10 +126,9 @@ impl Failure {
         }
     }
 
-    /// Returns the error in words, as much of it as a line of the log has: guests may say anything.
+    /// Returns the error in words, as much of it as a line of the log and a dead letter have: guests may say anything.
     pub fn excerpt(&self) -> &str {
-        let end = self.message.floor_char_boundary(EXCERPT_BYTES_MAX);
-        self.message.get(..end).unwrap_or_default()
+        excerpt(&self.message, EXCERPT_BYTES_MAX)
     }
 }
 
@@ -156,6 +161,13 @@ pub enum Settlement {
     Skip,
     /// Stop the partition at this record.
     Halt,
+}
+
+impl Settlement {
+    /// Returns whether there is no attempt after it.
+    pub fn is_last(self) -> bool {
+        !matches!(self, Self::Retry { .. })
+    }
 }
 
 /// How a record's life ended, as it is counted and as `on-finished` is told.

@@ -4,12 +4,11 @@
 //! **Invariant:** two requests never have one name, nor have two groups or two tenants one channel; what was written is
 //! read back as it was, and whatever else lies there is told from it.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::ids::{GroupId, TenantId};
+use crate::ids::{GroupId, TenantId, hex};
 use crate::pending::CorrelationId;
 
 /// How much longer a name is kept than its request waits: clocks differ, and what comes late is told from what nobody asked.
@@ -79,15 +78,11 @@ impl Names {
 
     /// Returns the name of a request: of the SHA-256 of its id as it is written.
     pub fn key(&self, id: CorrelationId) -> String {
-        let mut key = match self.form {
-            KeyForm::Tenant => self.prefix.clone(),
-            KeyForm::Compat => String::new(),
-        };
-        for byte in Sha256::digest(id.to_string()) {
-            // Writing to a text cannot fail.
-            let _ = write!(key, "{byte:02x}");
+        let digest = hex(&Sha256::digest(id.to_string()));
+        match self.form {
+            KeyForm::Tenant => format!("{}{digest}", self.prefix),
+            KeyForm::Compat => digest,
         }
-        key
     }
 
     /// Returns where responses are told to the hosts of the group.

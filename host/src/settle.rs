@@ -57,8 +57,7 @@ pub fn settle_batch(
     records: usize,
 ) -> BatchSettlement {
     let is_open = verdict.is_none_or(|verdict| verdict == Verdict::Retry);
-    let is_last = !matches!(settlement, Settlement::Retry { .. });
-    if is_open && is_last && records > 1 {
+    if is_open && settlement.is_last() && records > 1 {
         BatchSettlement::Halve
     } else {
         BatchSettlement::All(settlement)

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 /// How long one address may take to connect and answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// A status line is far shorter; what is longer is no host of ours.
-const STATUS_LINE_BYTES_MAX: u64 = 512;
+const STATUS_LINE_BYTES_MAX: usize = 512;
 
 /// Asks a running host whether it is alive (GET /livez)
 ///
@@ -83,9 +83,21 @@ fn exchange(stream: &mut TcpStream, host: &str, deadline: Instant) -> io::Result
         stream,
         "GET /livez HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
     )?;
-    let mut line = Vec::new();
-    let mut bytes = [0; 64];
-    while !line.contains(&b'\n') && (line.len() as u64) < STATUS_LINE_BYTES_MAX {
+    let is_whole = |line: &[u8]| line.contains(&b'\n') || line.len() >= STATUS_LINE_BYTES_MAX;
+    let mut line = read_until(stream, deadline, is_whole)?;
+    line.truncate(STATUS_LINE_BYTES_MAX);
+    let line = line.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    Ok(String::from_utf8_lossy(line).trim_end().to_owned())
+}
+
+/// Reads until it `is_enough`, or the other side ends; an error when it is not by the deadline.
+pub(super) fn read_until(
+    stream: &mut TcpStream,
+    deadline: Instant,
+    is_enough: impl Fn(&[u8]) -> bool,
+) -> io::Result<Vec<u8>> {
+    let (mut answer, mut bytes) = (Vec::new(), [0; 4096]);
+    while !is_enough(&answer) {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
@@ -95,10 +107,9 @@ fn exchange(stream: &mut TcpStream, host: &str, deadline: Instant) -> io::Result
         if count == 0 {
             break;
         }
-        line.extend(bytes.iter().take(count));
+        answer.extend(bytes.iter().take(count));
     }
-    let line = line.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    Ok(String::from_utf8_lossy(line).trim_end().to_owned())
+    Ok(answer)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use super::deployer::Deployer;
 use super::scan::{Candidate, MANIFEST};
 use crate::history::{Cause, History, Kept};
-use crate::ids::HandlerId;
+use crate::ids::{HandlerId, hex};
 use crate::moment::now_ms;
 use crate::state_folder::{Files, StateFolder};
 
@@ -235,19 +235,13 @@ pub(super) fn digest_of_files(files: &Files) -> String {
 }
 
 fn digest(files: &BTreeMap<String, [u8; 32]>) -> String {
-    use std::fmt::Write as _;
     let mut all = Sha256::new();
     for (name, digest) in files {
         all.update(name.len().to_le_bytes());
         all.update(name);
         all.update(digest);
     }
-    let mut text = String::with_capacity(64);
-    for byte in all.finalize() {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    hex(&all.finalize())
 }
 
 fn digest_file(path: &Path) -> io::Result<[u8; 32]> {

@@ -24,6 +24,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::seal::{Seal, SealKey};
+use crate::ids::hex;
 
 /// What others than the owner may do with a file.
 const OTHERS: u32 = 0o077;
@@ -158,15 +159,10 @@ impl AotCache {
     }
 
     fn path(&self, engine: &Engine, wasm: &[u8]) -> PathBuf {
-        use std::fmt::Write as _;
-        let mut name = String::with_capacity(88);
-        for byte in Sha256::digest(wasm) {
-            // Writing to a String cannot fail.
-            let _ = write!(name, "{byte:02x}");
-        }
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        let _ = write!(name, "-{:016x}.cwasm", hasher.finish());
+        let name = hex(&Sha256::digest(wasm));
+        let name = format!("{name}-{:016x}.cwasm", hasher.finish());
         self.folder.join(name)
     }
 }

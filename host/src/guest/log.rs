@@ -15,6 +15,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use super::bindings::LogLevel;
 use crate::ids::HandlerId;
+use crate::outcome::excerpt;
 use crate::stats::Meter;
 
 /// Bytes of one line; more is cut.
@@ -141,14 +142,7 @@ fn is_seen(level: LogLevel) -> bool {
 }
 
 fn cut(text: &str) -> &str {
-    if text.len() <= LINE_BYTES_MAX {
-        return text;
-    }
-    let mut end = LINE_BYTES_MAX;
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.get(..end).unwrap_or_default()
+    excerpt(text, LINE_BYTES_MAX)
 }
 
 /// Which stream it is.

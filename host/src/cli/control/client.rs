@@ -2,13 +2,15 @@
 //!
 //! **Invariant:** it ends within twelve seconds per address, and reads no more than a host of ours would send.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 use tokio::time::Instant;
+
+use crate::cli::health::read_until;
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -94,24 +96,15 @@ fn exchange(mut stream: TcpStream, request: &str) -> io::Result<String> {
     let deadline = Instant::now() + ANSWER;
     stream.set_write_timeout(Some(CONNECT))?;
     stream.write_all(request.as_bytes())?;
-    let (mut answer, mut bytes) = (Vec::new(), [0; 4096]);
-    while answer.len() < ANSWER_BYTES_MAX {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        stream.set_read_timeout(Some(left))?;
-        let count = stream.read(&mut bytes)?;
-        if count == 0 {
-            break;
-        }
-        answer.extend(bytes.iter().take(count));
-    }
+    let answer = read_until(&mut stream, deadline, |answer| {
+        answer.len() >= ANSWER_BYTES_MAX
+    })?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
     use std::net::TcpListener;
     use std::thread;
 
