@@ -26,6 +26,7 @@ mod redis;
 mod served;
 mod setup;
 mod sh;
+mod tenants;
 mod test;
 
 use std::process::ExitCode;
@@ -69,6 +70,9 @@ enum Task {
         /// What is run
         #[arg(long, value_enum, default_value_t = Shown::Earthquakes)]
         example: Shown,
+        /// Run two tenants on one host, one of them hostile; the same as --example tenants
+        #[arg(long, conflicts_with = "example")]
+        tenants: bool,
         /// Use this Kafka (host:port,…), which has to make topics on first use but for the orders, and not the embedded
         /// broker
         #[arg(long, value_name = "LIST")]
@@ -103,6 +107,8 @@ enum Shown {
     Earthquakes,
     /// Orders through a middleware, a pipeline and a handler that it asks
     Orders,
+    /// A calm tenant and a hostile one on one host, on the embedded broker
+    Tenants,
 }
 
 #[derive(Subcommand)]
@@ -166,15 +172,15 @@ fn run(task: Task) -> Result<()> {
         Task::Check => check::run_all(),
         Task::Test { fast, filter } => test::run_all(fast, filter.as_deref()),
         Task::Demo {
-            example: Shown::Earthquakes,
+            example,
+            tenants,
             brokers,
             keep,
-        } => demo::run(brokers.as_deref(), keep),
-        Task::Demo {
-            example: Shown::Orders,
-            brokers,
-            keep,
-        } => orders::run(brokers.as_deref(), keep),
+        } => match (example, tenants) {
+            (_, true) | (Shown::Tenants, _) => tenants::run(brokers.as_deref(), keep),
+            (Shown::Earthquakes, _) => demo::run(brokers.as_deref(), keep),
+            (Shown::Orders, _) => orders::run(brokers.as_deref(), keep),
+        },
         Task::Bench {
             bench: Bench::Path { options },
         } => test::with_kafka("bench-path", &options),
