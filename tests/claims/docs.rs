@@ -100,11 +100,7 @@ const FATES: &[(&str, &str, Fate)] = &[
     ),
     ("examples/felt/README.md", "", Fate::Run(Scenario::Examples)),
     ("examples/orders/README.md", "", Fate::Run(Scenario::Demo)),
-    (
-        "examples/tenants/README.md",
-        "",
-        Fate::Run(Scenario::Demo),
-    ),
+    ("examples/tenants/README.md", "", Fate::Run(Scenario::Demo)),
     (
         "examples/bulletins/README.md",
         "",

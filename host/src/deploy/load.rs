@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::courses::{self, StepComponents};
 use super::facts::Facts;
@@ -33,6 +33,8 @@ use crate::state_folder::Files;
 
 /// How long a trial may take.
 const TRIAL_MAX: Duration = Duration::from_secs(5);
+/// How long the trials of all components of a handler may take together.
+const TRIALS_MAX: Duration = Duration::from_secs(10);
 /// No manifest is larger.
 const TEXT_BYTES_MAX: u64 = 1 << 20;
 
@@ -352,8 +354,23 @@ pub(super) async fn try_start(
 }
 
 /// Lets one instance of each component begin and go, as a lane would, and the handler's name its events; returns the rules
-/// that come of it.
+/// that come of it. Other deployments wait for it, so all of it together has a bound.
 pub(super) async fn try_out(
+    candidate: &Candidate,
+    loaded: &Loaded,
+    setup: &Setup,
+) -> Result<Vec<OwnRule>, String> {
+    let tried = timeout(TRIALS_MAX, try_each(candidate, loaded, setup)).await;
+    tried.unwrap_or_else(|_| {
+        Err(format!(
+            "{}: its components were not done with their trial within {} s (begin with less, or name fewer components)",
+            candidate.manifest.display(),
+            TRIALS_MAX.as_secs()
+        ))
+    })
+}
+
+async fn try_each(
     candidate: &Candidate,
     loaded: &Loaded,
     setup: &Setup,
