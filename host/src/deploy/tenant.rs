@@ -130,6 +130,22 @@ impl<'c> OfTenant<'c> {
         let missing = self.tenant.grants.missing(manifest);
         let missing = missing.iter().map(|it| self.told(path, it));
         let mut all: Vec<String> = missing.collect();
+        if self.candidate.tenant.is_some() {
+            let keys = manifest
+                .kafka_consumer
+                .keys()
+                .chain(manifest.kafka_producer.keys());
+            let mut keys: Vec<&String> = keys.filter(|key| is_credential(key)).collect();
+            keys.sort();
+            keys.dedup();
+            all.extend(keys.into_iter().map(|key| {
+                let what = format!(
+                    "{key:?} says who the handler is to Kafka, or names files of this machine, and is for whoever runs the host to \
+                     say (leave it out, or have it written under [kafka] of the tenant)"
+                );
+                self.told(path, &what)
+            }));
+        }
         let beyond = self.tenant.quotas.fit(&mut manifest.limits);
         all.extend(beyond.iter().map(|it| self.told(path, it)));
         all
@@ -171,4 +187,10 @@ impl<'c> OfTenant<'c> {
         let file = self.candidate.tenant.clone();
         file.unwrap_or_else(|| Path::new(self.candidate.id.tenant.as_str()).join(TENANT))
     }
+}
+
+/// Returns whether a setting of librdkafka says who a client is, or where on this machine that lies.
+fn is_credential(key: &str) -> bool {
+    let parts = ["ssl.", "sasl.", "https.", "enable.ssl", "enable.sasl"];
+    key == "security.protocol" || parts.iter().any(|part| key.starts_with(part))
 }

@@ -219,3 +219,20 @@ fn a_tenant_that_loses_its_file_is_granted_nothing_more() {
     assert_eq!(count_lines(&host, &[" deployed ", "greedy"]), 0);
     host.stop().unwrap();
 }
+
+#[test]
+fn credentials_are_those_of_the_host_or_of_the_tenants_file() {
+    let stage = Stage::new("borrowed-key", 1);
+    let own = "\"{}*\"";
+    let key = "kafka.producer.\"ssl.key.location\" = \"/run/secrets/other.key\"\n";
+    deploy(&stage, &grants(own, own, own), key);
+    let host = stage.serve(&[]);
+    let told = ["handler.toml", "ssl.key.location", "acme/tenant.toml"];
+    wait_lines(&host, &told, 1);
+    let manifest = stage.manifest("");
+    let name = format!("acme/{}", stage.name);
+    stage.folder.swap_manifest(&name, &manifest).unwrap();
+    stage.produce(&["one"]);
+    stage.outputs(&host, 1);
+    host.stop().unwrap();
+}
