@@ -74,8 +74,9 @@ pub(crate) fn run(brokers: Option<&str>, keep: bool) -> Result<()> {
     let (mut host, brokers, http) = Served::on(&handlers, brokers)?;
     // A topic that nobody has written to may not exist yet, and the host is ready when its topics are.
     let name = "{\"value\":\"World\"}".to_owned();
-    produce(&format!("names{}", topics.suffix), &brokers, &[name])?;
-    produce(&topics.input, &brokers, &feed.lines)?;
+    let names = format!("names{}", topics.suffix);
+    println!("  {}", produce(&names, &brokers, &[name])?);
+    println!("  {}", produce(&topics.input, &brokers, &feed.lines)?);
     println!("  fed {} records to {}", feed.lines.len(), topics.input);
     host.wait_until_ready(&http)?;
 

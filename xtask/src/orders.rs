@@ -119,7 +119,7 @@ pub(crate) fn run(brokers: Option<&str>, keep: bool) -> Result<()> {
     }
     let (host, brokers, _) = Served::on(&handlers, brokers)?;
     let topic = |name: &str| format!("{name}{suffix}");
-    produce(&topic("orders"), &brokers, &feed.lines)?;
+    println!("  {}", produce(&topic("orders"), &brokers, &feed.lines)?);
     println!("  fed {} records to {}", feed.lines.len(), topic("orders"));
     let read = |name: &str, wanted: usize| {
         let mut seen = 0;

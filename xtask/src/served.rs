@@ -10,7 +10,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -201,20 +201,24 @@ pub(crate) fn make_topics(handlers: &Path, brokers: &str) -> Result<()> {
 }
 
 /// Sends JSON lines to a topic with `kafka-wasm-host produce`.
-pub(crate) fn produce(topic: &str, brokers: &str, lines: &[String]) -> Result<()> {
+pub(crate) fn produce(topic: &str, brokers: &str, lines: &[String]) -> Result<String> {
     let mut child = binary("produce")
         .args([topic, "--brokers", brokers, "--format", "json"])
         .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .context("cannot start `produce`")?;
     let mut stdin = child.stdin.take().context("`produce` has an input")?;
     let sent = stdin.write_all((lines.join("\n") + "\n").as_bytes());
     drop(stdin);
-    let status = child.wait()?;
-    if !status.success() {
-        bail!("`kafka-wasm-host produce {topic}` failed: {status}");
+    let output = child.wait_with_output()?;
+    let words = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        let status = output.status;
+        bail!("`kafka-wasm-host produce {topic}` failed: {status}\n{words}");
     }
-    sent.context("`produce` did not read its input")
+    sent.context("`produce` did not read its input")?;
+    Ok(words.trim_end().to_owned())
 }
 
 /// The last offset of each partition of a topic, at some time.
@@ -314,11 +318,11 @@ fn watch(pid: u32) -> Result<Child> {
 
 fn lines_of(child: &mut Child) -> Result<Receiver<String>> {
     let stdout = child.stdout.take().context("the child's output is piped")?;
-    let (line_tx, line_rx) = sync_channel(1024);
+    let (line_tx, line_rx) = channel();
     thread::spawn(move || {
         let lines = BufReader::new(stdout).lines().map_while(Result::ok);
         // The receiver is gone when nobody waits for lines any more; the child must not block then.
-        lines.for_each(|line| drop(line_tx.try_send(line)));
+        lines.for_each(|line| drop(line_tx.send(line)));
     });
     Ok(line_rx)
 }

@@ -122,7 +122,8 @@ fn feed(brokers: &str, second: usize) -> Result<()> {
         .flat_map(|(deed, times)| vec![value(deed); *times])
         .collect();
     produce("hostile.deeds", brokers, &deeds)?;
-    produce("calm.names", brokers, &names)
+    produce("calm.names", brokers, &names)?;
+    Ok(())
 }
 
 /// What the metrics say.

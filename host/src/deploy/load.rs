@@ -305,8 +305,7 @@ fn component_path(
         let name = path.file_name().and_then(|name| name.to_str());
         !name.is_some_and(&is_other)
     };
-    let components = candidate.components.iter();
-    let components: Vec<&PathBuf> = components.filter(is_own).collect();
+    let components: Vec<&PathBuf> = candidate.components.iter().filter(is_own).collect();
     match components.as_slice() {
         [only] => Ok(Some((*only).clone())),
         [] if has_pipelines => Ok(None),
@@ -385,8 +384,8 @@ async fn try_each(
         )
         .await?;
     }
-    let manifest = &loaded.manifest;
-    courses::try_out(candidate, &manifest.pipelines, &loaded.steps, setup).await?;
+    let pipelines = &loaded.manifest.pipelines;
+    courses::try_out(candidate, pipelines, &loaded.steps, setup).await?;
     let mut instance = try_start(candidate, &loaded.component, setup, "").await?;
     let manifest = candidate.manifest.display();
     let events = instance.events().await;
@@ -401,11 +400,10 @@ async fn try_each(
     }
     let takes_any = loaded.component.takes().any_record;
     let routing = &loaded.manifest.routing;
-    let pipelines = loaded.manifest.pipelines.iter();
-    let pipelines = pipelines.map(|pipeline| (&pipeline.name, &pipeline.rule));
-    let rules = routing.own_rules(&events, takes_any, pipelines);
+    let piped = pipelines.iter().map(|it| (&it.name, &it.rule));
+    let rules = routing.own_rules(&events, takes_any, piped);
     match contested([rules.as_slice()], routing.multi) {
-        Some(rule) if loaded.manifest.pipelines.is_empty() => Err(format!(
+        Some(rule) if pipelines.is_empty() => Err(format!(
             "{manifest}: a [[route]] takes {rule}, and so does the component by a hook of its own (leave the route out)"
         )),
         Some(rule) => Err(format!(
