@@ -46,6 +46,7 @@ mod secrets;
 mod seek;
 mod stage;
 mod steps;
+mod swaps;
 mod topics;
 mod traffic;
 mod watchdog;

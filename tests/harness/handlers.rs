@@ -113,6 +113,11 @@ impl HandlersDir {
         self.swap_file(name, COMPONENT, &read(component.as_ref())?)
     }
 
+    /// As [`Self::swap_component`], by these bytes.
+    pub fn swap_component_bytes(&self, name: &str, bytes: &[u8]) -> Result<&Self> {
+        self.swap_file(name, COMPONENT, bytes)
+    }
+
     /// Replaces the component by these bytes, which need not be one.
     pub fn replace_component_bytes(&self, name: &str, bytes: &[u8]) -> Result<&Self> {
         fs::write(self.folder(name).join(COMPONENT), bytes)?;

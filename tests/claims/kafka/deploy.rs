@@ -36,7 +36,7 @@ fn load(stage: &Stage, stop: &AtomicBool) -> u64 {
 }
 
 /// A component like another, with a comment in it: the same behaviour, another revision.
-fn remarked(component: &[u8], remark: &str) -> Vec<u8> {
+pub fn remarked(component: &[u8], remark: &str) -> Vec<u8> {
     let mut section = vec![u8::try_from(remark.len()).unwrap()];
     section.extend(remark.as_bytes());
     let mut bytes = component.to_vec();
