@@ -2,6 +2,7 @@
 
 mod adversaries;
 mod backpressure;
+mod bad_deployments;
 mod batches;
 mod breaker;
 mod clock;
@@ -47,6 +48,7 @@ mod seek;
 mod stage;
 mod steps;
 mod swaps;
+mod thousand;
 mod topics;
 mod traffic;
 mod watchdog;

@@ -210,7 +210,6 @@ fn a_swap_under_full_load_loses_repeats_and_reorders_nothing() {
         .unwrap();
         let began = Instant::now();
         for round in 2..=ROUNDS + 1 {
-            let before = swapped.each_ref().map(Swapped::ends);
             for it in all() {
                 if round % ROUNDS_PER_COMPONENT == 0 {
                     let component = fs::read(guest(it.fixture)).unwrap();
