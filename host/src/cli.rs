@@ -9,6 +9,7 @@ pub mod health;
 pub mod produce;
 pub mod reader;
 pub mod records;
+mod release;
 pub mod seek;
 pub mod sender;
 pub mod topics;
@@ -22,7 +23,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::config::{Given, ServeConfig};
+use crate::config::{Given, ServeConfig, read_settings};
 use crate::deploy::SecretStore;
 use crate::duration::parse_duration;
 use crate::ids::HandlerId;
@@ -48,6 +49,8 @@ enum Command {
     Check(CheckArgs),
     /// Say what a handlers folder would change in the place of another one; needs no broker
     Diff(DiffArgs),
+    /// Print what is to be signed of a handler; needs no broker
+    Release(release::ReleaseArgs),
     /// Write records to a topic
     Produce(produce::ProduceArgs),
     /// Read records from a topic
@@ -165,6 +168,10 @@ impl From<ServeArgs> for Given {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  kafka-wasm-host check handlers/ --config host.toml
+
+Of host.toml only the keys are looked at that releases are signed with. Without it, nothing needs to be signed.")]
 struct CheckArgs {
     /// Folder of the handlers
     #[arg(value_name = "DIR")]
@@ -172,6 +179,9 @@ struct CheckArgs {
     /// Folder of secrets that the manifests name, as for `serve`
     #[arg(long, env = "KAFKA_WASM_SECRETS", value_name = "DIR")]
     secrets: Option<PathBuf>,
+    /// A file with settings of the host, which says whose signatures are believed
+    #[arg(long, env = "KAFKA_WASM_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -219,6 +229,7 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => serve(*args, &warnings),
         Command::Check(args) => check(&args),
         Command::Diff(args) => diff(&args),
+        Command::Release(args) => release::run(args),
         Command::Produce(args) => produce::run(&args),
         Command::Consume(args) => consume::run(&args),
         Command::DeadLetter(args) => dead_letter::run(&args),
@@ -277,10 +288,20 @@ fn serve(args: ServeArgs, warnings: &[String]) -> anyhow::Result<ExitCode> {
 }
 
 fn check(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let settings = args.config.as_deref().map(read_settings).transpose();
+    let trust = match settings {
+        Ok(settings) => settings.unwrap_or_default().trust,
+        Err(problems) => {
+            for problem in &problems {
+                complain(problem);
+            }
+            return Ok(ExitCode::from(EX_USAGE));
+        }
+    };
     let report = async_runtime()?.block_on(async {
         let runtime = runtime(16, None)?;
         let secrets = SecretStore::new(args.secrets.clone());
-        anyhow::Ok(crate::deploy::check(&args.folder, &runtime, &secrets).await)
+        anyhow::Ok(crate::deploy::check(&args.folder, &runtime, &secrets, &trust).await)
     })?;
     for handler in &report.handlers {
         say(handler)?;

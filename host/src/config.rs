@@ -21,6 +21,7 @@ use crate::settings::{
 use crate::steps::Plan;
 use crate::telemetry::LogFormat;
 use crate::tokens::Tokens;
+use crate::trust::Trust;
 use crate::watchdog::WatchPolicy;
 
 /// Where records come from.
@@ -111,6 +112,8 @@ pub struct ServeConfig {
     pub response: Option<RedisSettings>,
     /// What is kept of handlers, and who may change them.
     pub control: ControlConfig,
+    /// Whose signatures are believed, where handlers have to be signed.
+    pub trust: Trust,
     /// librdkafka keys for all clients, without `bootstrap.servers`.
     pub kafka: BTreeMap<String, String>,
 }
@@ -195,6 +198,7 @@ impl ServeConfig {
                 watchdog: settings.watchdog,
                 response: settings.response,
                 control,
+                trust: settings.trust,
                 kafka,
             }),
             _ => Err(problems),
@@ -234,7 +238,8 @@ fn kafka_settings(
     checked
 }
 
-fn read_settings(path: &Path) -> Result<Settings, Vec<String>> {
+/// Reads a host.toml. The error holds everything that is wrong, a line each.
+pub(crate) fn read_settings(path: &Path) -> Result<Settings, Vec<String>> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| vec![format!("{}: cannot be read: {error}", path.display())])?;
     Settings::parse_with(&text, check_value)

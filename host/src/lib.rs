@@ -50,8 +50,10 @@ pub mod parts;
 pub mod pending;
 pub mod pipeline;
 pub mod probation;
+pub mod provenance;
 pub mod publish;
 pub mod quotas;
+pub mod release;
 pub mod response;
 pub mod retry;
 mod returned;
@@ -64,6 +66,7 @@ pub mod steps;
 pub mod suspects;
 pub mod tokens;
 pub mod topics;
+pub mod trust;
 pub mod watchdog;
 pub mod watermark;
 

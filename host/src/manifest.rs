@@ -52,6 +52,7 @@ use crate::policy::{
 };
 use crate::prefix::TopicPrefix;
 use crate::publish::Publish;
+use crate::release::FileDigest;
 use crate::route::Routing;
 use crate::secrets::Secrets;
 
@@ -65,6 +66,8 @@ const INTERNAL_PREFIX: &str = "__";
 pub struct Manifest {
     /// File name of the component beside the manifest; none where the manifest leaves it to the folder.
     pub component: Option<String>,
+    /// What that file is recognized by; none where any is good.
+    pub digest: Option<FileDigest>,
     /// Components that see each record before a handler is chosen, in their order.
     pub middleware: Vec<Middleware>,
     /// Topics to read.
@@ -109,6 +112,8 @@ pub struct Manifest {
     pub breaker: Option<BreakerPolicy>,
     /// How a new revision proves itself; none where it need not.
     pub probation: Option<ProbationPolicy>,
+    /// File name of the record, beside the manifest, that a revision has to handle before it serves.
+    pub trial_record: Option<String>,
     /// Texts for the component, by name.
     pub config: BTreeMap<String, String>,
     /// Texts for it that are said by name; they are among the others once they are read.
@@ -137,7 +142,7 @@ impl Manifest {
         check_value: kafka::ValueCheck,
     ) -> Result<Self, Vec<Problem>> {
         let mut reader = Reader::new(text, keys::KEYS, check_value)?.within(prefix);
-        let component = components::component(&mut reader, &keys::COMPONENT);
+        let (component, digest) = components::own(&mut reader);
         let middleware = components::middleware(&mut reader);
         let group = reader.group(&keys::GROUP, &id.default_group());
         let dead_letter_topic = dead_letter_topic(&mut reader, &group);
@@ -161,7 +166,7 @@ impl Manifest {
         routes::fan_out_fits(&mut reader, &routing, on_exhausted, &return_topics);
         let bulk = bulk::bulk(&mut reader, on_exhausted);
         let breaker = breaker::breaker(&mut reader);
-        let probation = deploy::probation(&mut reader);
+        let (probation, trial_record) = deploy::deploy(&mut reader);
         let (config, secrets) = reader.texts(&keys::CONFIG);
         let kafka_consumer = reader.table(&keys::KAFKA_CONSUMER);
         let kafka_producer = reader.table(&keys::KAFKA_PRODUCER);
@@ -174,6 +179,7 @@ impl Manifest {
                 .zip(dead_letter_topic)
                 .map(|(subscription, dead_letter_topic)| Self {
                     component,
+                    digest,
                     middleware,
                     subscription,
                     group,
@@ -196,6 +202,7 @@ impl Manifest {
                     bulk,
                     breaker,
                     probation,
+                    trial_record,
                     config,
                     secrets,
                     kafka_consumer,
@@ -222,6 +229,7 @@ impl fmt::Debug for Manifest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Manifest")
             .field("component", &self.component)
+            .field("digest", &self.digest)
             .field("middleware", &self.middleware)
             .field("subscription", &self.subscription)
             .field("group", &self.group)
@@ -244,6 +252,7 @@ impl fmt::Debug for Manifest {
             .field("bulk", &self.bulk)
             .field("breaker", &self.breaker)
             .field("probation", &self.probation)
+            .field("trial_record", &self.trial_record)
             .field("config", &Masked(&self.config))
             .field("secrets", &self.secrets)
             .field("kafka_consumer", &Masked(&self.kafka_consumer))

@@ -143,12 +143,12 @@ impl Host {
             registry: Arc::clone(&registry),
             state: state.clone(),
             secrets: SecretStore::new(config.secrets.clone()),
+            trust: Arc::new(config.trust.clone()),
             known: BTreeMap::new(),
             paused: BTreeSet::new(),
             is_changed: false,
             alarm: Arc::default(),
         };
-        let draining = AtomicBool::new(false);
         let watched = Arc::new(Watched::new(&config.watchdog));
         let view = Arc::new(View {
             registry,
@@ -158,7 +158,7 @@ impl Host {
             exchanges,
             board,
             places,
-            draining,
+            draining: AtomicBool::new(false),
             watched,
             control: control(&config, orderer, state),
         });
@@ -390,7 +390,8 @@ async fn state_folder(config: &ServeConfig) -> Option<Arc<StateFolder>> {
     let root = config.control.state.clone()?;
     let state = Arc::new(StateFolder::new(root, config.control.revisions_kept));
     let swept = Arc::clone(&state);
-    let swept = tokio::task::spawn_blocking(move || swept.sweep()).await;
+    let swept = tokio::task::spawn_blocking(move || swept.sweep().and_then(|()| swept.probe()));
+    let swept = swept.await;
     if let Ok(Err(error)) = swept {
         tracing::warn!(%error, "revisions may not be kept");
     }

@@ -12,6 +12,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod trust;
 mod watchdog;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use crate::ids::HandlerId;
 use crate::manifest::kafka::{Clients, ValueCheck, any_value};
 use crate::manifest::{Key, Kind, Problem, Reader, Text};
 use crate::steps::Plan;
+use crate::trust::Trust;
 use crate::watchdog::WatchPolicy;
 
 /// Instances of components that may live at once where nothing else is said.
@@ -57,6 +59,8 @@ pub(crate) static KEYS: &[&Key] = &[
     &control::STATE,
     &control::KEPT,
     &control::TOKENS_FILE,
+    &trust::REQUIRE_SIGNATURE,
+    &trust::TRUST,
     &KAFKA,
 ];
 
@@ -206,6 +210,8 @@ pub struct Settings {
     pub revisions_kept: Option<usize>,
     /// File that says who may ask what of the control API.
     pub tokens_file: Option<PathBuf>,
+    /// Whose signatures are believed, where releases have to be signed.
+    pub trust: Trust,
     /// Settings of librdkafka for all clients; none of them touches what the host depends on.
     pub kafka: BTreeMap<String, String>,
 }
@@ -248,6 +254,7 @@ impl Settings {
             state: folder(&mut reader, &control::STATE),
             revisions_kept: control::kept(&mut reader),
             tokens_file: folder(&mut reader, &control::TOKENS_FILE),
+            trust: trust::read(&mut reader),
             kafka: reader.table(&KAFKA),
         };
         reader.finish(Some(settings))

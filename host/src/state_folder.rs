@@ -21,6 +21,8 @@ use crate::stats::Counter;
 const HISTORY: &str = "history.json";
 /// What the names of files begin with that are not whole.
 const DRAFT: &str = ".new-";
+/// What is written to see whether there is room: a block of a disk.
+const PROBE_BYTES: usize = 4096;
 
 /// The files of a revision, by their paths in its folder.
 pub(crate) type Files = BTreeMap<String, Vec<u8>>;
@@ -61,7 +63,7 @@ pub(crate) struct StateFolder {
 }
 
 impl StateFolder {
-    /// Opens the folder; nothing is made before something is kept.
+    /// Names the folder; nothing is made yet.
     pub(crate) fn new(root: PathBuf, kept: usize) -> Self {
         Self {
             root,
@@ -98,6 +100,20 @@ impl StateFolder {
     /// Removes what is not whole, or not kept any more: the host ended while it wrote.
     pub(crate) fn sweep(&self) -> Result<(), Error> {
         self.counted(self.sweep_all())
+    }
+
+    /// Sees whether something can be written: it is better known now than when there is something to keep.
+    pub(crate) fn probe(&self) -> Result<(), Error> {
+        self.counted(self.try_write())
+    }
+
+    fn try_write(&self) -> Result<(), Error> {
+        self.check_private()?;
+        make_folder(&self.root).map_err(write_error(&self.root))?;
+        let draft = self.root.join(format!("{DRAFT}probe"));
+        let written = write_whole(&draft, &[0; PROBE_BYTES]);
+        let _ = fs::remove_file(&draft);
+        written.map_err(write_error(&self.root))
     }
 
     fn counted<T>(&self, result: Result<T, Error>) -> Result<T, Error> {

@@ -74,6 +74,17 @@ const FATES: &[(&str, &str, Fate)] = &[
         "kafka-wasm-host rollback ",
         NEEDS_REVISIONS,
     ),
+    (
+        "docs/OPERATIONS.md",
+        "kafka-wasm-host release ",
+        NEEDS_A_KEY,
+    ),
+    ("docs/OPERATIONS.md", "minisign ", NEEDS_A_KEY),
+    (
+        "docs/OPERATIONS.md",
+        "kafka-wasm-host check staging --config ",
+        NEEDS_A_KEY,
+    ),
     ("docs/OPERATIONS.md", "", Fate::Run(Scenario::Kafka)),
     ("docs/HANDLERS.md", "", Fate::Run(Scenario::Kafka)),
     ("docs/BENCHMARKS.md", "cargo xtask bench ", MEASURES),
@@ -157,6 +168,11 @@ const NEEDS_REVISIONS: Fate = Fate::Elsewhere {
     why: "it needs a handler of which several revisions were published",
     file: "tests/claims/kafka/revisions.rs",
     text: "fn a_rollback_serves_the_revision_before(",
+};
+const NEEDS_A_KEY: Fate = Fate::Elsewhere {
+    why: "it needs a secret key; there the signature is made as minisign makes it",
+    file: "tests/claims/kafka/signed.rs",
+    text: "fn check_says_whether_a_host_would_believe_a_release(",
 };
 const NEEDS_A_DAEMON: Fate = Fate::Elsewhere {
     why: "it needs a container engine; what the image runs is run without one",

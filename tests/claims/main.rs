@@ -10,6 +10,7 @@ mod diff;
 mod docs;
 mod embedded;
 mod kafka;
+mod machine;
 mod simulation;
 mod start;
 mod tidy;

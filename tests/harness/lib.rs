@@ -21,6 +21,7 @@ pub mod proxy;
 pub mod python;
 mod record;
 pub mod redis;
+pub mod sign;
 
 use std::path::{Path, PathBuf};
 use std::thread;

@@ -7,16 +7,19 @@ use std::sync::Arc;
 use super::circles::circles;
 use super::conflict::{Party, obstacle};
 use super::facts::Facts;
-use super::load::{Loaded, load, try_out};
-use super::scan::{EXPECTED, Scan, scan, unreadable};
+use super::load::{Loaded, load};
+use super::scan::{EXPECTED, Scan, is_component, scan, unreadable};
 use super::secrets::SecretStore;
+use super::trial::try_out;
 use crate::guest::{Conversation, Receipts, Runtime, Setup};
 use crate::ids::HandlerId;
 use crate::manifest::Manifest;
 use crate::policy::{Ordering, Subscription};
+use crate::provenance::provenance;
 use crate::route::{OwnRule, is_choosy};
 use crate::secrets::HIDDEN;
 use crate::topics::conflict;
+use crate::trust::Trust;
 
 /// What was found in a handlers folder.
 #[derive(Debug, Default)]
@@ -30,7 +33,12 @@ pub(crate) struct Report {
 }
 
 /// Loads and tries out everything in `folder`.
-pub(crate) async fn check(folder: &Path, runtime: &Runtime, secrets: &SecretStore) -> Report {
+pub(crate) async fn check(
+    folder: &Path,
+    runtime: &Runtime,
+    secrets: &SecretStore,
+    trust: &Trust,
+) -> Report {
     let mut report = Report::default();
     let mut scan = match scan(folder) {
         Ok(scan) => scan,
@@ -43,7 +51,7 @@ pub(crate) async fn check(folder: &Path, runtime: &Runtime, secrets: &SecretStor
     report.problems.extend(problems.into_values());
     let mut good: BTreeMap<HandlerId, (Loaded, Vec<OwnRule>)> = BTreeMap::new();
     for (id, candidate) in &scan.candidates {
-        let loaded = match load(candidate, runtime, secrets, &mut Facts::default()) {
+        let loaded = match load(candidate, runtime, secrets, trust, &mut Facts::default()) {
             Ok(loaded) => loaded,
             Err(problems) => {
                 report.problems.extend(problems);
@@ -137,11 +145,11 @@ fn describe(id: &HandlerId, loaded: &Loaded, rules: &[OwnRule]) -> String {
     };
     let (routes, responses) = (routes(rules), responses(manifest));
     let (middleware, pipelines) = (middleware(loaded), pipelines(manifest));
-    let secrets = secrets(loaded);
+    let (secrets, provenance) = (secrets(loaded), provenance_of(loaded));
     let limits = &manifest.limits;
     format!(
         "{id}  revision {}\n  hooks        {}\n  imports      {}\n  topics       {topics}\n  group        {}\n  \
-         ordering     {}\n{middleware}{routes}{pipelines}{responses}{secrets}  dead letters {}\n  limits       {} MiB, {} ms a call, {} attempts, {} records under way a partition\n",
+         ordering     {}\n{middleware}{routes}{pipelines}{responses}{secrets}{provenance}  dead letters {}\n  limits       {} MiB, {} ms a call, {} attempts, {} records under way a partition\n",
         loaded.revision,
         loaded.component.hooks().join(", "),
         loaded.component.imports().join(", "),
@@ -163,6 +171,21 @@ fn middleware(loaded: &Loaded) -> String {
         return String::new();
     }
     format!("  middleware   {}\n", names.join(", "))
+}
+
+/// The lines that say how its components were made, as they say it themselves; empty where none does.
+fn provenance_of(loaded: &Loaded) -> String {
+    let components = loaded.files.iter();
+    let components = components.filter(|(name, _)| is_component(name));
+    let lines = components.flat_map(|(name, wasm)| {
+        let lines = provenance(wasm).into_iter();
+        lines.map(move |line| format!("{name}: {line}"))
+    });
+    let lines: Vec<String> = lines.collect();
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!("  made by      {}\n", lines.join("\n               "))
 }
 
 /// The lines that say which texts are secrets; empty where none is.

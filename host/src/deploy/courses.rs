@@ -7,9 +7,9 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
-use super::load::try_start;
 use super::scan::{Candidate, MANIFEST};
 use super::tenant::OfTenant;
+use super::trial::try_start;
 use crate::catalog::{Course, Station};
 use crate::guest::{Handler as Component, Role, Runtime, Setup, Stage};
 use crate::ids::HandlerId;

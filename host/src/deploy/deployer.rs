@@ -17,11 +17,12 @@ use super::board::Board;
 use super::conflict::Party;
 use super::facts::Facts;
 use super::known::Known;
-use super::load::{Loaded, load, try_out};
+use super::load::{Loaded, load};
 use super::revisions::{New, Source, digest_of_files};
 use super::scan::{Candidate, Scan, scan, unreadable};
 use super::secrets::SecretStore;
 use super::topics::TopicKeeper;
+use super::trial::try_out;
 use crate::breaker::Breaker;
 use crate::catalog::{Catalog, Deployed, Fed, Proving};
 use crate::duration::millis;
@@ -35,6 +36,7 @@ use crate::state_folder::StateFolder;
 use crate::stats::Registry;
 use crate::subscriptions::Subscriptions;
 use crate::topics::wanted;
+use crate::trust::Trust;
 
 /// What the deployer is made of.
 #[derive(Debug)]
@@ -53,6 +55,8 @@ pub(crate) struct Deployer {
     /// Where revisions are kept, if they are.
     pub(crate) state: Option<Arc<StateFolder>>,
     pub(crate) secrets: SecretStore,
+    /// Whose signatures are believed, where handlers have to be signed.
+    pub(crate) trust: Arc<Trust>,
     pub(crate) known: BTreeMap<HandlerId, Known>,
     /// Handlers that are to take nothing.
     pub(crate) paused: BTreeSet<HandlerId>,
@@ -268,10 +272,10 @@ impl Deployer {
     ) -> Result<Option<(Deployed, New)>, Vec<String>> {
         let (began, candidate) = (Instant::now(), &source.candidate);
         let (runtime, files) = (self.runtime.clone(), candidate.clone());
-        let secrets = self.secrets.clone();
+        let (secrets, trust) = (self.secrets.clone(), Arc::clone(&self.trust));
         let loading = tokio::task::spawn_blocking(move || {
             let mut seen = Facts::default();
-            (load(&files, &runtime, &secrets, &mut seen), seen)
+            (load(&files, &runtime, &secrets, &trust, &mut seen), seen)
         });
         let (loaded, found) = loading.await.map_err(|error| {
             let manifest = candidate.manifest.display();

@@ -11,6 +11,7 @@ use super::scan::{scan, unreadable};
 use super::secrets::SecretStore;
 use crate::guest::Runtime;
 use crate::ids::HandlerId;
+use crate::trust::Trust;
 
 /// How one folder differs from another.
 #[derive(Debug, Default)]
@@ -73,7 +74,13 @@ fn all(
     };
     problems.extend(scan.problems.into_values());
     for (id, candidate) in scan.candidates {
-        match load(&candidate, runtime, secrets, &mut Facts::default()) {
+        match load(
+            &candidate,
+            runtime,
+            secrets,
+            &Trust::default(),
+            &mut Facts::default(),
+        ) {
             Ok(handler) => {
                 loaded.insert(id, handler);
             }

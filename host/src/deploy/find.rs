@@ -11,6 +11,7 @@ use super::tenant::OfTenant;
 use crate::ids::{GroupId, HandlerId};
 use crate::manifest::Manifest;
 use crate::manifest::kafka::any_value;
+use crate::trust::Trust;
 
 /// Why there is no manifest of a handler.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +47,7 @@ pub(crate) fn find_manifest(folder: &Path, id: &HandlerId) -> Result<Manifest, F
 
 /// Reads a manifest, with the names that its tenant's prefix makes. The error holds everything that is wrong, a line each.
 fn manifest(candidate: &Candidate) -> Result<Manifest, Vec<String>> {
-    let tenant = OfTenant::read(candidate)?;
+    let tenant = OfTenant::read(candidate, &Trust::default())?;
     let text = read_text(&candidate.manifest).map_err(|problem| vec![problem])?;
     let manifest = Manifest::parse_with(&text, &candidate.id, tenant.prefix(), any_value);
     manifest.map_err(|problems| {
@@ -76,7 +77,8 @@ pub(crate) fn find_manifests(
         match manifest(&candidate) {
             Ok(mut manifest) => {
                 // What is not granted is not deployed, and not prepared for either.
-                let refusals = OfTenant::read(&candidate).map(|it| it.refusals(&mut manifest));
+                let refusals = OfTenant::read(&candidate, &Trust::default())
+                    .map(|it| it.refusals(&mut manifest));
                 problems.extend(refusals.into_iter().flatten());
                 manifests.insert(id, (candidate.manifest, manifest));
             }

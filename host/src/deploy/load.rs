@@ -7,34 +7,29 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
-use tokio::time::{Instant, timeout};
 
 use super::courses::{self, StepComponents};
 use super::facts::Facts;
-use super::scan::Candidate;
+use super::scan::{Candidate, MANIFEST};
 use super::secrets::{Found, SecretStore};
 use super::stages::{self, Loading};
 use super::tenant::OfTenant;
+use super::trial::TrialRecord;
 use crate::changes::Face;
 use crate::grants::Grants;
-use crate::guest::{EMPTY, GuestLog, Handler as Component, Instance, Lent, Role, Runtime, Setup};
+use crate::guest::{EMPTY, Handler as Component, Role, Runtime};
 use crate::ids::Revision;
 use crate::manifest::Manifest;
 use crate::pipeline::Pipeline;
 use crate::policy::OnExhausted;
 use crate::prefix::TopicPrefix;
 use crate::quotas::Quotas;
-use crate::route::{Matcher, NamedEvent, OwnRule, contested};
 use crate::setting::check_value;
 use crate::state_folder::Files;
+use crate::trust::Trust;
 
-/// How long a trial may take.
-const TRIAL_MAX: Duration = Duration::from_secs(5);
-/// How long the trials of all components of a handler may take together.
-const TRIALS_MAX: Duration = Duration::from_secs(10);
 /// No manifest is larger.
 const TEXT_BYTES_MAX: u64 = 1 << 20;
 
@@ -53,6 +48,8 @@ pub(crate) struct Loaded {
     /// Which texts of configs are secrets, and where they come from.
     pub(crate) secrets: Vec<String>,
     pub(crate) component: Component,
+    /// What it has to handle before it serves.
+    pub(super) trial: Option<TrialRecord>,
     pub(crate) middleware: Loading,
     pub(crate) steps: StepComponents,
     pub(crate) revision: Revision,
@@ -73,10 +70,17 @@ struct Texts<'c> {
 fn texts<'c>(
     candidate: &'c Candidate,
     store: &SecretStore,
+    trust: &Trust,
     seen: &mut Facts,
 ) -> Result<Texts<'c>, Vec<String>> {
     let text = read_text(&candidate.manifest).map_err(|problem| vec![problem])?;
-    let tenant = OfTenant::read(candidate);
+    let tenant = OfTenant::read(candidate, trust);
+    if let Ok(tenant) = &tenant {
+        let signed = tenant
+            .vouched
+            .file(&candidate.manifest, MANIFEST, text.as_bytes());
+        signed.map_err(|problem| vec![problem])?;
+    }
     let unprefixed = TopicPrefix::default();
     let prefix = tenant.as_ref().map_or(&unprefixed, OfTenant::prefix);
     let manifest = Manifest::parse_with(&text, &candidate.id, prefix, check_value);
@@ -110,6 +114,7 @@ pub(super) fn load(
     candidate: &Candidate,
     runtime: &Runtime,
     store: &SecretStore,
+    trust: &Trust,
     seen: &mut Facts,
 ) -> Result<Loaded, Vec<String>> {
     let Texts {
@@ -117,7 +122,7 @@ pub(super) fn load(
         manifest,
         tenant,
         secrets,
-    } = texts(candidate, store, seen)?;
+    } = texts(candidate, store, trust, seen)?;
     // A bad manifest need not hide a bad component.
     let known = manifest.as_ref().ok();
     let component = own_component(candidate, known, &tenant, runtime);
@@ -132,6 +137,8 @@ pub(super) fn load(
                 return Err(vec![format!("{}: {what}", candidate.manifest.display())]);
             }
             let mut refusals = secrets.problems.clone();
+            let trial = trial_record(candidate, &manifest, &tenant, seen);
+            let trial = trial.map_err(|problem| refusals.push(problem));
             refusals.extend(tenant.refusals(&mut manifest));
             if !refusals.is_empty() {
                 return Err(refusals);
@@ -144,6 +151,12 @@ pub(super) fn load(
             digest.update(steps_code);
             digest.update(middleware.id.as_str());
             secrets.add_to(&mut digest);
+            // What is signed anew is kept with its new signature.
+            tenant
+                .vouched
+                .kept()
+                .values()
+                .for_each(|signed| digest.update(signed));
             let revision = Revision::from_digest(&digest.finalize());
             let of = |digest: &[u8]| Revision::from_digest(digest).to_string();
             let face = face(&text, &component, &tenant, &secrets)
@@ -159,6 +172,7 @@ pub(super) fn load(
                 grants,
                 quotas,
                 component,
+                trial: trial.ok().flatten(),
                 secrets: secrets.places,
                 middleware,
                 steps,
@@ -173,6 +187,25 @@ pub(super) fn load(
             Err(problems.chain(steps.err().into_iter().flatten()).collect())
         }
     }
+}
+
+/// Reads the record that the handler is tried with, if its manifest names one.
+fn trial_record(
+    candidate: &Candidate,
+    manifest: &Manifest,
+    tenant: &OfTenant<'_>,
+    seen: &mut Facts,
+) -> Result<Option<TrialRecord>, String> {
+    let Some(name) = &manifest.trial_record else {
+        return Ok(None);
+    };
+    let path = candidate.manifest.with_file_name(name);
+    // Another one is tried as soon as it is there.
+    seen.add([path.clone()]);
+    let text = tenant.text(&path, name)?;
+    let trial = TrialRecord::read(&text, manifest, tenant.prefix());
+    let trial = trial.map_err(|why| format!("{}: it is no record: {why}", path.display()))?;
+    Ok(Some(trial))
 }
 
 /// Returns what is compared with the revision before it, but for the code.
@@ -198,18 +231,23 @@ fn own_component(
     tenant: &OfTenant<'_>,
     runtime: &Runtime,
 ) -> Result<(Component, Vec<u8>), String> {
-    let named = manifest.and_then(|manifest| manifest.component.as_deref());
     let has_pipelines = manifest.is_some_and(|manifest| !manifest.pipelines.is_empty());
-    let is_other = |file: &str| manifest.is_some_and(|manifest| has_beside(manifest, file));
-    let (path, role) = match component_path(candidate, named, is_other, has_pipelines)? {
+    let pin = manifest.and_then(|manifest| manifest.digest);
+    let (path, role) = match component_file(candidate, manifest)? {
         Some(path) if has_pipelines => (path, Role::Beside),
         Some(path) => (path, Role::Handler),
+        None if pin.is_some() => {
+            return Err(format!(
+                "{}: digest: the handler has no component of its own (put it beside the manifest, or leave digest out)",
+                candidate.manifest.display()
+            ));
+        }
         None => {
             let empty = Component::load(runtime, EMPTY, Role::Beside);
             return Ok((empty.map_err(|error| error.to_string())?, EMPTY.to_vec()));
         }
     };
-    tenant.component(&path, role, runtime)
+    tenant.pinned(&path, role, runtime, pin)
 }
 
 /// Returns whether a manifest names a file for something else than the handler's own component.
@@ -284,12 +322,13 @@ pub(super) fn read_bounded(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
 }
 
 /// Returns the file of the handler's own component; none where it has pipelines and needs none.
-fn component_path(
+pub(super) fn component_file(
     candidate: &Candidate,
-    named: Option<&str>,
-    is_other: impl Fn(&str) -> bool,
-    has_pipelines: bool,
+    known: Option<&Manifest>,
 ) -> Result<Option<PathBuf>, String> {
+    let named = known.and_then(|manifest| manifest.component.as_deref());
+    let has_pipelines = known.is_some_and(|manifest| !manifest.pipelines.is_empty());
+    let is_other = |file: &str| known.is_some_and(|manifest| has_beside(manifest, file));
     let manifest = candidate.manifest.display();
     if let Some(named) = named {
         let path = candidate.manifest.with_file_name(named);
@@ -325,108 +364,6 @@ fn component_path(
             ))
         }
     }
-}
-
-/// Lets an instance begin. All deployments wait for it, so a handler's own deadline does not hold in full.
-pub(super) async fn try_start(
-    candidate: &Candidate,
-    component: &Component,
-    setup: &Setup,
-    which: &str,
-) -> Result<Instance, String> {
-    let meter = Arc::clone(&setup.meter);
-    let log = GuestLog::new(candidate.id.clone(), Arc::from("(trial)"), 0, meter);
-    let mut setup = setup.clone();
-    setup.limits.deadline = setup.limits.deadline.min(TRIAL_MAX);
-    let began = Instant::now();
-    let started = Instance::start(component, &setup, log, None, Lent::default()).await;
-    started.map_err(|error| {
-        let told = format!("{}: {which}{error}", candidate.manifest.display());
-        if began.elapsed() < TRIAL_MAX {
-            return told;
-        }
-        format!(
-            "{told} (the trial before a deployment has {} s, or limits.deadline-ms where that is less)",
-            TRIAL_MAX.as_secs()
-        )
-    })
-}
-
-/// Lets one instance of each component begin and go, as a lane would, and the handler's name its events; returns the rules
-/// that come of it. Other deployments wait for it, so all of it together has a bound.
-pub(super) async fn try_out(
-    candidate: &Candidate,
-    loaded: &Loaded,
-    setup: &Setup,
-) -> Result<Vec<OwnRule>, String> {
-    let tried = timeout(TRIALS_MAX, try_each(candidate, loaded, setup)).await;
-    tried.unwrap_or_else(|_| {
-        Err(format!(
-            "{}: its components were not done with their trial within {} s (begin with less, or name fewer components)",
-            candidate.manifest.display(),
-            TRIALS_MAX.as_secs()
-        ))
-    })
-}
-
-async fn try_each(
-    candidate: &Candidate,
-    loaded: &Loaded,
-    setup: &Setup,
-) -> Result<Vec<OwnRule>, String> {
-    for (middleware, component) in &loaded.middleware.stages {
-        let which = format!("middleware {}: ", middleware.name);
-        try_start(
-            candidate,
-            component,
-            &stages::setup(middleware, setup),
-            &which,
-        )
-        .await?;
-    }
-    let pipelines = &loaded.manifest.pipelines;
-    courses::try_out(candidate, pipelines, &loaded.steps, setup).await?;
-    let mut instance = try_start(candidate, &loaded.component, setup, "").await?;
-    let manifest = candidate.manifest.display();
-    let events = instance.events().await;
-    let events =
-        events.map_err(|failure| format!("{manifest}: events failed: {}", failure.message))?;
-    let events = matchers(&events).map_err(|what| format!("{manifest}: {what}"))?;
-    if !events.is_empty() && loaded.manifest.bulk.is_some() {
-        return Err(format!(
-            "{manifest}: the component has hooks for events, which are handed over one by one, so [bulk] has no meaning (leave \
-             it out)"
-        ));
-    }
-    let takes_any = loaded.component.takes().any_record;
-    let routing = &loaded.manifest.routing;
-    let piped = pipelines.iter().map(|it| (&it.name, &it.rule));
-    let rules = routing.own_rules(&events, takes_any, piped);
-    match contested([rules.as_slice()], routing.multi) {
-        Some(rule) if pipelines.is_empty() => Err(format!(
-            "{manifest}: a [[route]] takes {rule}, and so does the component by a hook of its own (leave the route out)"
-        )),
-        Some(rule) => Err(format!(
-            "{manifest}: a [[route]] or [[pipeline]] takes {rule}, and so does another one or the component by a hook of its own \
-             (say more of one of them, or write multi = \"all\" where each is to have the record)"
-        )),
-        None => Ok(rules),
-    }
-}
-
-/// Returns what the component matches events by.
-fn matchers(events: &[String]) -> Result<Vec<NamedEvent>, String> {
-    let mut matchers: Vec<NamedEvent> = Vec::new();
-    for event in events {
-        let matcher = Matcher::pattern(event);
-        let matcher =
-            matcher.map_err(|error| format!("the component names the event {event:?}: {error}"))?;
-        if matchers.iter().any(|(other, _)| *other == matcher) {
-            return Err(format!("the component names the event {event:?} twice"));
-        }
-        matchers.push((matcher, Arc::from(event.as_str())));
-    }
-    Ok(matchers)
 }
 
 #[cfg(test)]

@@ -4,18 +4,19 @@
 //! back from. What cannot be kept keeps no handler from being deployed.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Read as _};
-use std::path::Path;
+use std::fs;
+use std::io;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
 use super::deployer::Deployer;
-use super::scan::{Candidate, MANIFEST};
+use super::scan::{Candidate, MANIFEST, is_component};
+use super::vouched::{KEPT_RELEASE, digest_of_file};
 use crate::history::{Cause, History, Kept};
 use crate::ids::{HandlerId, hex};
 use crate::moment::now_ms;
+use crate::release::FileDigest;
 use crate::state_folder::{Files, StateFolder};
 
 /// Who puts files into the handlers folder, as far as the host knows.
@@ -67,6 +68,7 @@ impl Source {
         components.sort();
         let candidate = Candidate {
             manifest: folder.join(MANIFEST),
+            release: folder.join(KEPT_RELEASE),
             components,
             ..in_place_of.clone()
         };
@@ -219,41 +221,30 @@ fn rolled_back(state: &StateFolder, candidate: &Candidate) -> Option<Result<Sour
 
 /// Returns what the files of a handler are recognized by, without that of its tenant.
 pub(super) fn digest_of(candidate: &Candidate) -> io::Result<String> {
-    let mut digests = BTreeMap::from([(MANIFEST.to_owned(), digest_file(&candidate.manifest)?)]);
+    let mut digests = BTreeMap::from([(MANIFEST.to_owned(), digest_of_file(&candidate.manifest)?)]);
     for path in &candidate.components {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        digests.insert(name.into_owned(), digest_file(path)?);
+        digests.insert(name.into_owned(), digest_of_file(path)?);
     }
     Ok(digest(&digests))
 }
 
 /// The same of files that are to be kept.
 pub(super) fn digest_of_files(files: &Files) -> String {
-    let own = files.iter().filter(|(path, _)| !path.contains('/'));
-    let digests = own.map(|(path, bytes)| (path.clone(), Sha256::digest(bytes).into()));
+    let is_own = |path: &str| path == MANIFEST || is_component(path) && !path.contains('/');
+    let own = files.iter().filter(|(path, _)| is_own(path));
+    let digests = own.map(|(path, bytes)| (path.clone(), FileDigest::of(bytes)));
     digest(&digests.collect())
 }
 
-fn digest(files: &BTreeMap<String, [u8; 32]>) -> String {
+fn digest(files: &BTreeMap<String, FileDigest>) -> String {
     let mut all = Sha256::new();
     for (name, digest) in files {
         all.update(name.len().to_le_bytes());
         all.update(name);
-        all.update(digest);
+        all.update(digest.bytes());
     }
     hex(&all.finalize())
-}
-
-fn digest_file(path: &Path) -> io::Result<[u8; 32]> {
-    let mut file = File::open(path)?;
-    let (mut digest, mut bytes) = (Sha256::new(), vec![0; 64 << 10]);
-    loop {
-        let read = file.read(&mut bytes)?;
-        match bytes.get(..read) {
-            Some(read) if !read.is_empty() => digest.update(read),
-            _ => return Ok(digest.finalize().into()),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! What lies in the handlers folder.
 //!
-//! `<tenant>/<handler>/handler.toml` with one component, and `<tenant>/tenant.toml` beside the folders of the handlers; `<handler>/handler.toml` and `<handler>.toml` with
-//! `<handler>.wasm` belong to the tenant `default`. Hidden files, and files of other kinds, are left alone.
+//! `<tenant>/<handler>/handler.toml` with one component, and `<tenant>/tenant.toml` beside the folders of the handlers;
+//! `<handler>/handler.toml` and `<handler>.toml` with `<handler>.wasm` belong to the tenant `default`. Beside each may lie
+//! what is signed of it. Hidden files, and files of other kinds, are left alone.
 //! **Invariant:** reads names and file facts only; what is in the files is for `load`.
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::facts::Facts;
+use super::vouched::{release_of, signed_files};
 use crate::ids::{HandlerId, HandlerName, TenantId};
 
 /// The manifest's name in a handler's folder.
@@ -39,6 +41,8 @@ pub(super) struct Candidate {
     pub(super) manifest: PathBuf,
     /// The components that lie beside the manifest.
     pub(super) components: Vec<PathBuf>,
+    /// What is signed of it, where it is; the signature lies beside.
+    pub(super) release: PathBuf,
     /// The tenant's own file, if there is one.
     pub(super) tenant: Option<PathBuf>,
     pub(super) facts: Facts,
@@ -109,6 +113,11 @@ impl Scan {
             .collect()
     }
 
+    /// Returns where the file of a tenant lies, if it has one.
+    pub(super) fn tenant_file(&self, tenant: &TenantId) -> Option<&PathBuf> {
+        self.tenants.get(tenant)?.first()
+    }
+
     /// Says which handlers are there.
     pub(super) fn inventory(&self) -> String {
         let there: Vec<String> = self.candidates.keys().map(ToString::to_string).collect();
@@ -151,7 +160,9 @@ impl Scan {
             let components = inside
                 .into_iter()
                 .filter(|path| has_extension(path, "wasm"));
-            let files = std::iter::once(file).chain(components).collect();
+            let signed = signed_files(&release_of(&file));
+            let files = std::iter::once(file).chain(components).chain(signed);
+            let files = files.collect();
             self.tenants.insert(tenant, files);
         }
     }
@@ -202,7 +213,9 @@ impl Scan {
             tenant: tenant.clone(),
             name,
         };
-        let facts = Facts::of(std::iter::once(manifest.clone()).chain(components.iter().cloned()));
+        let release = release_of(&manifest);
+        let files = std::iter::once(manifest.clone()).chain(components.iter().cloned());
+        let facts = Facts::of(files.chain(signed_files(&release)));
         if let Some(other) = self.candidates.get(&id) {
             let what = format!(
                 "is {id} a second time (the first is {})",
@@ -216,6 +229,7 @@ impl Scan {
                 id,
                 manifest,
                 components,
+                release,
                 tenant: None,
                 facts,
             },
@@ -249,6 +263,11 @@ fn is_handler(inside: &[PathBuf]) -> bool {
         .any(|path| path.is_file() && (name_of(path) == MANIFEST || has_extension(path, "wasm")))
 }
 
+/// Returns whether a file of this name is a component.
+pub(super) fn is_component(name: &str) -> bool {
+    has_extension(Path::new(name), "wasm")
+}
+
 fn has_extension(path: &Path, extension: &str) -> bool {
     path.extension().is_some_and(|found| found == extension)
 }
@@ -259,185 +278,4 @@ fn name_of(path: &Path) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn folder(files: &[&str]) -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        for file in files {
-            let path = folder.path().join(file);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, "").unwrap();
-        }
-        folder
-    }
-
-    fn ids(scan: &Scan) -> Vec<String> {
-        scan.candidates.keys().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn all_three_layouts_are_found() {
-        let folder = folder(&[
-            "acme/orders/handler.toml",
-            "acme/orders/o.wasm",
-            "solo/handler.toml",
-            "flat.toml",
-            "flat.wasm",
-        ]);
-        let scan = scan(folder.path()).unwrap();
-        assert_eq!(ids(&scan), ["acme/orders", "default/flat", "default/solo"]);
-        assert!(scan.problems.is_empty(), "{:?}", scan.problems);
-    }
-
-    #[test]
-    fn what_cannot_be_a_handler_is_named() {
-        let folder = folder(&[
-            "x/app.wasm",
-            "lone.wasm",
-            "lone2.toml",
-            "t/tenant.toml",
-            "t/handler.toml",
-            "bad name/handler.toml",
-            ".hidden/handler.toml",
-            "notes.txt",
-        ]);
-        let scan = scan(folder.path()).unwrap();
-        assert!(ids(&scan).is_empty());
-        let problems: Vec<&String> = scan.problems.values().collect();
-        assert_eq!(problems.len(), 5, "{problems:?}");
-        assert!(
-            problems
-                .iter()
-                .any(|p| p.contains("expected handler.toml in it"))
-        );
-        assert!(
-            problems
-                .iter()
-                .any(|p| p.contains("expected lone.toml beside it"))
-        );
-        assert!(
-            problems
-                .iter()
-                .any(|p| p.contains("expected lone2.wasm beside it"))
-        );
-        assert!(
-            problems
-                .iter()
-                .any(|p| p.contains("lies beside a tenant.toml"))
-        );
-        assert!(
-            problems
-                .iter()
-                .any(|p| p.contains("is no name of a handler"))
-        );
-    }
-
-    #[test]
-    fn handlers_know_the_file_of_their_tenant() {
-        let folder = folder(&[
-            "acme/tenant.toml",
-            "acme/decrypt.wasm",
-            "acme/orders/handler.toml",
-            "default/tenant.toml",
-            "flat.toml",
-            "flat.wasm",
-            "other/x/handler.toml",
-        ]);
-        let found = || scan(folder.path()).unwrap();
-        assert_eq!(ids(&found()), ["acme/orders", "default/flat", "other/x"]);
-        assert!(found().problems.is_empty(), "{:?}", found().problems);
-        let tenant = |id: &str| found().candidates[&id.parse().unwrap()].tenant.clone();
-        let path = |name: &str| Some(folder.path().join(name));
-        assert_eq!(tenant("acme/orders"), path("acme/tenant.toml"));
-        assert_eq!(tenant("default/flat"), path("default/tenant.toml"));
-        assert_eq!(tenant("other/x"), None);
-        // What changes there concerns all of them.
-        let facts = || found().candidates.pop_first().unwrap().1.facts;
-        let before = facts();
-        let component = folder.path().join("acme/decrypt.wasm");
-        fs::write(folder.path().join("new"), "").unwrap();
-        fs::rename(folder.path().join("new"), component).unwrap();
-        assert_ne!(before, facts());
-    }
-
-    #[test]
-    fn one_handler_in_two_places_is_refused() {
-        let folder = folder(&["a/handler.toml", "a.toml", "a.wasm"]);
-        let scan = scan(folder.path()).unwrap();
-        assert_eq!(ids(&scan), ["default/a"]);
-        assert_eq!(scan.problems.len(), 1);
-    }
-
-    #[test]
-    fn a_handler_that_is_asked_for_and_not_there_is_told_with_those_that_are() {
-        let only = [
-            "default/helo".parse().unwrap(),
-            "default/hello".parse().unwrap(),
-        ];
-        let told = |files| {
-            let problems = scan(folder(files).path()).unwrap().not_found(&only);
-            problems
-                .into_iter()
-                .map(|(_, what)| what)
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(
-            told(&["acme/x/handler.toml", "hello/handler.toml"]),
-            [
-                "--only default/helo: there is no such handler in the folder (it holds acme/x, default/hello)"
-            ]
-        );
-        let none = told(&[]);
-        assert_eq!(none.len(), 2);
-        assert!(none[0].ends_with(
-            "(it holds none; expected <handler>/handler.toml with a .wasm file beside it)"
-        ));
-    }
-
-    #[test]
-    fn a_folder_that_cannot_be_read_is_told_with_the_remedy() {
-        let folder = folder(&["file"]);
-        for (name, remedy) in [("none", "(create it, or"), ("file", "not a file)")] {
-            let path = folder.path().join(name);
-            let told = unreadable(&path, &scan(&path).unwrap_err());
-            assert!(
-                told.starts_with(&path.display().to_string()) && told.contains(remedy),
-                "{told}"
-            );
-        }
-    }
-
-    #[test]
-    fn facts_change_when_a_file_is_replaced() {
-        let folder = folder(&["a/handler.toml", "a/a.wasm"]);
-        let first = scan(folder.path())
-            .unwrap()
-            .candidates
-            .pop_first()
-            .unwrap()
-            .1;
-        assert_eq!(
-            first.facts,
-            scan(folder.path())
-                .unwrap()
-                .candidates
-                .pop_first()
-                .unwrap()
-                .1
-                .facts
-        );
-        fs::write(folder.path().join("new"), "").unwrap();
-        fs::rename(folder.path().join("new"), folder.path().join("a/a.wasm")).unwrap();
-        assert_ne!(
-            first.facts,
-            scan(folder.path())
-                .unwrap()
-                .candidates
-                .pop_first()
-                .unwrap()
-                .1
-                .facts
-        );
-    }
-}
+mod tests;

@@ -13,15 +13,18 @@ use super::facts::Facts;
 use super::load::{read_bounded, read_text};
 use super::scan::{Candidate, MANIFEST, TENANT};
 use super::secrets::{Finder, Found, SecretStore};
+use super::vouched::{Vouched, release_of};
 use crate::grants::Grants;
 use crate::guest::{Handler as Component, Role, Runtime};
 use crate::ids::TenantId;
 use crate::manifest::{self, Manifest, Middleware, Problem, Tenant, TenantKafka};
 use crate::prefix::TopicPrefix;
 use crate::quotas::Quotas;
+use crate::release::{FileDigest, Subject};
 use crate::route::Matcher;
 use crate::setting::check_value;
 use crate::state_folder::Files;
+use crate::trust::Trust;
 
 /// Whatever a tenant may have, no component is larger.
 const COMPONENT_BYTES_MAX: u64 = 1 << 30;
@@ -31,14 +34,33 @@ const COMPONENT_BYTES_MAX: u64 = 1 << 30;
 pub(super) struct OfTenant<'c> {
     candidate: &'c Candidate,
     tenant: Tenant,
+    /// What is signed of the handler's own files, and of its tenant's.
+    pub(super) vouched: Vouched,
+    vouched_tenant: Vouched,
     /// What was read, by the paths under which it is kept.
     read: RefCell<Files>,
 }
 
 impl<'c> OfTenant<'c> {
     /// Reads the tenant's file, if it has one. The error holds everything that is wrong, a line each with the file's name.
-    pub(super) fn read(candidate: &'c Candidate) -> Result<Self, Vec<String>> {
+    pub(super) fn read(candidate: &'c Candidate, trust: &Trust) -> Result<Self, Vec<String>> {
+        let components = candidate.components.iter().map(PathBuf::as_path);
+        let files: Vec<&Path> = std::iter::once(&*candidate.manifest)
+            .chain(components)
+            .collect();
+        let handler = Subject::Handler(candidate.id.clone());
+        let vouched = Vouched::read(&handler, &candidate.release, trust, &files);
+        let vouched = vouched.map_err(|problem| vec![problem])?;
+        let of_tenant = Subject::Tenant(candidate.id.tenant.clone());
         let Some(file) = &candidate.tenant else {
+            if trust.has_key_for(&of_tenant) {
+                let file = file_of(candidate);
+                return Err(vec![format!(
+                    "{}: there is no such file, and host.toml has a key to sign it with: without it everything would be granted \
+                     (put it back, or take \"tenant\" out of that key's signs)",
+                    file.display()
+                )]);
+            }
             let mut tenant = Tenant::default();
             if candidate.id.tenant == TenantId::default() {
                 // Who runs the host put both there.
@@ -47,10 +69,16 @@ impl<'c> OfTenant<'c> {
             return Ok(Self {
                 candidate,
                 tenant,
+                vouched,
+                vouched_tenant: Vouched::default(),
                 read: RefCell::default(),
             });
         };
         let text = read_text(file).map_err(|problem| vec![problem])?;
+        let vouched_tenant = Vouched::read(&of_tenant, &release_of(file), trust, &[file]);
+        let vouched_tenant = vouched_tenant.map_err(|problem| vec![problem])?;
+        let signed = vouched_tenant.file(file, TENANT, text.as_bytes());
+        signed.map_err(|problem| vec![problem])?;
         let at_file = |problem: &Problem| problem.at(file);
         let tenant = manifest::tenant_with(&text, check_value);
         let tenant = tenant.map_err(|problems| problems.iter().map(at_file).collect::<Vec<_>>())?;
@@ -58,6 +86,8 @@ impl<'c> OfTenant<'c> {
         Ok(Self {
             candidate,
             tenant,
+            vouched,
+            vouched_tenant,
             read: RefCell::new(read),
         })
     }
@@ -97,6 +127,17 @@ impl<'c> OfTenant<'c> {
         role: Role,
         runtime: &Runtime,
     ) -> Result<(Component, Vec<u8>), String> {
+        self.pinned(path, role, runtime, None)
+    }
+
+    /// As [`Self::component`], of a file that has to have this digest, if there is one.
+    pub(super) fn pinned(
+        &self,
+        path: &Path,
+        role: Role,
+        runtime: &Runtime,
+        pin: Option<FileDigest>,
+    ) -> Result<(Component, Vec<u8>), String> {
         let at = |what: &dyn fmt::Display| format!("{}: {what}", path.display());
         let unreadable = |error: std::io::Error| at(&format!("cannot be read: {error}"));
         let bytes = fs::metadata(path).map_err(unreadable)?.len();
@@ -104,23 +145,45 @@ impl<'c> OfTenant<'c> {
             return Err(self.told(path, &beyond));
         }
         let wasm = read_bounded(path, COMPONENT_BYTES_MAX).map_err(unreadable)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_own = path.parent() == self.candidate.manifest.parent();
+        let (place, vouched) = if is_own {
+            ("", &self.vouched)
+        } else {
+            ("tenant/", &self.vouched_tenant)
+        };
+        vouched.file(path, &name, &wasm)?;
+        let found = FileDigest::of(&wasm);
+        if let Some(pin) = pin.filter(|pin| *pin != found) {
+            return Err(at(&format!(
+                "its digest is {found}, and {} wants {pin} (put the component there that is meant, or write the digest of this one)",
+                self.candidate.manifest.display()
+            )));
+        }
         let component = Component::load(runtime, &wasm, role).map_err(|error| at(&error))?;
         let imports = component.imports().iter().map(String::as_str);
         if let Some(refusal) = self.tenant.imports.refusal(imports) {
             return Err(self.told(path, &refusal));
         }
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let is_own = path.parent() == self.candidate.manifest.parent();
-        let place = if is_own { "" } else { "tenant/" };
         let mut read = self.read.borrow_mut();
         read.insert(format!("{place}{name}"), wasm.clone());
         Ok((component, wasm))
+    }
+
+    /// Reads a text beside the manifest.
+    pub(super) fn text(&self, path: &Path, name: &str) -> Result<String, String> {
+        let text = read_text(path)?;
+        self.vouched.file(path, name, text.as_bytes())?;
+        let mut read = self.read.borrow_mut();
+        read.insert(name.to_owned(), text.clone().into_bytes());
+        Ok(text)
     }
 
     /// Returns all files that were read, with the text of the manifest.
     pub(super) fn files(&self, manifest: &str) -> Files {
         let mut files = self.read.take();
         files.insert(MANIFEST.to_owned(), manifest.as_bytes().to_vec());
+        files.extend(self.vouched.kept().clone());
         files
     }
 
@@ -130,6 +193,11 @@ impl<'c> OfTenant<'c> {
         let missing = self.tenant.grants.missing(manifest);
         let missing = missing.iter().map(|it| self.told(path, it));
         let mut all: Vec<String> = missing.collect();
+        all.extend(
+            [&self.vouched, &self.vouched_tenant]
+                .into_iter()
+                .filter_map(Vouched::unmet),
+        );
         if self.candidate.tenant.is_some() {
             let keys = manifest
                 .kafka_consumer
@@ -184,9 +252,14 @@ impl<'c> OfTenant<'c> {
 
     /// Returns the tenant's file, or where it would lie.
     fn file(&self) -> PathBuf {
-        let file = self.candidate.tenant.clone();
-        file.unwrap_or_else(|| Path::new(self.candidate.id.tenant.as_str()).join(TENANT))
+        file_of(self.candidate)
     }
+}
+
+/// Returns the file of a handler's tenant, or where it would lie.
+fn file_of(candidate: &Candidate) -> PathBuf {
+    let file = candidate.tenant.clone();
+    file.unwrap_or_else(|| Path::new(candidate.id.tenant.as_str()).join(TENANT))
 }
 
 /// Returns whether a setting of librdkafka says who a client is, or where on this machine that lies.

@@ -23,6 +23,7 @@ use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::machine;
 use super::seal::{Seal, SealKey};
 use crate::ids::hex;
 
@@ -37,7 +38,9 @@ const SEAL: &str = "seal";
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// The folder cannot be made or read.
-    #[error("{folder}: {source}")]
+    #[error(
+        "{folder}: {source} (name a folder that the host can write to: `cache` in host.toml, or serve --cache DIR)"
+    )]
     Folder { folder: PathBuf, source: io::Error },
     /// Others could plant code there.
     #[error(
@@ -62,6 +65,8 @@ pub(crate) enum Error {
 pub(crate) struct AotCache {
     folder: PathBuf,
     key: SealKey,
+    /// The system does not let code be run from files of the folder.
+    is_noexec: bool,
 }
 
 impl AotCache {
@@ -94,6 +99,7 @@ impl AotCache {
         }
         Ok(Self {
             key: key(folder, user)?,
+            is_noexec: told_noexec(folder),
             folder: folder.to_owned(),
         })
     }
@@ -125,11 +131,30 @@ impl AotCache {
         if self.seal(path, &mut file)? != Seal::from(found) {
             return Err("it is not what this host wrote".into());
         }
+        if self.is_noexec {
+            return self.load_copied(engine, path, Seal::from(found));
+        }
         // The file that was looked at, also if another one has its name by now.
         let opened = format!("/dev/fd/{}", file.as_raw_fd());
         // SAFETY: the file lies in a folder that only this user can write (checked when it was opened), and its seal says
         // that `store` wrote it there, of this name and whole. Wasmtime refuses files of other versions or settings.
         Ok(unsafe { Component::deserialize_file(engine, opened) }?)
+    }
+
+    /// As [`Self::load_sealed`], of a copy in memory: it takes longer, and may be run.
+    fn load_copied(
+        &self,
+        engine: &Engine,
+        path: &Path,
+        found: Seal,
+    ) -> Result<Component, Box<dyn std::error::Error>> {
+        let bytes = fs::read(path)?;
+        if self.seal(path, &mut bytes.as_slice())? != found {
+            return Err("it is not what this host wrote".into());
+        }
+        // SAFETY: the seal of these very bytes says that `store` wrote them, of this name and whole, into a folder that only
+        // this user can write. Wasmtime refuses bytes of other versions or settings.
+        Ok(unsafe { Component::deserialize(engine, bytes) }?)
     }
 
     /// Returns the seal that a file of this name and content has.
@@ -165,6 +190,19 @@ impl AotCache {
         let name = format!("{name}-{:016x}.cwasm", hasher.finish());
         self.folder.join(name)
     }
+}
+
+/// Returns whether code may not be run from files of the folder, and tells it.
+fn told_noexec(folder: &Path) -> bool {
+    let is_noexec = machine::is_noexec(folder);
+    if is_noexec {
+        tracing::warn!(
+            folder = %folder.display(),
+            "the folder of compiled components is mounted noexec, so they are copied into memory at each start (mount it without \
+             noexec, or name another one: `cache` in host.toml, serve --cache DIR)"
+        );
+    }
+    is_noexec
 }
 
 fn create_private(path: &Path) -> io::Result<fs::File> {
@@ -240,6 +278,23 @@ mod tests {
         assert!(cache.load(&engine, EMPTY).is_none());
         cache.store(&engine, EMPTY, &component);
         assert!(cache.load(&engine, EMPTY).is_some());
+    }
+
+    #[test]
+    fn what_may_not_be_run_where_it_lies_is_loaded_from_a_copy() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut cache = AotCache::open(&folder.path().join("aot")).unwrap();
+        cache.is_noexec = true;
+        let engine = Engine::default();
+        let component = Component::new(&engine, EMPTY).unwrap();
+        cache.store(&engine, EMPTY, &component);
+        assert!(cache.load(&engine, EMPTY).is_some());
+        let path = cache.path(&engine, EMPTY);
+        let mut bytes = fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        assert!(cache.load(&engine, EMPTY).is_none());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::aot::AotCache;
 use super::clock::Clock;
 use super::places::Places;
 use super::state::GuestState;
-use super::{Error, imports};
+use super::{Error, imports, machine};
 
 /// How often a running guest looks whether its deadline has passed.
 const TICK: Duration = Duration::from_millis(10);
@@ -51,8 +51,14 @@ impl Runtime {
         {
             return Err(Error::Mappings(what));
         }
-        let engine =
-            Engine::new(&config(instances_max.saturating_add(TRIALS))).map_err(Error::Engine)?;
+        let instances = instances_max.saturating_add(TRIALS);
+        let engine = Engine::new(&config(instances)).map_err(|error| {
+            let why = machine::too_little_space(instances_max, instances);
+            why.map_or(Error::Engine(error), Error::Forbidden)
+        })?;
+        if let Some(why) = machine::forbids_code(&engine) {
+            return Err(Error::Forbidden(why));
+        }
         start_ticker(&engine)?;
         let mut linker = Linker::new(&engine);
         imports::add_to_linker(&mut linker).map_err(Error::Engine)?;

@@ -15,6 +15,7 @@ mod instance;
 mod invoke;
 mod lent;
 mod log;
+mod machine;
 mod outgoing;
 mod packed;
 mod places;
@@ -48,6 +49,9 @@ pub(crate) enum Error {
     /// The system does not allow what so many instances need.
     #[error("{0}")]
     Mappings(String),
+    /// The system forbids what every instance needs.
+    #[error("{0}")]
+    Forbidden(String),
     /// The ticker's thread cannot be started.
     #[error("the engine's ticker cannot be started: {0}")]
     Ticker(#[source] std::io::Error),

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::manifest::keys::middleware as keys;
+use crate::manifest::keys::{component as component_keys, middleware as keys};
 use crate::manifest::{Key, Masked, Reader, Text};
+use crate::release::FileDigest;
 use crate::secrets::Secrets;
 
 /// What the name of a component's file ends with.
@@ -35,15 +36,31 @@ impl fmt::Debug for Middleware {
     }
 }
 
+/// Reads which file is the handler's own component, and what it is recognized by.
+pub(super) fn own(reader: &mut Reader<'_>) -> (Option<String>, Option<FileDigest>) {
+    let file = component(reader, &component_keys::COMPONENT);
+    (file, reader.parsed(&component_keys::DIGEST))
+}
+
 /// Reads the name of a component's file.
 pub(super) fn component(reader: &mut Reader<'_>, key: &'static Key) -> Option<String> {
+    file_name(reader, key, SUFFIX, "the component")
+}
+
+/// Reads the name of a file that lies beside its manifest.
+pub(super) fn file_name(
+    reader: &mut Reader<'_>,
+    key: &'static Key,
+    suffix: &str,
+    what: &str,
+) -> Option<String> {
     let Text { text, offset } = reader.text(key)?;
     if text.contains(['/', '\\']) {
         let what = format!(
-            "expected a file name, found the path {text:?} (the component lies beside its manifest)"
+            "expected a file name, found the path {text:?} ({what} lies beside its manifest)"
         );
         reader.problem(key, Some(offset), &what);
-    } else if text.strip_suffix(SUFFIX).is_none_or(str::is_empty) {
+    } else if text.strip_suffix(suffix).is_none_or(str::is_empty) {
         let what = format!("expected {}, found the text {text:?}", key.kind.expected());
         reader.problem(key, Some(offset), &what);
     }

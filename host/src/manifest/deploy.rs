@@ -4,11 +4,17 @@
 
 use std::time::Duration;
 
+use super::components::file_name;
 use super::{Reader, keys::deploy as keys};
 use crate::policy::ProbationPolicy;
 
+/// Reads how a new revision proves itself, and which record it is tried with.
+pub(super) fn deploy(reader: &mut Reader<'_>) -> (Option<ProbationPolicy>, Option<String>) {
+    (probation(reader), trial_record(reader))
+}
+
 /// Reads how a new revision proves itself; none where it need not.
-pub(super) fn probation(reader: &mut Reader<'_>) -> Option<ProbationPolicy> {
+fn probation(reader: &mut Reader<'_>) -> Option<ProbationPolicy> {
     let records = reader.whole_given(&keys::PROBATION_RECORDS);
     let time = reader.whole(&keys::PROBATION_MS);
     let failure_share = reader.real_given(&keys::FAILURE_SHARE);
@@ -25,4 +31,9 @@ pub(super) fn probation(reader: &mut Reader<'_>) -> Option<ProbationPolicy> {
         time: Duration::from_millis(time),
         failure_share: failure_share.unwrap_or(ProbationPolicy::DEFAULT.failure_share),
     })
+}
+
+/// Reads the name of the record that a revision is tried with.
+fn trial_record(reader: &mut Reader<'_>) -> Option<String> {
+    file_name(reader, &keys::TRIAL_RECORD, ".json", "the record")
 }

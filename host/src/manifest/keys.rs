@@ -5,6 +5,7 @@
 //! **Invariant:** every key that the manifest reads is in [`KEYS`], once.
 
 pub(crate) mod breaker;
+pub(crate) mod component;
 pub(crate) mod deploy;
 pub(crate) mod middleware;
 pub(crate) mod pipeline;
@@ -53,6 +54,7 @@ macro_rules! list {
 pub(crate) static KEYS: &[&Key] = list!(
     [
         COMPONENT,
+        DIGEST,
         TOPICS,
         PATTERN,
         REGEX,
@@ -93,6 +95,7 @@ pub(crate) static KEYS: &[&Key] = list!(
         BREAKER_SHARE,
         BREAKER_WINDOW,
         BREAKER_PAUSE_MS,
+        TRIAL_RECORD,
         PROBATION_RECORDS,
         PROBATION_MS,
         FAILURE_SHARE,
@@ -118,7 +121,8 @@ pub(crate) static KEYS: &[&Key] = list!(
 );
 
 use breaker::{BREAKER_PAUSE_MS, BREAKER_SHARE, BREAKER_WINDOW};
-use deploy::{FAILURE_SHARE, PROBATION_MS, PROBATION_RECORDS};
+use component::{COMPONENT, DIGEST};
+use deploy::{FAILURE_SHARE, PROBATION_MS, PROBATION_RECORDS, TRIAL_RECORD};
 use middleware::MIDDLEWARE;
 use pipeline::PIPELINE;
 use publish::{
@@ -131,14 +135,6 @@ use retry::TOPIC_DELAYS_MS as RETRY_TOPIC_DELAYS_MS;
 use route::{EVENT_SOURCE, MAX_HOPS, MULTI, ROUTE, UNMATCHED};
 use topic::TOPIC;
 
-pub(crate) const COMPONENT: Key = Key {
-    path: "component",
-    kind: Kind::Text {
-        what: "the file name of a component, ending in .wasm",
-        default: "the only `.wasm` file there",
-    },
-    doc: "File name of the component, in the folder of the manifest. A handler of nothing but pipelines needs none.",
-};
 pub(crate) const TOPICS: Key = Key {
     path: "topics",
     kind: Kind::Texts {

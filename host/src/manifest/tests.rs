@@ -1,6 +1,7 @@
 //! Tests of the manifest: what is read, and the exact words of every problem.
 
 mod bulk;
+mod component;
 mod pipelines;
 mod prefix;
 mod properties;
@@ -48,6 +49,7 @@ fn texts<const N: usize>(pairs: [(&str, &str); N]) -> BTreeMap<String, String> {
 /// Every key, each with another value than its default.
 const FULL: &str = r#"
 component = "orders.wasm"
+digest = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
 pattern = "orders.*"
 group = "billing"
 start = "latest"
@@ -98,6 +100,7 @@ max-records = 7
 enter-lag = 1000
 exit-lag = 100
 [deploy]
+trial-record = "order.json"
 probation-records = 9
 [config]
 text = "x"
@@ -117,6 +120,7 @@ fn one_line_is_a_manifest() {
         parse("topics = [\"a\"]"),
         Manifest {
             component: None,
+            digest: None,
             middleware: Vec::new(),
             subscription: Subscription::Topics(vec!["a".parse().unwrap()]),
             group: "acme.orders".parse().unwrap(),
@@ -139,6 +143,7 @@ fn one_line_is_a_manifest() {
             bulk: None,
             breaker: None,
             probation: None,
+            trial_record: None,
             config: BTreeMap::new(),
             secrets: BTreeMap::new(),
             kafka_consumer: BTreeMap::new(),
@@ -326,22 +331,6 @@ fn a_pattern_that_cannot_be_used_says_why() {
     assert_eq!(
         problems("pattern = 5"),
         ["1: pattern: expected a pattern of topic names such as \"orders.*\", found 5"]
-    );
-}
-
-#[test]
-fn a_component_is_a_file_beside_its_manifest() {
-    assert_eq!(
-        problems_of("component = \"../x.wasm\""),
-        [
-            "2: component: expected a file name, found the path \"../x.wasm\" (the component lies beside its manifest)"
-        ]
-    );
-    assert_eq!(
-        problems_of("component = \".wasm\""),
-        [
-            "2: component: expected the file name of a component, ending in .wasm, found the text \".wasm\""
-        ]
     );
 }
 

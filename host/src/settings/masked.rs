@@ -28,6 +28,7 @@ impl fmt::Debug for Settings {
             .field("state", &self.state)
             .field("revisions_kept", &self.revisions_kept)
             .field("tokens_file", &self.tokens_file)
+            .field("trust", &self.trust)
             .field("kafka", &Masked(&self.kafka))
             .finish()
     }

@@ -4,6 +4,15 @@ use super::{DAY_MS, millis};
 use crate::manifest::key::{Key, Kind};
 use crate::policy::ProbationPolicy;
 
+pub(crate) const TRIAL_RECORD: Key = Key {
+    path: "deploy.trial-record",
+    kind: Kind::Text {
+        what: "the file name of a record, ending in .json",
+        default: "",
+    },
+    doc: "Record beside the manifest that each new revision has to handle before it serves, see [Trial \
+          record](#trial-record).",
+};
 pub(crate) const PROBATION_RECORDS: Key = Key {
     path: "deploy.probation-records",
     kind: Kind::Whole {

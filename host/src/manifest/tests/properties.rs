@@ -69,9 +69,9 @@ fn scalar(key: &'static Key) -> BoxedStrategy<Line> {
         Kind::Flag { .. } => any::<bool>().prop_map(|flag| flag.to_string()).boxed(),
         Kind::Real { min, max, .. } => (min..=max).prop_map(|number| format!("{number:?}")).boxed(),
         _ => match key.path {
-            "component" => "[a-z]{1,8}[.]wasm"
-                .prop_map(|name| format!("'{name}'"))
-                .boxed(),
+            "component" => "'[a-z]{1,8}[.]wasm'".boxed(),
+            "digest" => "'sha256:[0-9a-f]{64}'".boxed(),
+            "deploy.trial-record" => "'[a-z]{1,8}[.]json'".boxed(),
             "start" => prop_oneof![
                 Just("'earliest'".to_owned()),
                 Just("'latest'".to_owned()),
@@ -316,6 +316,8 @@ impl Naive<'_> {
                 .iter()
                 .any(|(path, _)| *path == "component")
                 .then(|| self.text("component", "")),
+            digest: self.text("digest", "").parse().ok(),
+            trial_record: self.trial_record(),
             middleware: Vec::new(),
             subscription: Subscription::Topics(vec!["In-put.0".parse().unwrap()]),
             group: group.parse().unwrap(),

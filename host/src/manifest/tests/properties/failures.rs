@@ -5,12 +5,13 @@ use std::time::Duration;
 use super::{Line, Naive};
 use crate::policy::{BreakerPolicy, ProbationPolicy};
 
+const TRIAL_RECORD: &str = "deploy.trial-record";
 const PROBATION_RECORDS: &str = "deploy.probation-records";
 
 /// Leaves out what needs a probation where there is none.
 pub(super) fn without_lone_probation(mut lines: Vec<Line>) -> Vec<Line> {
     if !lines.iter().any(|(path, _)| *path == PROBATION_RECORDS) {
-        lines.retain(|(path, _)| !path.starts_with("deploy."));
+        lines.retain(|(path, _)| !path.starts_with("deploy.") || *path == TRIAL_RECORD);
     }
     lines
 }
@@ -23,6 +24,10 @@ impl Naive<'_> {
             window_records: self.number("breaker.window-records", 100),
             pause: self.millis("breaker.pause-ms", 30_000),
         })
+    }
+
+    pub(super) fn trial_record(&self) -> Option<String> {
+        Some(self.text(TRIAL_RECORD, "")).filter(|name| !name.is_empty())
     }
 
     pub(super) fn probation(&self) -> Option<ProbationPolicy> {
