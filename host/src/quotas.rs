@@ -20,6 +20,8 @@ pub struct Quotas {
     pub handlers: Option<usize>,
     /// Bytes that the file of a component may have.
     pub component_bytes: Option<usize>,
+    /// Time that a component may take to compile.
+    pub compile: Option<Duration>,
     /// Bytes of linear memory that one instance may have.
     pub memory_bytes: Option<usize>,
     /// Time that one call may take.
@@ -124,6 +126,7 @@ impl Quotas {
         let all = [
             ("handlers", self.handlers.map(|it| it as u64)),
             ("component-mib", bytes(self.component_bytes)),
+            ("compile-ms", self.compile.map(millis)),
             ("memory-mib", bytes(self.memory_bytes)),
             ("deadline-ms", self.deadline.map(millis)),
             ("in-flight-mib", bytes(self.in_flight_bytes)),
@@ -147,6 +150,18 @@ impl Quotas {
             asked: bytes.div_ceil(MIB as u64),
             max: max / MIB as u64,
             unit: "MiB",
+        })
+    }
+
+    /// Returns what is wrong with a component that took so long to compile, if that is too long.
+    pub fn compiling(&self, took: Duration) -> Option<Beyond> {
+        let max = self.compile.filter(|max| took > *max)?;
+        Some(Beyond {
+            quota: "quotas.compile-ms",
+            what: "the time to compile it".to_owned(),
+            asked: millis(took).max(millis(max) + 1),
+            max: millis(max),
+            unit: "ms",
         })
     }
 
@@ -220,6 +235,18 @@ mod tests {
         assert_eq!(quotas.another_handler(2).unwrap().asked, 3);
         assert_eq!(Quotas::default().another_handler(1_000_000), None);
         assert_eq!(Quotas::default().component(u64::MAX), None);
+    }
+
+    #[test]
+    fn a_compilation_has_its_time_and_no_more() {
+        let quotas = Quotas {
+            compile: Some(Duration::from_millis(100)),
+            ..Quotas::default()
+        };
+        assert_eq!(quotas.compiling(Duration::from_millis(100)), None);
+        let beyond = quotas.compiling(Duration::from_micros(100_001)).unwrap();
+        assert_eq!((beyond.asked, beyond.max), (101, 100));
+        assert_eq!(Quotas::default().compiling(Duration::MAX), None);
     }
 
     proptest! {

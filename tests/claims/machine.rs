@@ -60,11 +60,12 @@ fn too_little_address_space_is_told_with_what_would_fit() {
         .parse()
         .unwrap();
     let text = format!(
-        "ulimit -v 134217728 && exec timeout -s TERM 20 \"$0\" serve --dev --http 127.0.0.1:0 --instances-max {at_most} --handlers \
-         \"$1\" --until-caught-up 2>&1"
+        "ulimit -v 134217728 && log=$(mktemp) && {{ \"$0\" serve --dev --http 127.0.0.1:0 --instances-max {at_most} --handlers \"$1\" \
+         >$log 2>&1 & }} && until grep -q ' deployed ' $log; do kill -0 $! || break; sleep 0.1; done; kill $!; wait $!; \
+         cat $log; rm $log"
     );
     let answer = run(&mut script(&text), &folder);
-    assert!(answer.stdout.contains(" deployed "), "{}", answer.stdout);
+    assert!(answer.stdout.contains(" deployed "), "{answer:?}");
 }
 
 #[test]
@@ -77,7 +78,10 @@ fn a_process_that_may_not_run_what_it_compiles_is_told() {
     python.args(["60", "python3", "-c", deny]);
     let answer = run(&mut python, &folder());
     if answer.code == SKIPPED || answer.code == 127 {
-        println!("skipped: no python3, or a kernel before 6.3: {}", answer.stderr);
+        println!(
+            "skipped: no python3, or a kernel before 6.3: {}",
+            answer.stderr
+        );
         return;
     }
     assert_eq!(answer.code, 1, "{}", answer.stderr);
@@ -95,7 +99,7 @@ fn a_cache_on_a_mount_without_exec_is_told_and_used() {
     // The second start finds what the first one has compiled.
     let text = "dir=$(mktemp -d) && mount -t tmpfs -o noexec tmpfs \"$dir\" || exit 77\n\
                 start() { \"$0\" serve --dev --http 127.0.0.1:0 --cache \"$dir/aot\" --handlers \"$1\" >\"$dir/log\" 2>&1 & }\n\
-                until_deployed() { until grep -q ' deployed ' \"$dir/log\"; do sleep 0.1; done; kill $!; wait $!; cat \"$dir/log\"; }\n\
+                until_deployed() { until grep -q ' deployed ' \"$dir/log\"; do kill -0 $! || break; sleep 0.1; done; kill $!; wait $!; cat \"$dir/log\"; }\n\
                 start \"$1\"; until_deployed; echo second; start \"$1\"; until_deployed; umount \"$dir\"";
     let mut command = Command::new("timeout");
     command.args(["120", "unshare", "-m", "sh", "-c", text]);

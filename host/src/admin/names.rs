@@ -123,6 +123,8 @@ families! {
         "What was used of a quota by the second, in the unit of the quota";
     QUOTA = Gauge Count "kafka_wasm_quota":
         "How much of it may be used in a second";
+    COMPILE_SHARE = Gauge Count "kafka_wasm_compile_quota_share":
+        "The time that the slowest component took to compile, as a part of quotas.compile-ms";
     THROTTLED_SECONDS = Counter Seconds "kafka_wasm_throttled_seconds_total":
         "Time for which partitions and their lanes waited since their tenant had used more than it may, added up";
     DROPPED_LOG_LINES = Counter Count "kafka_wasm_dropped_log_lines_total":

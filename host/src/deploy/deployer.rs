@@ -296,6 +296,7 @@ impl Deployer {
         // It is said for the tenant as a whole, whatever becomes of this handler.
         let meter = self.registry.meter(&candidate.id.tenant);
         meter.bound(loaded.quotas.rates);
+        meter.compiled(loaded.compiled, loaded.quotas.compile);
         let serving = known.and_then(|it| it.serving.as_ref());
         if serving.is_some_and(|serving| serving.revision == loaded.revision) {
             return Ok(None);

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
@@ -50,6 +51,8 @@ pub(crate) struct Loaded {
     pub(crate) component: Component,
     /// What it has to handle before it serves.
     pub(super) trial: Option<TrialRecord>,
+    /// How long the slowest of its components took to compile, where that is known.
+    pub(super) compiled: Option<Duration>,
     pub(crate) middleware: Loading,
     pub(crate) steps: StepComponents,
     pub(crate) revision: Revision,
@@ -164,6 +167,7 @@ pub(super) fn load(
                 .with_digest("code of middleware", middleware.id.as_str())
                 .with_digest("code of steps", &of(&steps_code));
             let files = tenant.files(&text);
+            let compiled = tenant.compiled.get();
             let (prefix, grants, quotas) = tenant.into_parts();
             Ok(Loaded {
                 manifest,
@@ -173,6 +177,7 @@ pub(super) fn load(
                 quotas,
                 component,
                 trial: trial.ok().flatten(),
+                compiled,
                 secrets: secrets.places,
                 middleware,
                 steps,

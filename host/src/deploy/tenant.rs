@@ -3,11 +3,12 @@
 //! **Invariant:** a component that is too large for its tenant is not read, and one that imports what its tenant may not have is
 //! not made an instance of.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::facts::Facts;
 use super::load::{read_bounded, read_text};
@@ -15,7 +16,7 @@ use super::scan::{Candidate, MANIFEST, TENANT};
 use super::secrets::{Finder, Found, SecretStore};
 use super::vouched::{Vouched, release_of};
 use crate::grants::Grants;
-use crate::guest::{Handler as Component, Role, Runtime};
+use crate::guest::{Handler as Component, LoadError, Role, Runtime};
 use crate::ids::TenantId;
 use crate::manifest::{self, Manifest, Middleware, Problem, Tenant, TenantKafka};
 use crate::prefix::TopicPrefix;
@@ -39,6 +40,8 @@ pub(super) struct OfTenant<'c> {
     vouched_tenant: Vouched,
     /// What was read, by the paths under which it is kept.
     read: RefCell<Files>,
+    /// How long the slowest component took to compile, as far as that is known.
+    pub(super) compiled: Cell<Option<Duration>>,
 }
 
 impl<'c> OfTenant<'c> {
@@ -72,6 +75,7 @@ impl<'c> OfTenant<'c> {
                 vouched,
                 vouched_tenant: Vouched::default(),
                 read: RefCell::default(),
+                compiled: Cell::default(),
             });
         };
         let text = read_text(file).map_err(|problem| vec![problem])?;
@@ -89,6 +93,7 @@ impl<'c> OfTenant<'c> {
             vouched,
             vouched_tenant,
             read: RefCell::new(read),
+            compiled: Cell::default(),
         })
     }
 
@@ -160,7 +165,14 @@ impl<'c> OfTenant<'c> {
                 self.candidate.manifest.display()
             )));
         }
-        let component = Component::load(runtime, &wasm, role).map_err(|error| at(&error))?;
+        let too_long = |took| self.tenant.quotas.compiling(took);
+        let component = Component::load_within(runtime, &wasm, role, too_long);
+        let component = component.map_err(|error| match error {
+            LoadError::Slow(beyond) => self.told(path, &beyond),
+            error => at(&error),
+        })?;
+        self.compiled
+            .set(self.compiled.get().max(component.compiled_in()));
         let imports = component.imports().iter().map(String::as_str);
         if let Some(refusal) = self.tenant.imports.refusal(imports) {
             return Err(self.told(path, &refusal));

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::Instant;
 use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
@@ -13,6 +15,7 @@ use super::clock::Clock;
 use super::engine::Runtime;
 use super::places::Places;
 use super::state::GuestState;
+use crate::quotas::Beyond;
 
 /// The WIT package and version that the host speaks.
 pub(crate) const PACKAGE: &str = "kafka:handler";
@@ -58,6 +61,9 @@ pub(crate) enum Error {
     /// The file is damaged, incomplete, or asks for features that the host does not have.
     #[error("the component cannot be compiled (is the file complete?): {0}")]
     Compile(String),
+    /// It takes longer to compile than its tenant may have.
+    #[error("{0}")]
+    Slow(Beyond),
     /// Imports are missing.
     #[error(
         "the component imports {}, which this host does not offer (it offers {}, and of WASI 0.2 cli, clocks, \
@@ -194,6 +200,8 @@ pub(crate) struct Handler {
     imports: Vec<String>,
     /// Whether it waits for receipts.
     wants_receipts: bool,
+    /// How long it took to compile; nothing where that is not known.
+    compiled_in: Option<Duration>,
     pub(super) clock: Arc<Clock>,
     places: Arc<Places>,
 }
@@ -209,22 +217,19 @@ impl std::fmt::Debug for Handler {
 impl Handler {
     /// Compiles a component, or takes it from the cache, and links it. Takes long: not for the record path.
     pub(crate) fn load(runtime: &Runtime, wasm: &[u8], role: Role) -> Result<Self, Error> {
+        Self::load_within(runtime, wasm, role, |_| None)
+    }
+
+    /// As [`Self::load`]; `too_long` says why a component is refused that takes so long to compile, if it is.
+    pub(crate) fn load_within(
+        runtime: &Runtime,
+        wasm: &[u8],
+        role: Role,
+        too_long: impl Fn(Duration) -> Option<Beyond>,
+    ) -> Result<Self, Error> {
         check_preamble(wasm)?;
         let engine = &runtime.engine;
-        let cached = runtime
-            .cache
-            .as_ref()
-            .and_then(|cache| cache.load(engine, wasm));
-        let component = if let Some(component) = cached {
-            component
-        } else {
-            let component =
-                Component::new(engine, wasm).map_err(|error| Error::Compile(chain(&error)))?;
-            if let Some(cache) = &runtime.cache {
-                cache.store(engine, wasm, &component);
-            }
-            component
-        };
+        let (component, compiled_in) = compiled(runtime, wasm, too_long)?;
         let hooks = Hooks::find(&component);
         check_exports(runtime, &component, &hooks, role)?;
         let imports: Vec<String> = component
@@ -242,6 +247,7 @@ impl Handler {
             hooks,
             imports,
             wants_receipts,
+            compiled_in,
             clock: Arc::clone(&runtime.clock),
             places: Arc::clone(runtime.places()),
         })
@@ -250,6 +256,11 @@ impl Handler {
     /// Returns the places that its instances take.
     pub(crate) fn places(&self) -> &Arc<Places> {
         &self.places
+    }
+
+    /// Returns how long the component took to compile; nothing where it was compiled before.
+    pub(crate) fn compiled_in(&self) -> Option<Duration> {
+        self.compiled_in
     }
 
     /// Returns the names of the hooks that the component exports.
@@ -308,6 +319,34 @@ impl Handler {
     pub(crate) fn has_bulk_error_hook(&self) -> bool {
         self.hooks.on_bulk_error.is_some()
     }
+}
+
+/// Compiles a component, or takes it from the cache; returns how long it took to compile as well.
+fn compiled(
+    runtime: &Runtime,
+    wasm: &[u8],
+    too_long: impl Fn(Duration) -> Option<Beyond>,
+) -> Result<(Component, Option<Duration>), Error> {
+    let engine = &runtime.engine;
+    let cache = runtime.cache.as_ref();
+    if let Some(component) = cache.and_then(|cache| cache.load(engine, wasm)) {
+        return Ok((component, None));
+    }
+    // It would take as long again.
+    if let Some(beyond) = runtime.slow.get(wasm).and_then(&too_long) {
+        return Err(Error::Slow(beyond));
+    }
+    let began = Instant::now();
+    let component = Component::new(engine, wasm).map_err(|error| Error::Compile(chain(&error)))?;
+    let took = began.elapsed();
+    if let Some(beyond) = too_long(took) {
+        runtime.slow.note(wasm, took);
+        return Err(Error::Slow(beyond));
+    }
+    if let Some(cache) = cache {
+        cache.store(engine, wasm, &component);
+    }
+    Ok((component, Some(took)))
 }
 
 /// What a component can be handed.

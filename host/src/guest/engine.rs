@@ -11,6 +11,7 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 use super::aot::AotCache;
 use super::clock::Clock;
 use super::places::Places;
+use super::slow::Slow;
 use super::state::GuestState;
 use super::{Error, imports, machine};
 
@@ -33,6 +34,7 @@ pub(crate) struct Runtime {
     pub(super) cache: Option<Arc<AotCache>>,
     pub(super) clock: Arc<Clock>,
     places: Arc<Places>,
+    pub(super) slow: Slow,
 }
 
 impl std::fmt::Debug for Runtime {
@@ -68,6 +70,7 @@ impl Runtime {
             cache: cache.map(Arc::new),
             clock: Arc::default(),
             places: Arc::new(Places::new(instances_max)),
+            slow: Slow::default(),
         })
     }
 

@@ -13,11 +13,11 @@ use super::component::chain;
 const NOTHING: &[u8] = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x0a\x04\x01\x02\0\x0b";
 
 const GIB: u64 = 1 << 30;
-/// Address space that one instance takes: 4 GiB for its memory, so that code need not look where that ends, and what guards
-/// it; and as much again for a heap of objects.
-const SPACE_EACH: u64 = 2 * (4 * GIB + (32 << 20)) + (16 << 20);
+/// Address space that one instance takes, as measured: 4 GiB for its memory, so that code need not look where that ends, what
+/// guards it, and its stack.
+const SPACE_EACH: u64 = 4 * GIB + (35 << 20);
 /// That of the rest of the host, with room to spare.
-const SPACE_BESIDE: u64 = 8 * GIB;
+const SPACE_BESIDE: u64 = 3 * GIB;
 
 /// Returns why there is no room for so many instances, where the system has set a bound.
 pub(super) fn too_little_space(instances_max: u32, instances: u32) -> Option<String> {

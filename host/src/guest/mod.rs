@@ -24,13 +24,14 @@ mod receipts;
 mod requests;
 mod seal;
 mod setup;
+mod slow;
 mod stage;
 mod state;
 mod step;
 mod stopwatch;
 
 pub(crate) use aot::AotCache;
-pub(crate) use component::{EMPTY, Handler, Role};
+pub(crate) use component::{EMPTY, Error as LoadError, Handler, Role};
 pub(crate) use engine::Runtime;
 pub(crate) use instance::{BulkOutcome, Instance};
 pub(crate) use lent::{Admitted, Lent};

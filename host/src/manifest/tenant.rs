@@ -139,6 +139,7 @@ fn quotas(reader: &mut Reader<'_>) -> Quotas {
     Quotas {
         handlers: given(&keys::HANDLERS),
         component_bytes: given(&keys::COMPONENT_MIB).map(bytes),
+        compile: given(&keys::COMPILE_MS).map(|ms| Duration::from_millis(ms as u64)),
         memory_bytes: given(&keys::MEMORY_MIB).map(bytes),
         deadline: given(&keys::DEADLINE_MS).map(|ms| Duration::from_millis(ms as u64)),
         in_flight_bytes: given(&keys::IN_FLIGHT_MIB).map(bytes),

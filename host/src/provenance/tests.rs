@@ -162,7 +162,7 @@ proptest! {
         let mut broken = good.clone();
         let at = cut.index(good.len());
         broken[at] ^= bytes.first().copied().unwrap_or(1);
-        for wasm in [&bytes, &good[..at].to_vec(), &broken, &component(&[bytes.clone()])] {
+        for wasm in [&bytes, &good[..at].to_vec(), &broken, &component(std::slice::from_ref(&bytes))] {
             let told = provenance(wasm).join("");
             prop_assert!(told.len() < 5_000);
             prop_assert!(!told.chars().any(char::is_control), "{told:?}");

@@ -27,6 +27,9 @@ struct Books {
     /// Lines that were dropped and not told yet, and when some were told last.
     untold: u64,
     told: Option<Duration>,
+    /// How long the slowest component took to compile, and how long one may.
+    slowest: Option<Duration>,
+    compile_max: Option<Duration>,
 }
 
 impl Books {
@@ -108,6 +111,13 @@ impl Meter {
         self.note_due(books.due());
     }
 
+    /// Takes note of how long a component took to compile, where that is known, and of how long one may.
+    pub(crate) fn compiled(&self, took: Option<Duration>, max: Option<Duration>) {
+        let mut books = self.books.lock();
+        books.compile_max = max;
+        books.slowest = books.slowest.max(took);
+    }
+
     /// Takes note that so much was used.
     pub(crate) fn spend(&self, rate: Rate, amount: u64) {
         if !self.is_bounded.load(Ordering::Relaxed) || amount == 0 {
@@ -187,6 +197,7 @@ impl Meter {
             waited: Duration::from_nanos(self.counts.waited_ns.get()),
             dropped_lines: self.counts.dropped_lines.get(),
             quotas: quotas.collect(),
+            compile: books.slowest.zip(books.compile_max),
         }
     }
 
@@ -208,6 +219,8 @@ pub(crate) struct MeterReading {
     pub(crate) dropped_lines: u64,
     /// What was used, as it is counted, and the quota, of each that is bounded.
     pub(crate) quotas: Vec<(Rate, u64, u64)>,
+    /// How long the slowest component took to compile, and how long one may, where that is bounded.
+    pub(crate) compile: Option<(Duration, Duration)>,
 }
 
 /// The meters of all tenants.
@@ -243,6 +256,18 @@ mod tests {
         let reading = meter.read();
         assert_eq!(reading.cpu, Duration::from_hours(1));
         assert_eq!(reading.quotas, []);
+    }
+
+    #[test]
+    fn the_slowest_compilation_is_told_where_it_is_bounded() {
+        let ms = |ms| Some(Duration::from_millis(ms));
+        let meter = Meter::default();
+        meter.compiled(ms(20), None);
+        assert_eq!(meter.read().compile, None);
+        meter.compiled(ms(10), ms(100));
+        // Another one came from the cache.
+        meter.compiled(None, ms(100));
+        assert_eq!(meter.read().compile, ms(20).zip(ms(100)));
     }
 
     #[test]

@@ -113,6 +113,33 @@ fn quota_of_a_components_size_is_violated_by_no_deployment() {
     host.stop().unwrap();
 }
 
+/// What is in the cache has been compiled, so each host has one of its own.
+#[test]
+fn quota_of_the_time_to_compile_is_violated_by_no_deployment() {
+    let stage = Stage::new("quota-compile", 1);
+    let cache = tempfile::tempdir().unwrap();
+    deploy(&stage, "compile-ms = 1", &guest("act"), "");
+    let path = cache.path().join("aot").display().to_string();
+    let host = stage.serve(&["--cache", &path]);
+    let told = [
+        ".wasm",
+        "ms, more than the 1 that quotas.compile-ms",
+        "acme/tenant.toml",
+    ];
+    wait_lines(&host, &told, 1);
+    let wider = quotas("compile-ms = 600000");
+    stage
+        .folder
+        .swap_text("acme", "tenant.toml", &wider)
+        .unwrap();
+    stage.produce(&["one"]);
+    stage.outputs(&host, 1);
+    let share = host.metric("kafka_wasm_compile_quota_share", &[("tenant", "acme")]);
+    let share = share.unwrap();
+    assert!(0.0 < share && share < 1.0, "{share}");
+    host.stop().unwrap();
+}
+
 #[test]
 fn quota_of_handlers_is_violated_by_no_deployment() {
     let stage = Stage::new("quota-handlers", 1);

@@ -30,6 +30,11 @@ impl Scrape {
             &names::QUOTA,
             quotas().map(|(labels, _, quota)| (labels, quota)),
         )?;
+        let compile = tenants().filter_map(|(tenant, reading)| {
+            let (slowest, max) = reading.compile?;
+            Some(([tenant], slowest.as_secs_f64() / max.as_secs_f64()))
+        });
+        writer.gauges(&names::COMPILE_SHARE, compile)?;
         let waited = tenants().map(|(tenant, reading)| ([tenant], reading.waited.as_secs_f64()));
         writer.counters(&names::THROTTLED_SECONDS, waited)?;
         let dropped = tenants().map(|(tenant, reading)| ([tenant], reading.dropped_lines));

@@ -92,6 +92,10 @@ fn tenants() -> Vec<(TenantId, MeterReading)> {
             .with(Rate::EmitBytes, Some(8))
             .with(Rate::LogLines, Some(1)),
     );
+    meter.compiled(
+        Some(Duration::from_millis(50)),
+        Some(Duration::from_millis(200)),
+    );
     meter.emitted(3, 3 << 19);
     meter.ran(Duration::from_millis(250));
     meter.waited(Duration::from_millis(500));
@@ -185,6 +189,7 @@ kafka_wasm_quota_used_total{tenant="acme",quota="emit-mib-per-s"} 1.5
 kafka_wasm_quota_used_total{tenant="acme",quota="log-lines-per-s"} 2.0
 kafka_wasm_quota{tenant="acme",quota="emit-mib-per-s"} 8
 kafka_wasm_quota{tenant="acme",quota="log-lines-per-s"} 1
+kafka_wasm_compile_quota_share{tenant="acme"} 0.25
 kafka_wasm_throttled_seconds_total{tenant="acme"} 0.5
 kafka_wasm_dropped_log_lines_total{tenant="acme"} 1
 kafka_wasm_pending_requests{tenant="acme"} 1

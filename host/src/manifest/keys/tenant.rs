@@ -19,6 +19,7 @@ pub(crate) static TENANT_KEYS: &[&Key] = &[
     &SECRETS_FILES,
     &HANDLERS,
     &COMPONENT_MIB,
+    &COMPILE_MS,
     &MEMORY_MIB,
     &DEADLINE_MS,
     &IN_FLIGHT_MIB,
@@ -117,6 +118,17 @@ pub(crate) const COMPONENT_MIB: Key = Key {
         default: None,
     },
     doc: "Size of the file of a component. A larger one is not even read.",
+};
+pub(crate) const COMPILE_MS: Key = Key {
+    path: "quotas.compile-ms",
+    kind: Kind::Whole {
+        unit: "milliseconds",
+        min: 1,
+        max: 3_600_000,
+        default: None,
+    },
+    doc: "Time that a component may take to compile. One that takes longer is not deployed. It depends on the machine and on what \
+          else that does, so leave room.",
 };
 pub(crate) const MEMORY_MIB: Key = Key {
     path: "quotas.memory-mib",

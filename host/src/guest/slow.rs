@@ -1,0 +1,56 @@
+//! Components that took too long to compile, so that they are not compiled again only to be refused again.
+//!
+//! **Invariant:** it holds few, and forgets them rather than grow.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::release::FileDigest;
+
+/// Components that are remembered.
+const KNOWN_MAX: usize = 1000;
+
+/// See the module.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Slow(Arc<Mutex<BTreeMap<FileDigest, Duration>>>);
+
+impl Slow {
+    /// Returns how long a component took, if it was too long once.
+    pub(super) fn get(&self, wasm: &[u8]) -> Option<Duration> {
+        let known = self.0.lock();
+        if known.is_empty() {
+            return None;
+        }
+        known.get(&FileDigest::of(wasm)).copied()
+    }
+
+    /// Remembers that a component took too long.
+    pub(super) fn note(&self, wasm: &[u8], took: Duration) {
+        let mut known = self.0.lock();
+        if known.len() >= KNOWN_MAX {
+            known.clear();
+        }
+        known.insert(FileDigest::of(wasm), took);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_slow_is_known_and_few_are() {
+        let slow = Slow::default();
+        assert_eq!(slow.get(b"a"), None);
+        slow.note(b"a", Duration::from_secs(1));
+        assert_eq!(slow.get(b"a"), Some(Duration::from_secs(1)));
+        assert_eq!(slow.get(b"b"), None);
+        for number in 0..=KNOWN_MAX {
+            slow.note(&number.to_le_bytes(), Duration::ZERO);
+        }
+        assert!(slow.0.lock().len() <= KNOWN_MAX);
+    }
+}
