@@ -28,7 +28,7 @@ use crate::state_folder::Files;
 use crate::trust::Trust;
 
 /// Whatever a tenant may have, no component is larger.
-const COMPONENT_BYTES_MAX: u64 = 1 << 30;
+pub(super) const COMPONENT_BYTES_MAX: u64 = 1 << 30;
 
 /// See the module.
 #[derive(Debug)]

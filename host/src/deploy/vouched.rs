@@ -4,13 +4,14 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
 use super::load::read_text;
+use super::tenant::COMPONENT_BYTES_MAX;
 use crate::release::{FileDigest, Release, Subject};
 use crate::state_folder::Files;
 use crate::trust::Trust;
@@ -139,9 +140,14 @@ fn digests(files: &[&Path]) -> String {
     digests.join(", ")
 }
 
-/// Reads a file and takes its digest.
+/// Reads a file and takes its digest. It must be one, and not larger than any that is loaded: another might have no end.
 pub(super) fn digest_of_file(path: &Path) -> io::Result<FileDigest> {
-    let mut file = File::open(path)?;
+    let found = fs::metadata(path)?;
+    if !found.is_file() || found.len() > COMPONENT_BYTES_MAX {
+        let what = "it is no file, or larger than any that is loaded";
+        return Err(io::Error::other(what));
+    }
+    let mut file = File::open(path)?.take(COMPONENT_BYTES_MAX);
     let (mut digest, mut bytes) = (Sha256::new(), vec![0; 64 << 10]);
     loop {
         let read = file.read(&mut bytes)?;
@@ -154,8 +160,6 @@ pub(super) fn digest_of_file(path: &Path) -> io::Result<FileDigest> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     fn vouched(files: &[(&str, &[u8])]) -> Vouched {
@@ -216,6 +220,9 @@ mod tests {
         let files = [file.as_path(), Path::new("/nowhere/a.wasm")];
         let told = Vouched::read(&subject, &release_of(&file), &trust, &files).unwrap_err();
         let digest = format!("handler.toml {}", FileDigest::of(b"x"));
+        // Whatever lies there, it is not read for ever.
+        assert!(digest_of_file(Path::new("/dev/zero")).is_err());
+        assert!(digest_of_file(folder.path()).is_err());
         for part in [
             "handler.release: cannot be read",
             "kafka-wasm-host release",
