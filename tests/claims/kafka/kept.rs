@@ -74,7 +74,11 @@ impl Kept {
         }
         // What was published last is kept a moment later.
         let all = labels.len().min(5);
-        wait_until("all is kept", PATIENCE, || kept(&host, self).len() == all).unwrap();
+        wait_until("all is kept", PATIENCE, || {
+            let kept = kept(&host, self);
+            kept.len() == all && kept.first().is_some_and(|(_, is_serving)| *is_serving)
+        })
+        .unwrap();
         host
     }
 
