@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Given, ServeConfig, read_settings};
 use crate::deploy::SecretStore;
@@ -71,6 +72,8 @@ enum Command {
     Pause(control::PauseArgs),
     /// Let a handler go on that was paused
     Resume(control::ResumeArgs),
+    /// Have a running host read its settings again
+    Reload(control::ReloadArgs),
     /// Ask a running host whether it is alive
     Health(health::HealthArgs),
 }
@@ -88,7 +91,9 @@ code is 0; it is 1 where something stood in the way: a halted partition, a topic
 of reach (60 s), a signal before it had caught up. --until-caught-up includes --strict.
 
 Authority: command line, then environment, then host.toml, then defaults.
-RUST_LOG chooses what is logged, such as RUST_LOG=info,guest=debug.")]
+RUST_LOG chooses what is logged, such as RUST_LOG=info,guest=debug; else `log` in host.toml does.
+
+SIGHUP has host.toml read again, as `reload` does.")]
 struct ServeArgs {
     /// Folder of the handlers: <handler>/handler.toml with a .wasm file, or <tenant>/<handler>/…
     #[arg(long, env = "KAFKA_WASM_HANDLERS", value_name = "DIR")]
@@ -240,6 +245,7 @@ pub fn run() -> ExitCode {
         Command::Rollback(args) => control::rollback(&args),
         Command::Pause(args) => control::pause(&args),
         Command::Resume(args) => control::resume(&args),
+        Command::Reload(args) => control::reload(&args),
         Command::Health(args) => health::run(&args),
     };
     result.unwrap_or_else(|error| {
@@ -259,18 +265,19 @@ fn serve(args: ServeArgs, warnings: &[String]) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EX_USAGE));
         }
     };
-    telemetry::init(config.log_format);
+    telemetry::init(config.log_format, config.log.as_deref());
     for warning in warnings {
         tracing::warn!("{warning}");
     }
     let runtime = async_runtime()?;
     let result = runtime.block_on(async {
         let stop = stop_signal().context("signals cannot be handled")?;
+        let hangups = signal(SignalKind::hangup()).context("signals cannot be handled")?;
         let host = Host::build(config).await?;
         for line in host.greeting() {
             say(&line)?;
         }
-        match host.run(stop).await {
+        match host.run(stop, hangups).await {
             Ok(Some(report)) => {
                 say(&report)?;
                 Ok(ExitCode::SUCCESS)
@@ -355,7 +362,6 @@ fn async_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 /// Returns what is ready at the first SIGTERM or SIGINT; a second one ends the process at once.
 fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
     let (mut term, mut int) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,

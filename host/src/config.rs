@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** a `ServeConfig` that exists is complete and was checked; nothing was connected to for it.
 
+mod again;
 mod command;
 
 use std::collections::BTreeMap;
@@ -10,13 +11,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::again::Origin;
 use crate::history::REVISIONS_KEPT;
 use crate::ids::HandlerId;
 use crate::manifest::kafka::{Clients, check};
 use crate::reply::client;
 use crate::setting::check_value;
 use crate::settings::{
-    DRAIN_TIMEOUT, INSTANCES_MAX, LogFormat as FileLogFormat, RedisSettings, Settings,
+    DRAIN_TIMEOUT, INSTANCES_MAX, LogFormat as FileLogFormat, RedisSettings, Rules, Settings,
 };
 use crate::steps::Plan;
 use crate::telemetry::LogFormat;
@@ -84,6 +86,8 @@ pub struct ServeConfig {
     pub http: Option<SocketAddr>,
     /// How long a stop or a revocation waits for what is under way.
     pub drain_timeout: Duration,
+    /// What is logged, where the environment does not say it.
+    pub log: Option<String>,
     /// How log lines look.
     pub log_format: LogFormat,
     /// Folder of compiled components; none are kept when `None`.
@@ -114,8 +118,12 @@ pub struct ServeConfig {
     pub control: ControlConfig,
     /// Whose signatures are believed, where handlers have to be signed.
     pub trust: Trust,
+    /// What holds for tenants.
+    pub tenants: Rules,
     /// librdkafka keys for all clients, without `bootstrap.servers`.
     pub kafka: BTreeMap<String, String>,
+    /// Where all of this comes from.
+    pub origin: Origin,
 }
 
 /// What is kept of handlers, and who may change them.
@@ -133,10 +141,8 @@ impl ServeConfig {
     /// Puts the sources together. The error holds everything that is wrong, a line each.
     pub fn resolve(given: Given) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
-        let settings = given
-            .config
-            .as_deref()
-            .map_or_else(|| Ok(Settings::default()), read_settings);
+        let mut origin = Origin::of(&given);
+        let settings = origin.read();
         // What a file that could not be read says is not missing.
         let is_read = settings.is_ok();
         let settings = settings.unwrap_or_else(|found| {
@@ -179,6 +185,7 @@ impl ServeConfig {
                     .drain_timeout
                     .or(settings.drain_timeout)
                     .unwrap_or(DRAIN_TIMEOUT),
+                log: settings.log,
                 log_format: given
                     .log_format
                     .or(settings.log_format.map(Into::into))
@@ -199,7 +206,9 @@ impl ServeConfig {
                 response: settings.response,
                 control,
                 trust: settings.trust,
+                tenants: settings.tenants,
                 kafka,
+                origin,
             }),
             _ => Err(problems),
         }
@@ -240,10 +249,18 @@ fn kafka_settings(
 
 /// Reads a host.toml. The error holds everything that is wrong, a line each.
 pub(crate) fn read_settings(path: &Path) -> Result<Settings, Vec<String>> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| vec![format!("{}: cannot be read: {error}", path.display())])?;
-    Settings::parse_with(&text, check_value)
-        .map_err(|problems| problems.iter().map(|problem| problem.at(path)).collect())
+    let text = read_text(path)?;
+    parse(path, &text)
+}
+
+fn read_text(path: &Path) -> Result<String, Vec<String>> {
+    std::fs::read_to_string(path)
+        .map_err(|error| vec![format!("{}: cannot be read: {error}", path.display())])
+}
+
+fn parse(path: &Path, text: &str) -> Result<Settings, Vec<String>> {
+    Settings::parse_with(text, check_value)
+        .map_err(|problems| problems.iter().map(|it| it.at(path)).collect())
 }
 
 fn control(state: Option<PathBuf>, kept: Option<usize>) -> ControlConfig {

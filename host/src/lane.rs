@@ -44,6 +44,7 @@ use crate::routes::Routes;
 use crate::sink::Sink;
 use crate::stats::{Meter, OpenLane, Registry};
 use crate::stop::StopSignal;
+use crate::turnstile::Ticket;
 use crate::vitals::{Doing, OpenHand, Vitals};
 
 /// How long to wait when the producer takes no output.
@@ -66,6 +67,8 @@ pub(crate) struct LanePlace {
     pub(crate) partition: i32,
     pub(crate) parked: Arc<ParkedKeys>,
     pub(crate) vitals: Arc<Vitals>,
+    /// What its tenant's lanes wait for their turn with.
+    pub(crate) ticket: Ticket,
     /// What outputs are sent through, where they are part of a transaction.
     pub(crate) door: Option<Door<Arc<Sink>>>,
 }
@@ -182,6 +185,11 @@ impl Lane {
     /// Returns the partition.
     pub(crate) fn partition(&self) -> i32 {
         self.place.partition
+    }
+
+    /// Returns what lanes of the tenant wait for their turn with.
+    pub(crate) fn ticket(&self) -> &Ticket {
+        &self.place.ticket
     }
 
     /// Returns what others see of the partition.

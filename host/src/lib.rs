@@ -31,6 +31,7 @@ pub mod breaker;
 pub mod catch_up;
 pub mod changes;
 pub mod compact;
+pub mod fair;
 pub mod gait;
 mod gate;
 pub mod grants;
@@ -54,6 +55,7 @@ pub mod provenance;
 pub mod publish;
 pub mod quotas;
 pub mod release;
+pub mod reload;
 pub mod response;
 pub mod retry;
 mod returned;
@@ -87,6 +89,7 @@ mod state_folder;
 mod timed_wait;
 mod topic_admin;
 mod topic_settings;
+mod turnstile;
 
 // L3 flow: the life of a record.
 mod assignment;

@@ -5,6 +5,7 @@
 
 mod clients;
 mod once;
+mod reload;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,26 +17,29 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use self::clients::Clients;
+use self::clients::{Clients, embedded};
 use self::once::{Done, Ended};
-use crate::admin::{Access, Admin, Control, View};
+use self::reload::Helm;
+use crate::admin::{Access, Admin, Control, Reload, View};
 use crate::assignment::Flow;
-use crate::catalog::Catalog;
-use crate::config::{Brokers, ServeConfig};
+use crate::catalog::{Catalog, CatalogReader};
+use crate::config::ServeConfig;
 use crate::deploy::{Board, Deployer, EXPECTED, FolderWatch, Order, SecretStore};
 use crate::dev_broker::DevBroker;
 use crate::duration::millis;
 use crate::guest::{AotCache, Runtime};
 use crate::reply::{Store, client};
-use crate::settings::RedisSettings;
+use crate::settings::{RedisSettings, trusted};
 use crate::sinks::Sinks;
 use crate::state_folder::StateFolder;
 use crate::stats::Registry;
 use crate::steps::Steps;
 use crate::subscriptions::Subscriptions;
+use crate::turnstile::Turnstile;
 use crate::watcher::{Watch, Watched, Watcher};
 
 /// How long closing the clients may take beyond the drain deadline.
@@ -84,8 +88,9 @@ const ORDERS_MAX: usize = 16;
 pub struct Host {
     config: ServeConfig,
     deployer: Deployer,
-    /// What is asked of the deployer.
+    /// What is asked of the deployer, and of the host.
     orders: mpsc::Receiver<Order>,
+    helm: Helm,
     view: Arc<View>,
     admin: Option<Admin>,
     /// Lives as long as the host; the others find it by its address.
@@ -114,12 +119,8 @@ impl Host {
         let topics = clients.topic_keeper(&config, dev_broker.clone(), &board);
         let (publish, catalog) = watch::channel(Arc::new(Catalog::default()));
         let registry = Arc::new(Registry::default());
-        let flow = Flow {
-            runtime: Handle::current(),
-            catalog: catalog.clone(),
-            registry: Arc::clone(&registry),
-            drain_timeout: config.drain_timeout,
-        };
+        let flow = flow(&config, &catalog, &registry);
+        let turnstile = Arc::clone(&flow.turnstile);
         let subscriptions = Arc::new(Mutex::new(Subscriptions::new(
             flow,
             clients.consumer,
@@ -130,6 +131,7 @@ impl Host {
         let sinks = Arc::new(Sinks::new(clients.producer));
         let state = state_folder(&config).await;
         let (orderer, orders) = mpsc::channel(ORDERS_MAX);
+        let (reloader, helm) = Helm::new(config.origin.clone());
         let deployer = Deployer {
             folder: config.handlers.clone(),
             only: config.only.clone(),
@@ -144,12 +146,12 @@ impl Host {
             state: state.clone(),
             secrets: SecretStore::new(config.secrets.clone()),
             trust: Arc::new(config.trust.clone()),
+            trusted: trusted(&config.tenants),
             known: BTreeMap::new(),
             paused: BTreeSet::new(),
             is_changed: false,
             alarm: Arc::default(),
         };
-        let watched = Arc::new(Watched::new(&config.watchdog));
         let view = Arc::new(View {
             registry,
             catalog,
@@ -159,14 +161,16 @@ impl Host {
             board,
             places,
             draining: AtomicBool::new(false),
-            watched,
-            control: control(&config, orderer, state),
+            watched: Arc::new(Watched::new(&config.watchdog)),
+            turnstile,
+            control: control(&config, (orderer, reloader), state),
         });
         let admin = admin(&config).await?;
         Ok(Self {
             config,
             deployer,
             orders,
+            helm,
             view,
             admin,
             dev_broker,
@@ -190,8 +194,12 @@ impl Host {
 
     /// Serves until `stop` is ready, or until it ends by itself where it shall; then drains and closes everything.
     ///
-    /// Returns what a host did that ended by itself.
-    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<Option<String>, Error> {
+    /// Reads its settings again at each of `hangups`. Returns what a host did that ended by itself.
+    pub async fn run(
+        mut self,
+        stop: impl Future<Output = ()>,
+        hangups: Signal,
+    ) -> Result<Option<String>, Error> {
         let (quit, _) = watch::channel(false);
         if let Some(admin) = self.admin.take() {
             let mut quit = quit.subscribe();
@@ -205,13 +213,14 @@ impl Host {
                 }
             });
         }
+        self.helm.hear(hangups);
         let mut watch = self.watch()?;
         tokio::pin!(stop);
         // A look may take long: it waits for trial runs.
         let ended = tokio::select! {
             biased;
             () = stop => None,
-            refused = serve(&self.config, &mut self.deployer, &mut self.orders, &self.view) => return Err(refused),
+            refused = serve(&self.config, &mut self.deployer, (&mut self.orders, &mut self.helm), &self.view) => return Err(refused),
             ended = once::ended(&self.config, &self.view) => Some(ended),
             never = steps::tend(&self.view) => match never {},
             what = watch.verdict() => Some(Ended::Stalled(what)),
@@ -225,7 +234,6 @@ impl Host {
 
     fn watch(&self) -> Result<Watch, Error> {
         let watcher = Watcher {
-            policy: self.config.watchdog,
             drain_timeout: self.config.drain_timeout,
             subscriptions: Arc::clone(&self.view.subscriptions),
             catalog: self.view.catalog.clone(),
@@ -312,10 +320,32 @@ impl Host {
 async fn serve(
     config: &ServeConfig,
     deployer: &mut Deployer,
-    orders: &mut mpsc::Receiver<Order>,
+    (orders, helm): (&mut mpsc::Receiver<Order>, &mut Helm),
     view: &View,
 ) -> Error {
     let mut watch = FolderWatch::start(&config.handlers, config.secrets.as_deref());
+    if let Some(refusal) = first_look(config, deployer, view).await {
+        return refusal;
+    }
+    let alarm = Arc::clone(&deployer.alarm);
+    loop {
+        // Orders do not begin the wait anew: whoever has many would keep the folder from being looked at.
+        let changed = watch.changed();
+        tokio::pin!(changed);
+        loop {
+            tokio::select! {
+                () = &mut changed => break,
+                () = alarm.notified() => deployer.look().await,
+                Some(order) = orders.recv() => deployer.obey(order).await,
+                asked = helm.asked() => helm.turn(asked, deployer, view).await,
+            }
+        }
+        deployer.look().await;
+    }
+}
+
+/// Deploys what lies in the handlers folder; returns why it is refused to start, where it is.
+async fn first_look(config: &ServeConfig, deployer: &mut Deployer, view: &View) -> Option<Error> {
     let first = deployer.load().await;
     let unknown = config.steps.unknown(&deployer.names());
     if (config.strict || config.until_caught_up) && !(first.is_fine() && unknown.is_empty()) {
@@ -330,26 +360,13 @@ async fn serve(
                 .iter()
                 .map(|(handler, why)| format!("{handler} {why}")),
         );
-        return Error::Strict { flag, problems };
+        return Some(Error::Strict { flag, problems });
     }
     deployer.take_up(first).await;
     if view.catalog.borrow().handlers().next().is_none() {
         tracing::warn!(folder = %config.handlers.display(), "no handlers serve yet; waiting for some ({EXPECTED})");
     }
-    let alarm = Arc::clone(&deployer.alarm);
-    loop {
-        // Orders do not begin the wait anew: whoever has many would keep the folder from being looked at.
-        let changed = watch.changed();
-        tokio::pin!(changed);
-        loop {
-            tokio::select! {
-                () = &mut changed => break,
-                () = alarm.notified() => deployer.look().await,
-                Some(order) = orders.recv() => deployer.obey(order).await,
-            }
-        }
-        deployer.look().await;
-    }
+    None
 }
 
 /// Makes the WebAssembly runtime. A cache folder that cannot be used only costs time.
@@ -360,6 +377,20 @@ pub(crate) fn runtime(instances_max: u32, cache: Option<&Path>) -> Result<Runtim
             .ok()
     });
     Runtime::new(instances_max, cache).map_err(|error| Error::Runtime(error.to_string()))
+}
+
+/// Makes what the tasks of partitions share.
+fn flow(config: &ServeConfig, catalog: &CatalogReader, registry: &Arc<Registry>) -> Flow {
+    let runtime = Handle::current();
+    let turnstile = Turnstile::new(runtime.metrics().num_workers());
+    turnstile.weigh(&config.tenants);
+    Flow {
+        runtime,
+        catalog: catalog.clone(),
+        registry: Arc::clone(registry),
+        turnstile,
+        drain_timeout: config.drain_timeout,
+    }
 }
 
 /// Begins to listen for HTTP, where it is served.
@@ -375,11 +406,12 @@ async fn admin(config: &ServeConfig) -> Result<Option<Admin>, Error> {
 
 fn control(
     config: &ServeConfig,
-    orders: mpsc::Sender<Order>,
+    (orders, reloads): (mpsc::Sender<Order>, mpsc::Sender<Reload>),
     state: Option<Arc<StateFolder>>,
 ) -> Control {
     Control {
         orders,
+        reloads,
         state,
         access: Access::new(config.control.tokens.clone(), config.http),
     }
@@ -402,17 +434,6 @@ async fn state_folder(config: &ServeConfig) -> Option<Arc<StateFolder>> {
 fn reply_store(settings: Option<&RedisSettings>) -> Result<Option<Store>, Error> {
     let start = |settings: &RedisSettings| Ok(Store::start(client(settings)?, settings.key));
     settings.map(start).transpose().map_err(Error::ReplyStore)
-}
-
-/// Starts the embedded broker where one is asked for.
-fn embedded(brokers: &Brokers) -> Result<Option<Arc<DevBroker>>, Error> {
-    match brokers {
-        Brokers::Embedded => {
-            let broker = DevBroker::start().map_err(|error| Error::DevBroker(error.to_string()))?;
-            Ok(Some(Arc::new(broker)))
-        }
-        Brokers::Cluster(_) => Ok(None),
-    }
 }
 
 /// Waits for threads to end; returns how many have not.

@@ -5,10 +5,13 @@
 //! **Invariant:** a value that is there is valid.
 
 mod control;
+mod log;
 mod masked;
 mod response;
+mod said;
 mod secrets;
 mod steps;
+mod tenants;
 #[cfg(test)]
 mod tests;
 mod topics;
@@ -20,9 +23,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::response::RedisSettings;
+pub use self::said::said;
+pub use self::tenants::{Rules, TenantRules, trusted};
 use crate::ids::HandlerId;
 use crate::manifest::kafka::{Clients, ValueCheck, any_value};
 use crate::manifest::{Key, Kind, Problem, Reader, Text};
+use crate::reload::Turn;
 use crate::steps::Plan;
 use crate::trust::Trust;
 use crate::watchdog::WatchPolicy;
@@ -32,37 +38,49 @@ pub const INSTANCES_MAX: u32 = 1000;
 /// Time for finishing what is under way at a stop, where nothing else is said.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 
-/// All keys, in the order of the documentation.
-pub(crate) static KEYS: &[&Key] = &[
-    &BROKERS,
-    &HANDLERS,
-    &HTTP,
-    &DRAIN_TIMEOUT_MS,
-    &LOG_FORMAT,
-    &CACHE,
-    &secrets::SECRETS,
-    &INSTANCES,
-    &STRICT,
-    &ONLY,
-    &UNTIL_CAUGHT_UP,
-    &MAX_RECORDS,
-    &topics::CREATE_TOPICS,
-    &steps::STEPS,
-    &steps::LAG_MAX,
-    &watchdog::STALL_AFTER_MS,
-    &watchdog::POLL_LATE_AFTER_MS,
-    &watchdog::ACTION,
-    &response::STORE,
-    &response::KEY,
-    &response::PASSWORD_FILE,
-    &response::CA_FILE,
-    &control::STATE,
-    &control::KEPT,
-    &control::TOKENS_FILE,
-    &trust::REQUIRE_SIGNATURE,
-    &trust::TRUST,
-    &KAFKA,
-];
+/// Lists keys, each with when a change of it counts.
+macro_rules! keys {
+    ($($key:expr => $turn:ident,)*) => {
+        /// All keys, in the order of the documentation.
+        pub(crate) static KEYS: &[&Key] = &[$(&$key,)*];
+
+        /// When a change of each of them counts.
+        pub(crate) static TURNS: &[(&Key, Turn)] = &[$((&$key, Turn::$turn),)*];
+    };
+}
+
+keys! {
+    BROKERS => Restart,
+    HANDLERS => Restart,
+    HTTP => Restart,
+    DRAIN_TIMEOUT_MS => Restart,
+    log::LOG => Live,
+    LOG_FORMAT => Restart,
+    CACHE => Restart,
+    secrets::SECRETS => Restart,
+    INSTANCES => Restart,
+    STRICT => Restart,
+    ONLY => Restart,
+    UNTIL_CAUGHT_UP => Restart,
+    MAX_RECORDS => Restart,
+    topics::CREATE_TOPICS => Restart,
+    steps::STEPS => Restart,
+    steps::LAG_MAX => Restart,
+    watchdog::STALL_AFTER_MS => Live,
+    watchdog::POLL_LATE_AFTER_MS => Live,
+    watchdog::ACTION => Live,
+    response::STORE => Restart,
+    response::KEY => Restart,
+    response::PASSWORD_FILE => Restart,
+    response::CA_FILE => Restart,
+    control::STATE => Restart,
+    control::KEPT => Live,
+    control::TOKENS_FILE => Live,
+    trust::REQUIRE_SIGNATURE => Restart,
+    trust::TRUST => Restart,
+    tenants::TENANTS => Live,
+    KAFKA => Restart,
+}
 
 const BROKERS: Key = Key {
     path: "brokers",
@@ -180,6 +198,8 @@ pub struct Settings {
     pub http: Option<String>,
     /// Time for finishing what is under way at a stop.
     pub drain_timeout: Option<Duration>,
+    /// What is logged.
+    pub log: Option<String>,
     /// How log lines look.
     pub log_format: Option<LogFormat>,
     /// Folder of compiled components.
@@ -212,6 +232,8 @@ pub struct Settings {
     pub tokens_file: Option<PathBuf>,
     /// Whose signatures are believed, where releases have to be signed.
     pub trust: Trust,
+    /// What holds for tenants.
+    pub tenants: Rules,
     /// Settings of librdkafka for all clients; none of them touches what the host depends on.
     pub kafka: BTreeMap<String, String>,
 }
@@ -234,6 +256,7 @@ impl Settings {
             drain_timeout: reader
                 .whole_given(&DRAIN_TIMEOUT_MS)
                 .map(Duration::from_millis),
+            log: log::log(&mut reader),
             log_format: reader.choice(&LOG_FORMAT).map(|word| match word {
                 "json" => LogFormat::Json,
                 _ => LogFormat::Text,
@@ -255,6 +278,7 @@ impl Settings {
             revisions_kept: control::kept(&mut reader),
             tokens_file: folder(&mut reader, &control::TOKENS_FILE),
             trust: trust::read(&mut reader),
+            tenants: tenants::read(&mut reader),
             kafka: reader.table(&KAFKA),
         };
         reader.finish(Some(settings))

@@ -12,6 +12,7 @@ use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::history::{History, Kept};
 use crate::ids::{HandlerId, Revision};
@@ -57,7 +58,7 @@ pub(crate) enum Error {
 pub(crate) struct StateFolder {
     root: PathBuf,
     /// Revisions of a handler that are kept.
-    kept: usize,
+    kept: AtomicUsize,
     /// How often something could not be read or written.
     failures: Counter,
 }
@@ -67,9 +68,14 @@ impl StateFolder {
     pub(crate) fn new(root: PathBuf, kept: usize) -> Self {
         Self {
             root,
-            kept,
+            kept: AtomicUsize::new(kept),
             failures: Counter::default(),
         }
+    }
+
+    /// Keeps so many revisions of a handler from its next one on.
+    pub(crate) fn keep_at_most(&self, kept: usize) {
+        self.kept.store(kept, Ordering::Relaxed);
     }
 
     /// Returns how often something could not be read or written.
@@ -149,7 +155,7 @@ impl StateFolder {
             self.write_files(id, &new.revision, files)?;
         }
         let mut history = before.clone();
-        let dropped = history.publish(new, self.kept);
+        let dropped = history.publish(new, self.kept.load(Ordering::Relaxed));
         if history != before {
             self.write_history(id, &history)?;
         }

@@ -28,7 +28,10 @@ const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(20), Duration::f
 
 /// What the watchdog knows, for whoever asks.
 #[derive(Debug, Default)]
-pub(crate) struct Watched(Mutex<Seen>);
+pub(crate) struct Watched {
+    policy: Mutex<WatchPolicy>,
+    seen: Mutex<Seen>,
+}
 
 /// What was seen at the last look.
 #[derive(Debug, Clone, Default)]
@@ -105,26 +108,31 @@ fn place(topic: &str, partition: i32, offset: Option<i64>) -> String {
 impl Watched {
     /// Makes what is known before the first look.
     pub(crate) fn new(policy: &WatchPolicy) -> Self {
-        Self(Mutex::new(Seen {
-            watches: (
-                policy.stall_after.is_some(),
-                policy.poll_late_after.is_some(),
-            ),
-            is_strict: policy.action != Action::Report,
-            ..Seen::default()
-        }))
+        let watched = Self::default();
+        watched.set_policy(policy);
+        watched
+    }
+
+    /// Has another policy hold from the next look on.
+    pub(crate) fn set_policy(&self, policy: &WatchPolicy) {
+        *self.policy.lock() = *policy;
+        let mut seen = self.seen.lock();
+        seen.watches = (
+            policy.stall_after.is_some(),
+            policy.poll_late_after.is_some(),
+        );
+        seen.is_strict = policy.action != Action::Report;
     }
 
     /// Returns what was seen at the last look.
     pub(crate) fn seen(&self) -> Seen {
-        self.0.lock().clone()
+        self.seen.lock().clone()
     }
 }
 
 /// What a watcher is made with.
 #[derive(Debug)]
 pub(crate) struct Watcher {
-    pub(crate) policy: WatchPolicy,
     /// How long a consumer's thread may wait for the partitions of a rebalance, beyond what it may take anyway.
     pub(crate) drain_timeout: Duration,
     pub(crate) subscriptions: Arc<Mutex<Subscriptions>>,
@@ -151,30 +159,32 @@ impl Watch {
 }
 
 impl Watcher {
-    /// Begins to watch, if there is anything to be watched.
+    /// Begins to watch.
     pub(crate) fn start(self) -> std::io::Result<Watch> {
         let (stop, stopped) = mpsc::channel();
         let (sender, verdict) = oneshot::channel();
-        let bounds = [self.policy.stall_after, self.policy.poll_late_after];
-        if let Some(shortest) = bounds.into_iter().flatten().min() {
-            let (least, most) = LOOK_EVERY;
-            let every = (shortest / 4).clamp(least, most);
-            std::thread::Builder::new()
-                .name("watchdog".to_owned())
-                .spawn(move || self.run(every, &stopped, sender))?;
-        }
+        std::thread::Builder::new()
+            .name("watchdog".to_owned())
+            .spawn(move || self.run(&stopped, sender))?;
         Ok(Watch {
             _stop: stop,
             verdict,
         })
     }
 
-    fn run(self, every: Duration, stopped: &mpsc::Receiver<()>, verdict: oneshot::Sender<String>) {
-        let mut watchdog = Watchdog::new(every * 2);
-        let mut verdict = Some(verdict).filter(|_| self.policy.action == Action::Exit);
+    fn run(self, stopped: &mpsc::Receiver<()>, verdict: oneshot::Sender<String>) {
+        let mut policy = *self.watched.policy.lock();
+        let mut watchdog = Watchdog::new(every(&policy) * 2);
+        let mut verdict = Some(verdict);
         let begun = Instant::now();
-        while stopped.recv_timeout(every) == Err(mpsc::RecvTimeoutError::Timeout) {
-            let round = self.look(begun);
+        while stopped.recv_timeout(every(&policy)) == Err(mpsc::RecvTimeoutError::Timeout) {
+            let now = *self.watched.policy.lock();
+            if now != policy {
+                // What stands is told anew by the bounds that hold now.
+                policy = now;
+                watchdog = Watchdog::new(every(&policy) * 2);
+            }
+            let round = self.look(&policy, begun);
             let news = watchdog.look(begun.elapsed(), round.sights);
             let handlers = &round.handlers;
             for (subject, news) in &news {
@@ -185,7 +195,8 @@ impl Watcher {
                 News::Stalled(stall) => Some(describe(subject, handlers.get(subject), stall)),
                 News::Recovered { .. } | News::Gone => None,
             });
-            if let Some(stalled) = stalled
+            if policy.action == Action::Exit
+                && let Some(stalled) = stalled
                 && let Some(verdict) = verdict.take()
             {
                 // Nobody listens any more when the host stops anyway.
@@ -194,10 +205,10 @@ impl Watcher {
         }
     }
 
-    fn look(&self, begun: Instant) -> Round {
+    fn look(&self, policy: &WatchPolicy, begun: Instant) -> Round {
         let groups = self.subscriptions.lock().vitals();
         let catalog = Arc::clone(&self.catalog.borrow());
-        Round::new(&groups, &catalog, &self.policy, self.drain_timeout, begun)
+        Round::new(&groups, &catalog, policy, self.drain_timeout, begun)
     }
 
     fn publish(
@@ -228,7 +239,7 @@ impl Watcher {
                 }
             }
         }
-        let mut seen = self.watched.0.lock();
+        let mut seen = self.watched.seen.lock();
         for (subject, _) in news
             .iter()
             .filter(|(_, news)| matches!(news, News::Stalled(_)))
@@ -243,6 +254,14 @@ impl Watcher {
         seen.partitions = partitions;
         seen.polls = polls;
     }
+}
+
+/// Returns how often to look.
+fn every(policy: &WatchPolicy) -> Duration {
+    let (least, most) = LOOK_EVERY;
+    let bounds = [policy.stall_after, policy.poll_late_after];
+    let shortest = bounds.into_iter().flatten().min();
+    shortest.map_or(most, |shortest| (shortest / 4).clamp(least, most))
 }
 
 /// Says in a few words what stalls.

@@ -3,6 +3,7 @@
 //! **Invariant:** it ends with its value, and a native one also with this process: its stdin ends then.
 
 use std::env;
+use std::fs;
 use std::io::{self, Read as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio, exit};
@@ -140,8 +141,11 @@ fn host(variant: Variant, place: &Place<'_>, cache: &Cache) -> Result<Subject> {
         Some(component) => handlers.handler("bench", component, &manifest)?,
         None => handlers.swap_text("bench", "handler.toml", &manifest)?,
     };
+    let settings = cache.path().join("host.toml");
+    fs::write(&settings, variant.settings())?;
     let host = Host::builder(place.brokers)
         .handlers(handlers.path())
+        .args(["--config".as_ref(), settings.as_os_str()])
         .args(["--cache".as_ref(), cache.path().as_os_str()])
         .spawn()?;
     Ok(Subject::Host {

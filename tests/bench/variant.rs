@@ -47,6 +47,8 @@ pub(crate) enum Variant {
     NativeJson,
     /// The JSON transform by a handler in the host.
     HostJson,
+    /// The same, of a tenant that is trusted: nothing interrupts it.
+    HostJsonTrusted,
     /// Three JSON fields read, the record sent on, by the native user loop.
     NativeFields,
     /// The same by the native loop with batches and raw queues.
@@ -97,7 +99,7 @@ pub(crate) enum Variant {
 
 impl Variant {
     /// All, in the order in which they run.
-    pub(crate) const ALL: [Self; 33] = [
+    pub(crate) const ALL: [Self; 34] = [
         Self::Native,
         Self::Tuned,
         Self::Host,
@@ -108,6 +110,7 @@ impl Variant {
         Self::HostLinger,
         Self::NativeJson,
         Self::HostJson,
+        Self::HostJsonTrusted,
         Self::NativeFields,
         Self::TunedFields,
         Self::HostFields,
@@ -137,6 +140,7 @@ impl Variant {
     pub(crate) fn baseline(self) -> Self {
         match self {
             Self::NativeJson | Self::HostJson => Self::NativeJson,
+            Self::HostJsonTrusted => Self::HostJson,
             Self::NativeFields | Self::TunedFields | Self::HostFields => Self::NativeFields,
             Self::HostCommits | Self::HostOnce => Self::HostCommits,
             Self::HostAtOnce
@@ -162,7 +166,10 @@ impl Variant {
         self.is_floor()
             || self.is_of_other_language()
             || self.baseline() == Self::Host
-            || matches!(self, Self::HostKey | Self::HostCommits | Self::HostOnce)
+            || matches!(
+                self,
+                Self::HostKey | Self::HostCommits | Self::HostOnce | Self::HostJsonTrusted
+            )
     }
 
     /// Returns whether it is half of a path only.
@@ -195,6 +202,14 @@ impl Variant {
             ),
             Self::HostPipeline => pipeline("{ component = \"through.wasm\" }, ", output),
             _ => String::new(),
+        }
+    }
+
+    /// Returns what the host's own file says.
+    pub(crate) fn settings(self) -> &'static str {
+        match self {
+            Self::HostJsonTrusted => "[tenants.default]\ntrusted = true\n",
+            _ => "",
         }
     }
 
@@ -244,7 +259,7 @@ impl Variant {
             | Self::HostRoutes
             | Self::HostBehind
             | Self::HostChanged => Some("pass"),
-            Self::HostJson => Some("json"),
+            Self::HostJson | Self::HostJsonTrusted => Some("json"),
             Self::HostFields => Some("fields"),
             _ => None,
         }
@@ -272,6 +287,7 @@ impl fmt::Display for Variant {
             Self::HostLinger => "pass-through, host, `linger.ms = 5`",
             Self::NativeJson => "JSON transform, native user loop",
             Self::HostJson => "JSON transform, host",
+            Self::HostJsonTrusted => "JSON transform, host, trusted",
             Self::NativeFields => "three fields and on, native user loop",
             Self::TunedFields => "three fields and on, native tuned loop",
             Self::HostFields => "three fields and on, host",

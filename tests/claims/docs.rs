@@ -66,6 +66,11 @@ const FATES: &[(&str, &str, Fate)] = &[
     ("docs/OPERATIONS.md", "kafka-wasm-host seek ", NEEDS_A_GROUP),
     (
         "docs/OPERATIONS.md",
+        "kafka-wasm-host reload ",
+        NEEDS_SETTINGS,
+    ),
+    (
+        "docs/OPERATIONS.md",
         "kafka-wasm-host revisions ",
         NEEDS_REVISIONS,
     ),
@@ -153,6 +158,11 @@ const HAS_THE_PATH: Fate = Fate::Elsewhere {
     why: "the terminals of these tests have the built host on their path",
     file: "tests/claims/docs/terminal.rs",
     text: "fn user_environment",
+};
+const NEEDS_SETTINGS: Fate = Fate::Elsewhere {
+    why: "it asks a host whose settings have changed",
+    file: "tests/claims/reload.rs",
+    text: "fn a_reload_changes_what_it_can_and_names_what_it_cannot(",
 };
 const ENDS_BY_ITSELF: Fate = Fate::Elsewhere {
     why: "it ends by itself, while the other commands of its page need a host that serves",

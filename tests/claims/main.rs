@@ -11,6 +11,7 @@ mod docs;
 mod embedded;
 mod kafka;
 mod machine;
+mod reload;
 mod simulation;
 mod start;
 mod tidy;

@@ -244,6 +244,11 @@ impl Host {
         self.process.signal("INT")
     }
 
+    /// SIGHUP: the host reads its settings again.
+    pub fn hang_up(&mut self) -> Result<()> {
+        self.process.signal("HUP")
+    }
+
     /// SIGSTOP: the process stands still, and its connections stay open.
     pub fn freeze(&mut self) -> Result<()> {
         self.process.signal("STOP")

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use parking_lot::RwLock;
 
 use crate::ids::TenantId;
-use crate::tokens::Tokens;
+use crate::tokens::{Role, Tokens};
 
 /// Who asks where nobody has to say it.
 const HERE: &str = "this machine";
@@ -19,7 +20,7 @@ const HERE: &str = "this machine";
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Access {
-    tokens: Option<Arc<Tokens>>,
+    tokens: RwLock<Option<Arc<Tokens>>>,
     is_loopback: bool,
 }
 
@@ -30,6 +31,8 @@ pub(super) enum Need<'a> {
     Read(Option<&'a TenantId>),
     /// To change a handler of a tenant.
     Change(&'a TenantId),
+    /// To change the host itself.
+    Rule,
 }
 
 /// Why something is not done, and the status that says so.
@@ -39,15 +42,21 @@ impl Access {
     /// `addr` is what HTTP is served on.
     pub(crate) fn new(tokens: Option<Arc<Tokens>>, addr: Option<SocketAddr>) -> Self {
         Self {
-            tokens,
+            tokens: RwLock::new(tokens),
             is_loopback: addr.is_some_and(|addr| addr.ip().is_loopback()),
         }
     }
 
+    /// Puts other tokens in the place of those that were known.
+    pub(crate) fn set_tokens(&self, tokens: Option<Arc<Tokens>>) {
+        *self.tokens.write() = tokens;
+    }
+
     /// Returns who asks, if it is allowed.
     pub(super) fn admit(&self, headers: &HeaderMap, need: Need<'_>) -> Result<String, Denied> {
-        match &self.tokens {
-            Some(tokens) => with_token(tokens, headers, need),
+        let tokens = self.tokens.read().clone();
+        match tokens {
+            Some(tokens) => with_token(&tokens, headers, need),
             None => self.without(headers, need),
         }
     }
@@ -99,12 +108,14 @@ fn with_token(tokens: &Tokens, headers: &HeaderMap, need: Need<'_>) -> Result<St
         return Err((StatusCode::UNAUTHORIZED, why.to_owned()));
     };
     let Some(token) = tokens.find(shown.trim_ascii()) else {
-        let why = "nobody has this token; `api.tokens-file` in host.toml names those who may ask, and is read at the start";
+        let why = "nobody has this token; `api.tokens-file` in host.toml names those who may ask, and is read at the start and by \
+                   `reload`";
         return Err((StatusCode::UNAUTHORIZED, why.to_owned()));
     };
     let may = match need {
         Need::Read(tenant) => token.role.may_read(tenant),
         Need::Change(tenant) => token.role.may_change(tenant),
+        Need::Rule => token.role == Role::Admin,
     };
     if may {
         return Ok(token.name.clone());
@@ -117,6 +128,7 @@ fn with_token(tokens: &Tokens, headers: &HeaderMap, need: Need<'_>) -> Result<St
         Need::Change(tenant) => {
             format!("change handlers of tenant {tenant} (deploy:{tenant} or admin)")
         }
+        Need::Rule => "change the host (admin)".to_owned(),
     };
     let why = format!("the role of {} is not enough to {what}", token.name);
     Err((StatusCode::FORBIDDEN, why))

@@ -30,6 +30,7 @@ mod metrics;
 mod names;
 mod process;
 mod readiness;
+mod reload;
 mod report;
 mod tally;
 #[cfg(test)]
@@ -54,6 +55,7 @@ use tokio::sync::oneshot;
 
 pub(crate) use self::access::Access;
 use self::door::Door;
+pub(crate) use self::reload::Reload;
 use self::tally::Tally;
 pub(crate) use self::v1::Control;
 use crate::catalog::CatalogReader;
@@ -64,6 +66,7 @@ use crate::sink::Sink;
 use crate::sinks::Sinks;
 use crate::stats::Registry;
 use crate::subscriptions::Subscriptions;
+use crate::turnstile::Turnstile;
 use crate::watcher::Watched;
 
 /// How long answers under way may take once the host has stopped.
@@ -104,6 +107,7 @@ pub(crate) struct View {
     /// Set when the host begins to stop.
     pub(crate) draining: AtomicBool,
     pub(crate) watched: Arc<Watched>,
+    pub(crate) turnstile: Arc<Turnstile>,
     pub(crate) control: Control,
 }
 

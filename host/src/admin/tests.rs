@@ -21,6 +21,7 @@ fn view() -> View {
         runtime: Handle::current(),
         catalog: catalog.clone(),
         registry: Arc::clone(&registry),
+        turnstile: Turnstile::new(1),
         drain_timeout: Duration::from_secs(1),
     };
     View {
@@ -39,8 +40,10 @@ fn view() -> View {
         places: Arc::new(Places::new(8)),
         draining: AtomicBool::new(false),
         watched: Arc::default(),
+        turnstile: Turnstile::new(1),
         control: Control {
             orders: mpsc::channel(1).0,
+            reloads: mpsc::channel(1).0,
             state: None,
             access: Access::new(None, Some((Ipv4Addr::LOCALHOST, 0).into())),
         },

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::access::{Access, Denied, Need};
+use super::reload::{Reload, reload};
 use super::{Desk, JSON, View};
 use crate::deploy::{Done, Order, Refusal, Wish};
 use crate::ids::HandlerId;
@@ -27,14 +28,17 @@ use crate::state_folder::StateFolder;
 /// Bytes of a request's body.
 const BODY_MAX: usize = 64 << 10;
 /// How long the deployer may take until it is only said that it has been asked; a connection may last a little longer.
-const ANSWER: Duration = Duration::from_secs(8);
+pub(super) const ANSWER: Duration = Duration::from_secs(8);
 
-const PATHS: &str = "the paths are /v1/handlers, /v1/handlers/TENANT/HANDLER, and there revisions, rollback, pause and resume";
+const PATHS: &str = "the paths are /v1/handlers, /v1/handlers/TENANT/HANDLER, and there revisions, rollback, pause and resume; and \
+                     /v1/reload";
 
 /// What is needed to change something.
 #[derive(Debug)]
 pub(crate) struct Control {
     pub(crate) orders: mpsc::Sender<Order>,
+    /// By which the host is asked to read its settings again.
+    pub(crate) reloads: mpsc::Sender<Reload>,
     /// Where revisions are kept, if they are.
     pub(crate) state: Option<Arc<StateFolder>>,
     pub(crate) access: Access,
@@ -43,12 +47,12 @@ pub(crate) struct Control {
 /// What a request may say.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
-    to: Option<String>,
+pub(super) struct Asked {
+    pub(super) to: Option<String>,
 }
 
 /// An answer: what is told, or why not.
-type Answer = Result<(StatusCode, Value), Denied>;
+pub(super) type Answer = Result<(StatusCode, Value), Denied>;
 
 /// The tenant and the handler of a path.
 type Name = Path<(String, String)>;
@@ -61,9 +65,10 @@ pub(super) fn routes() -> Router<Arc<Desk>> {
         .route("/v1/handlers/{tenant}/{handler}/rollback", post(rollback))
         .route("/v1/handlers/{tenant}/{handler}/pause", post(pause))
         .route("/v1/handlers/{tenant}/{handler}/resume", post(resume))
+        .route("/v1/reload", post(reload))
         .method_not_allowed_fallback(async || {
             let why =
-                "this path is not asked so: rollback, pause and resume are POST, all else is GET";
+                "this path is not asked so: rollback, pause, resume and reload are POST, all else is GET";
             respond(Err((StatusCode::METHOD_NOT_ALLOWED, why.to_owned())))
         })
         .route("/v1", any(nothing))
@@ -191,18 +196,10 @@ async fn change(
         who,
         answer,
     };
-    let busy = |_| {
-        let why =
-            "the host has more to do than it can remember, or is stopping; ask again in a moment";
-        (StatusCode::SERVICE_UNAVAILABLE, why.to_owned())
-    };
-    control.orders.try_send(order).map_err(busy)?;
+    control.orders.try_send(order).map_err(|_| busy())?;
     match timeout(ANSWER, answered).await {
         Ok(Ok(done)) => told(&id, done),
-        Ok(Err(_)) => {
-            let why = "the host is stopping; ask again when it has started";
-            Err((StatusCode::SERVICE_UNAVAILABLE, why.to_owned()))
-        }
+        Ok(Err(_)) => Err(stopping()),
         Err(_) => {
             let note = "the host is at work on it or on something before it; ask for the status of the handler";
             let value =
@@ -210,6 +207,18 @@ async fn change(
             Ok((StatusCode::ACCEPTED, value))
         }
     }
+}
+
+/// Why what is asked is not even written down.
+pub(super) fn busy() -> Denied {
+    let why = "the host has more to do than it can remember, or is stopping; ask again in a moment";
+    (StatusCode::SERVICE_UNAVAILABLE, why.to_owned())
+}
+
+/// Why what was asked is not done.
+pub(super) fn stopping() -> Denied {
+    let why = "the host is stopping; ask again when it has started";
+    (StatusCode::SERVICE_UNAVAILABLE, why.to_owned())
 }
 
 fn told(id: &HandlerId, done: Result<Done, Refusal>) -> Answer {
@@ -236,7 +245,7 @@ fn told(id: &HandlerId, done: Result<Done, Refusal>) -> Answer {
 }
 
 /// Reads the body: a JSON object, or nothing. That it has to be called JSON keeps out the forms of browsers.
-async fn asked(headers: &HeaderMap, body: Body) -> Result<Asked, Denied> {
+pub(super) async fn asked(headers: &HeaderMap, body: Body) -> Result<Asked, Denied> {
     let kind = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
     let kind = kind.and_then(|it| it.split(';').next()).map(str::trim);
     if kind != Some(JSON) {
@@ -287,7 +296,7 @@ async fn read(desk: Arc<Desk>, look: impl FnOnce(&View) -> Answer + Send + 'stat
     }))
 }
 
-fn respond(answer: Answer) -> Response {
+pub(super) fn respond(answer: Answer) -> Response {
     let (status, value) = answer.unwrap_or_else(|(status, why)| (status, json!({ "error": why })));
     (status, [(CONTENT_TYPE, JSON)], format!("{value:#}\n")).into_response()
 }

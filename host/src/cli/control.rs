@@ -1,4 +1,4 @@
-//! `status`, `revisions`, `rollback`, `pause`, `resume`: asks a running host by its control API.
+//! `status`, `revisions`, `rollback`, `pause`, `resume`, `reload`: asks a running host by its control API.
 //!
 //! Handed an address and perhaps a handler; prints what the host answers, for people or as it is.
 //! **Invariant:** a token comes from a file, never from the command line, and is not printed.
@@ -113,6 +113,19 @@ pub struct ResumeArgs {
     host: HostArgs,
 }
 
+/// Have a running host read its settings again
+///
+/// It reads host.toml, the file of tokens, and what has changed in the handlers folder and in that of the secrets. What can
+/// change while it runs does; all else that differs is named and needs a restart. A file with anything wrong in it changes
+/// nothing. SIGHUP does the same.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Example:
+  kafka-wasm-host reload")]
+pub struct ReloadArgs {
+    #[command(flatten)]
+    host: HostArgs,
+}
+
 /// Runs `status`.
 pub fn status(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     match &args.handler {
@@ -151,6 +164,12 @@ pub fn resume(args: &ResumeArgs) -> anyhow::Result<ExitCode> {
     let ask = Ask::post(path(&args.handler, "/resume"), &json!({}));
     args.host
         .run(&ask, |answer| print::changed(answer, "goes on"))
+}
+
+/// Runs `reload`.
+pub fn reload(args: &ReloadArgs) -> anyhow::Result<ExitCode> {
+    let ask = Ask::post("/v1/reload".to_owned(), &json!({}));
+    args.host.run(&ask, print::reloaded)
 }
 
 fn path(id: &HandlerId, rest: &str) -> String {

@@ -28,7 +28,7 @@ use crate::catalog::{Catalog, Deployed, Fed, Proving};
 use crate::duration::millis;
 use crate::guest::{Runtime, Setup};
 use crate::history::Cause;
-use crate::ids::HandlerId;
+use crate::ids::{HandlerId, TenantId};
 use crate::manifest::Manifest;
 use crate::reply::Exchanges;
 use crate::sinks::Sinks;
@@ -57,6 +57,8 @@ pub(crate) struct Deployer {
     pub(crate) secrets: SecretStore,
     /// Whose signatures are believed, where handlers have to be signed.
     pub(crate) trust: Arc<Trust>,
+    /// Whose components cannot be interrupted.
+    pub(crate) trusted: BTreeSet<TenantId>,
     pub(crate) known: BTreeMap<HandlerId, Known>,
     /// Handlers that are to take nothing.
     pub(crate) paused: BTreeSet<HandlerId>,
@@ -139,7 +141,14 @@ impl Deployer {
         let folder = self.folder.clone();
         let found = tokio::task::spawn_blocking(move || scan(&folder)).await;
         let found = found.map_err(std::io::Error::other).flatten();
-        found.map_err(|error| unreadable(&self.folder, &error))
+        let mut scan = found.map_err(|error| unreadable(&self.folder, &error))?;
+        for candidate in scan.candidates.values_mut() {
+            if self.trusted.contains(&candidate.id.tenant) {
+                candidate.is_trusted = true;
+                candidate.facts.trust();
+            }
+        }
+        Ok(scan)
     }
 
     /// Lists the handlers whose files were loaded, or refused.
@@ -271,7 +280,9 @@ impl Deployer {
         seen: &mut Facts,
     ) -> Result<Option<(Deployed, New)>, Vec<String>> {
         let (began, candidate) = (Instant::now(), &source.candidate);
-        let (runtime, files) = (self.runtime.clone(), candidate.clone());
+        let runtime = self.runtime.of(candidate.is_trusted);
+        let runtime = runtime.map_err(|error| vec![error.to_string()])?;
+        let files = candidate.clone();
         let (secrets, trust) = (self.secrets.clone(), Arc::clone(&self.trust));
         let loading = tokio::task::spawn_blocking(move || {
             let mut seen = Facts::default();

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::scan::MANIFEST;
 
+/// What stands in the place of a file for a tenant that is trusted; no file has such a name.
+const TRUSTED: &str = "\0trusted";
+
 /// What is known of a file without reading it; it changes whenever the file is replaced or written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct FileFacts {
@@ -41,6 +44,11 @@ impl Facts {
     /// Adds the facts of more files.
     pub(super) fn add(&mut self, paths: impl IntoIterator<Item = PathBuf>) {
         self.0.extend(Self::of(paths).0);
+    }
+
+    /// Adds that the tenant is trusted, so that these are other facts than those of the same files without it.
+    pub(super) fn trust(&mut self) {
+        self.0.push((PathBuf::from(TRUSTED), None));
     }
 
     /// Returns whether the files are still as they were.

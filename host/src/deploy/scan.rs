@@ -46,6 +46,8 @@ pub(super) struct Candidate {
     /// The tenant's own file, if there is one.
     pub(super) tenant: Option<PathBuf>,
     pub(super) facts: Facts,
+    /// Whether whoever runs the host trusts its tenant.
+    pub(super) is_trusted: bool,
 }
 
 impl Candidate {
@@ -232,6 +234,7 @@ impl Scan {
                 release,
                 tenant: None,
                 facts,
+                is_trusted: false,
             },
         );
     }

@@ -27,6 +27,9 @@ use crate::setting::check_value;
 use crate::state_folder::Files;
 use crate::trust::Trust;
 
+/// What is told of a tenant that is trusted.
+const TRUSTED: &str = "trust: nothing interrupts its components";
+
 /// Whatever a tenant may have, no component is larger.
 pub(super) const COMPONENT_BYTES_MAX: u64 = 1 << 30;
 
@@ -231,14 +234,15 @@ impl<'c> OfTenant<'c> {
         all
     }
 
-    /// Lists what the file grants and allows; nothing where there is no file.
+    /// Lists what the file grants and allows, if there is one, and whether host.toml trusts the tenant.
     pub(super) fn lines(&self) -> Vec<String> {
+        let is_trusted = self.candidate.is_trusted;
+        let mut lines: Vec<String> = is_trusted.then(|| TRUSTED.to_owned()).into_iter().collect();
         if self.candidate.tenant.is_none() {
-            return Vec::new();
+            return lines;
         }
         let prefix = self.tenant.prefix.as_str();
-        let prefix = (!prefix.is_empty()).then(|| format!("topic-prefix {prefix}"));
-        let mut lines: Vec<String> = prefix.into_iter().collect();
+        lines.extend((!prefix.is_empty()).then(|| format!("topic-prefix {prefix}")));
         lines.extend(self.tenant.grants.lines());
         lines.extend(self.tenant.quotas.lines());
         lines.extend(self.tenant.imports.lines());

@@ -203,6 +203,8 @@ pub(crate) struct Handler {
     /// How long it took to compile; nothing where that is not known.
     compiled_in: Option<Duration>,
     pub(super) clock: Arc<Clock>,
+    /// Whether its instances can be interrupted.
+    pub(super) is_interruptible: bool,
     places: Arc<Places>,
 }
 
@@ -249,6 +251,7 @@ impl Handler {
             wants_receipts,
             compiled_in,
             clock: Arc::clone(&runtime.clock),
+            is_interruptible: runtime.is_interruptible,
             places: Arc::clone(runtime.places()),
         })
     }

@@ -1,10 +1,12 @@
-//! The wasmtime engine that all guests share, and its ticking clock.
+//! The wasmtime engine that all guests share, and its ticking clock; and the one without a clock for those that are trusted.
 //!
-//! **Invariant:** every instance of this engine can be interrupted within one tick.
+//! **Invariant:** every instance of the engine can be interrupted within one tick, except those of tenants that whoever runs the
+//! host has named.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
@@ -16,7 +18,7 @@ use super::state::GuestState;
 use super::{Error, imports, machine};
 
 /// How often a running guest looks whether its deadline has passed.
-const TICK: Duration = Duration::from_millis(10);
+pub(super) const TICK: Duration = Duration::from_millis(10);
 
 /// Instances beyond the bound, for trials of what is deployed: they must not wait for records.
 const TRIALS: u32 = 4;
@@ -35,6 +37,18 @@ pub(crate) struct Runtime {
     pub(super) clock: Arc<Clock>,
     places: Arc<Places>,
     pub(super) slow: Slow,
+    instances_max: u32,
+    /// Whether what it runs can be interrupted.
+    pub(super) is_interruptible: bool,
+    /// The one for what cannot, made when it is wanted: it takes as much room for addresses as this one.
+    trusting: Arc<Mutex<Option<Trusting>>>,
+}
+
+/// What is another one for guests that cannot be interrupted.
+#[derive(Clone)]
+struct Trusting {
+    engine: Engine,
+    linker: Arc<Linker<GuestState>>,
 }
 
 impl std::fmt::Debug for Runtime {
@@ -53,24 +67,41 @@ impl Runtime {
         {
             return Err(Error::Mappings(what));
         }
-        let instances = instances_max.saturating_add(TRIALS);
-        let engine = Engine::new(&config(instances)).map_err(|error| {
-            let why = machine::too_little_space(instances_max, instances);
-            why.map_or(Error::Engine(error), Error::Forbidden)
-        })?;
+        let (engine, linker) = engine(instances_max, true)?;
         if let Some(why) = machine::forbids_code(&engine) {
             return Err(Error::Forbidden(why));
         }
         start_ticker(&engine)?;
-        let mut linker = Linker::new(&engine);
-        imports::add_to_linker(&mut linker).map_err(Error::Engine)?;
         Ok(Self {
             engine,
-            linker: Arc::new(linker),
+            linker,
             cache: cache.map(Arc::new),
             clock: Arc::default(),
             places: Arc::new(Places::new(instances_max)),
             slow: Slow::default(),
+            instances_max,
+            is_interruptible: true,
+            trusting: Arc::default(),
+        })
+    }
+
+    /// Returns what runs guests that are trusted, or that are not.
+    pub(crate) fn of(&self, is_trusted: bool) -> Result<Self, Error> {
+        if !is_trusted {
+            return Ok(self.clone());
+        }
+        let mut made = self.trusting.lock();
+        let trusting = if let Some(trusting) = &*made {
+            trusting.clone()
+        } else {
+            let (engine, linker) = engine(self.instances_max, false)?;
+            made.insert(Trusting { engine, linker }).clone()
+        };
+        Ok(Self {
+            engine: trusting.engine,
+            linker: trusting.linker,
+            is_interruptible: false,
+            ..self.clone()
         })
     }
 
@@ -78,6 +109,21 @@ impl Runtime {
     pub(crate) fn places(&self) -> &Arc<Places> {
         &self.places
     }
+}
+
+/// Makes an engine for so many instances at once, and what they import.
+fn engine(
+    instances_max: u32,
+    is_interruptible: bool,
+) -> Result<(Engine, Arc<Linker<GuestState>>), Error> {
+    let instances = instances_max.saturating_add(TRIALS);
+    let engine = Engine::new(&config(instances, is_interruptible)).map_err(|error| {
+        let why = machine::too_little_space(instances_max, instances);
+        why.map_or(Error::Engine(error), Error::Forbidden)
+    })?;
+    let mut linker = Linker::new(&engine);
+    imports::add_to_linker(&mut linker).map_err(Error::Engine)?;
+    Ok((engine, Arc::new(linker)))
 }
 
 /// Returns how many mappings of memory the system allows a process, where it says so.
@@ -98,7 +144,7 @@ fn too_few_mappings(instances_max: u32, allowed: u64) -> Option<String> {
     })
 }
 
-fn config(instances_max: u32) -> Config {
+fn config(instances_max: u32, is_interruptible: bool) -> Config {
     let mut pool = PoolingAllocationConfig::default();
     // A component consists of several core instances (its own, adapters) and of up to two tables.
     pool.total_component_instances(instances_max)
@@ -108,7 +154,7 @@ fn config(instances_max: u32) -> Config {
         .total_stacks(instances_max);
     let mut config = Config::new();
     config
-        .epoch_interruption(true)
+        .epoch_interruption(is_interruptible)
         // No `async func` exports yet: that more than halves the cost of a call.
         .concurrency_support(false)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
@@ -133,6 +179,24 @@ fn start_ticker(engine: &Engine) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_compiled_for_one_engine_is_not_taken_for_the_other() {
+        use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+        let hash = |runtime: &Runtime| {
+            let mut hasher = DefaultHasher::new();
+            let compatible = runtime.engine.precompile_compatibility_hash();
+            compatible.hash(&mut hasher);
+            hasher.finish()
+        };
+        let runtime = Runtime::new(1, None).unwrap();
+        let trusting = runtime.of(true).unwrap();
+        assert_ne!(hash(&runtime), hash(&trusting));
+        assert!(Engine::same(
+            &trusting.engine,
+            &runtime.of(true).unwrap().engine
+        ));
+    }
 
     #[test]
     fn no_more_instances_are_promised_than_the_system_can_map() {

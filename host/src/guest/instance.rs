@@ -21,6 +21,7 @@ use super::bindings::{
     PackedBatch, ReceptionResult, VerdictResult,
 };
 use super::component::{Handler, chain};
+use super::engine::TICK;
 use super::lent::Lent;
 use super::log::GuestLog;
 use super::places::Place;
@@ -31,6 +32,7 @@ use super::stopwatch::{Bill, Stopwatch};
 use crate::outbox::Outbox;
 use crate::outcome::{Failure, FailureKind};
 use crate::reply::WAIT_MAX;
+use crate::turnstile::step_back;
 
 /// Why an instance cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +116,8 @@ pub(crate) struct Instance {
     /// Bytes of linear memory when the instance had begun.
     memory_first_bytes: usize,
     bill: Bill,
+    /// How long a guest that cannot be interrupted ran since its lane stepped back; nothing for others, which do at each tick.
+    unbroken: Option<Duration>,
     /// When the last call returned.
     returned: Instant,
     /// Free again when the store is gone.
@@ -190,6 +194,7 @@ impl Instance {
             memory_max_bytes: setup.limits.memory_bytes,
             memory_first_bytes: 0,
             bill,
+            unbroken: (!handler.is_interruptible).then_some(Duration::ZERO),
             returned: began,
             _place: place,
         };
@@ -302,6 +307,7 @@ impl Instance {
         let ran;
         (ran, self.returned) = watch.stop();
         self.bill.add(ran);
+        self.rest_after(ran).await;
         let failure = match result {
             Ok(Ok(result)) => return Ok(result),
             Ok(Err(error)) => self.classify(&error),
@@ -309,6 +315,17 @@ impl Instance {
         };
         self.spent = true;
         Err(failure)
+    }
+
+    /// Lets others have the thread, where nothing makes the guest do so and it has run for a while.
+    async fn rest_after(&mut self, ran: Duration) {
+        if let Some(unbroken) = &mut self.unbroken {
+            *unbroken += ran;
+            if *unbroken >= TICK {
+                *unbroken = Duration::ZERO;
+                step_back().await;
+            }
+        }
     }
 
     fn late(&self) -> Failure {

@@ -61,6 +61,8 @@ pub(crate) enum Kind {
     Arguments,
     /// A list of tables, each of which has these keys.
     Rows { keys: &'static [&'static Key] },
+    /// A table of tables, each by a name of its own and with these keys.
+    Named { keys: &'static [&'static Key] },
     /// What another key may hold, and that one's value where it is left out.
     Like { key: &'static Key },
 }
@@ -109,6 +111,10 @@ impl Kind {
                 let names: Vec<&str> = keys.iter().map(|key| key.path).collect();
                 format!("a list of tables with {}", names.join(", "))
             }
+            Self::Named { keys } => {
+                let names: Vec<&str> = keys.iter().map(|key| key.path).collect();
+                format!("tables by name, each with {}", names.join(", "))
+            }
             Self::Like { key } => key.kind.expected(),
         }
     }
@@ -133,6 +139,7 @@ impl Kind {
             | Self::Whole { default: None, .. }
             | Self::Wholes { .. }
             | Self::Rows { .. }
+            | Self::Named { .. }
             | Self::Arguments
             | Self::Table { .. } => String::new(),
         }

@@ -19,6 +19,9 @@ use crate::manifest::key::{Key, Kind};
 use crate::manifest::problem::{Problem, Problems, closest, line_of, slip};
 use crate::prefix::TopicPrefix;
 
+/// Keys that are of a tenant's table in host.toml and of no other file.
+const OF_OPERATOR: [&str; 2] = ["trusted", "weight"];
+
 /// A parsed file, its table of keys, and what was found wrong so far.
 pub(crate) struct Reader<'t> {
     text: &'t str,
@@ -96,6 +99,13 @@ impl<'t> Reader<'t> {
         let path = format!("{}{}", self.place, key.path);
         self.problems
             .add(self.text, offset, &path, format!("{path}: {what}"));
+    }
+
+    /// Notes a problem of the table that is being read.
+    pub(crate) fn table_problem(&mut self, offset: usize, what: &str) {
+        let path = self.place.trim_end_matches('.').to_owned();
+        let what = format!("{path}: {what}");
+        self.problems.add(self.text, Some(offset), &path, what);
     }
 
     /// Returns the byte where the value of a key begins, if the file has the key.
@@ -320,8 +330,12 @@ impl<'t> Reader<'t> {
                 format!("{around}.{}", name.get_ref())
             };
             let key = self.keys.iter().find(|key| key.path == path);
-            let is_table =
-                key.is_some_and(|key| matches!(key.kind, Kind::Table { .. } | Kind::Arguments));
+            let is_table = key.is_some_and(|key| {
+                matches!(
+                    key.kind,
+                    Kind::Table { .. } | Kind::Arguments | Kind::Named { .. }
+                )
+            });
             let is_around = self.keys.iter().any(|key| key.within(&path).is_some());
             match value.get_ref() {
                 // A name with a dot is quoted in the file and no path.
@@ -344,6 +358,9 @@ impl<'t> Reader<'t> {
 
     fn unknown(&mut self, offset: usize, path: &str, around: &str) {
         let hint = match self.meant(path, around) {
+            _ if OF_OPERATOR.contains(&path) => {
+                format!("whoever runs the host says that, in host.toml: [tenants.NAME] {path}")
+            }
             Some(near) if near == path => "write it without the quotes".to_owned(),
             Some(near) => format!("did you mean {near:?}?"),
             None => format!("known here: {}", self.siblings(around).join(", ")),

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::manifest::kafka::{self, Clients};
 use crate::manifest::{Key, Kind, keys};
+use crate::reload::Turn;
 use crate::settings;
 
 /// Returns the JSON Schema (draft 2020-12) of `handler.toml`.
@@ -44,6 +45,15 @@ pub fn settings_markdown() -> String {
     table_of(settings::KEYS)
 }
 
+/// Returns the keys of `host.toml` that change while the host runs, as a Markdown list.
+pub fn live_markdown() -> String {
+    let live = settings::TURNS
+        .iter()
+        .filter(|(_, turn)| *turn == Turn::Live);
+    let rows = live.map(|(key, _)| format!("- `{}`\n", key.path));
+    rows.collect()
+}
+
 /// Returns the keys of `tenant.toml` as a Markdown table.
 pub fn tenant_markdown() -> String {
     table_of(keys::tenant::TENANT_KEYS)
@@ -75,10 +85,13 @@ fn write_row(out: &mut String, key: &Key, around: &str) {
     let path = format!("{around}{}", key.path);
     // Writing to a String cannot fail.
     let _ = writeln!(out, "| `{path}` | {expected} | {default} | {} |", key.doc);
-    if let Kind::Rows { keys } = key.kind {
-        for inner in keys {
-            write_row(out, inner, &format!("{path}[]."));
-        }
+    let (inner, joint) = match key.kind {
+        Kind::Rows { keys } => (keys, "[]."),
+        Kind::Named { keys } => (keys, ".NAME."),
+        _ => return,
+    };
+    for key in inner {
+        write_row(out, key, &format!("{path}{joint}"));
     }
 }
 
@@ -173,6 +186,9 @@ fn value_schema(key: &Key) -> Value {
         Kind::Table { clients } => settings_schema(clients),
         Kind::Arguments => json!({ "type": "object" }),
         Kind::Rows { keys } => json!({ "type": "array", "items": table_schema(keys, "") }),
+        Kind::Named { keys } => {
+            json!({ "type": "object", "additionalProperties": table_schema(keys, "") })
+        }
         Kind::Like { key } => value_schema(key),
     };
     if let Value::Object(object) = &mut schema {
@@ -271,6 +287,7 @@ mod tests {
     fn the_tables_in_docs_are_up_to_date() {
         compare_or_update("HANDLERS.md", "keys", &markdown());
         compare_or_update("OPERATIONS.md", "settings", &settings_markdown());
+        compare_or_update("OPERATIONS.md", "live", &live_markdown());
         compare_or_update("OPERATIONS.md", "tenant", &tenant_markdown());
     }
 

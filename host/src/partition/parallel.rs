@@ -21,6 +21,7 @@ use crate::flight::{Cargo, Ledger};
 use crate::lane::{Lane, Serving};
 use crate::policy::Bulk;
 use crate::schedule::{Enough, KeyHash, Schedule, Turn};
+use crate::turnstile::step_back;
 
 /// A lane without work keeps its instance for so long.
 const REST_AFTER: Duration = Duration::from_secs(2);
@@ -282,8 +283,8 @@ impl Parallel {
             let is_full = state.is_full;
             drop(state);
             self.was_used = true;
-            self.lanes
-                .spawn(work(like.sibling(), Arc::clone(&self.shared)));
+            let work = work(like.sibling(), Arc::clone(&self.shared));
+            self.lanes.spawn(like.ticket().gate(work));
             return is_full;
         }
         state.is_full
@@ -376,7 +377,7 @@ async fn work(mut lane: Lane, shared: Arc<Shared>) {
         shared.accept(key, ended, lane.serving());
         turns += 1;
         if turns % TURNS_MAX == 0 {
-            tokio::task::yield_now().await;
+            step_back().await;
         }
     }
     lane.close().await;

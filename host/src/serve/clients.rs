@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::Error;
 use crate::config::{Brokers, ServeConfig};
 use crate::deploy::{Board, TopicKeeper};
 use crate::dev_broker::DevBroker;
@@ -73,6 +74,17 @@ impl Clients {
     /// Makes what requests and responses go through.
     pub(super) fn exchanges(&self, instances_max: u32) -> Exchanges {
         Exchanges::new(self.consumer.clone(), self.producer.clone(), instances_max)
+    }
+}
+
+/// Starts the embedded broker where one is asked for.
+pub(super) fn embedded(brokers: &Brokers) -> Result<Option<Arc<DevBroker>>, Error> {
+    match brokers {
+        Brokers::Embedded => {
+            let broker = DevBroker::start().map_err(|error| Error::DevBroker(error.to_string()))?;
+            Ok(Some(Arc::new(broker)))
+        }
+        Brokers::Cluster(_) => Ok(None),
     }
 }
 

@@ -13,6 +13,7 @@ impl fmt::Debug for Settings {
             .field("handlers", &self.handlers)
             .field("http", &self.http)
             .field("drain_timeout", &self.drain_timeout)
+            .field("log", &self.log)
             .field("log_format", &self.log_format)
             .field("cache", &self.cache)
             .field("secrets", &self.secrets)
@@ -29,6 +30,7 @@ impl fmt::Debug for Settings {
             .field("revisions_kept", &self.revisions_kept)
             .field("tokens_file", &self.tokens_file)
             .field("trust", &self.trust)
+            .field("tenants", &self.tenants)
             .field("kafka", &Masked(&self.kafka))
             .finish()
     }

@@ -24,6 +24,7 @@ fn a_full_file_is_read_as_written() {
             handlers = "/srv/handlers"
             http = "localhost:8080"
             drain-timeout-ms = 5000
+            log = "warn,guest=debug"
             log-format = "json"
             cache = "/var/cache/host"
             secrets = "/run/secrets"
@@ -46,6 +47,7 @@ fn a_full_file_is_read_as_written() {
             handlers: Some("/srv/handlers".into()),
             http: Some("localhost:8080".to_owned()),
             drain_timeout: Some(Duration::from_secs(5)),
+            log: Some("warn,guest=debug".to_owned()),
             log_format: Some(LogFormat::Json),
             cache: Some("/var/cache/host".into()),
             secrets: Some("/run/secrets".into()),

@@ -31,6 +31,21 @@ pub(super) fn handlers(answer: &Value) -> String {
     table(&rows)
 }
 
+/// What changed, and what did not.
+pub(super) fn reloaded(answer: &Value) -> String {
+    let lines = answer["lines"].as_array().into_iter().flatten();
+    let lines: Vec<String> = lines.map(text).collect();
+    if !lines.is_empty() {
+        return lines.join("\n");
+    }
+    let what = if answer["lines"].is_null() {
+        "is asked to read its settings"
+    } else {
+        "has read its settings; none of them differs"
+    };
+    format!("the host {what}")
+}
+
 /// A handler with its partitions.
 pub(super) fn handler(one: &Value) -> String {
     let mut lines = vec![format!(

@@ -1,0 +1,132 @@
+//! Reading the host's settings again while it runs: after SIGHUP, and when the control API is asked to.
+//!
+//! Handed the running parts, changes what can change; what that is, [`crate::reload`] says.
+//! **Invariant:** where anything is wrong with what is read, nothing changes.
+
+use std::fmt::Display;
+
+use tokio::signal::unix::Signal;
+use tokio::sync::mpsc;
+
+use crate::admin::{Reload, View};
+use crate::config::{Origin, ServeConfig};
+use crate::deploy::Deployer;
+use crate::reload::Plan;
+use crate::settings::trusted;
+use crate::telemetry;
+
+/// What may be asked while the host is busy.
+const RELOADS_MAX: usize = 4;
+/// Who the log names where a signal asks.
+const BY_SIGNAL: &str = "SIGHUP";
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Helm {
+    origin: Origin,
+    reloads: mpsc::Receiver<Reload>,
+    hangups: Option<Signal>,
+}
+
+impl Helm {
+    /// `origin` is where the settings that the host runs by come from. Gives as well what it is asked by.
+    pub(super) fn new(origin: Origin) -> (mpsc::Sender<Reload>, Self) {
+        let (sender, reloads) = mpsc::channel(RELOADS_MAX);
+        let helm = Self {
+            origin,
+            reloads,
+            hangups: None,
+        };
+        (sender, helm)
+    }
+
+    /// Listens to a signal as well.
+    pub(super) fn hear(&mut self, hangups: Signal) {
+        self.hangups = Some(hangups);
+    }
+
+    /// Waits until somebody asks; nobody by name where it is a signal. What was not waited for to its end is asked later.
+    pub(super) async fn asked(&mut self) -> Option<Reload> {
+        let hung_up = async {
+            match &mut self.hangups {
+                Some(hangups) => hangups.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(reload) = self.reloads.recv() => Some(reload),
+            Some(()) = hung_up => None,
+            else => std::future::pending().await,
+        }
+    }
+
+    /// Reads the settings again, and says what came of it; then looks at what lies in folders.
+    pub(super) async fn turn(
+        &mut self,
+        asked: Option<Reload>,
+        deployer: &mut Deployer,
+        view: &View,
+    ) {
+        let who = asked.as_ref().map_or(BY_SIGNAL, |it| it.who.as_str());
+        let done = self.reload(deployer, view).await;
+        tell(who, self.origin.file().map(|it| it.display()), &done);
+        if let Some(asked) = asked {
+            // Who asked may be gone.
+            let _ = asked.answer.send(done);
+        }
+        deployer.look().await;
+    }
+
+    async fn reload(&mut self, deployer: &mut Deployer, view: &View) -> Result<Plan, Vec<String>> {
+        let origin = self.origin.clone();
+        let read = tokio::task::spawn_blocking(move || origin.again()).await;
+        let new = read.unwrap_or_else(|error| Err(vec![error.to_string()]))?;
+        let plan = self.origin.plan(&new.origin);
+        apply(&new, deployer, view).map_err(|why| vec![why])?;
+        self.origin.take_up(&new.origin);
+        Ok(plan)
+    }
+}
+
+/// Changes what can change: each key that says so has its line here.
+fn apply(new: &ServeConfig, deployer: &mut Deployer, view: &View) -> Result<(), String> {
+    // The only one that may fail comes first.
+    if !telemetry::is_from_environment() {
+        telemetry::refilter(new.log.as_deref())?;
+    }
+    view.control.access.set_tokens(new.control.tokens.clone());
+    view.watched.set_policy(&new.watchdog);
+    view.turnstile.weigh(&new.tenants);
+    deployer.trusted = trusted(&new.tenants);
+    if let Some(state) = &deployer.state {
+        state.keep_at_most(new.control.revisions_kept);
+    }
+    Ok(())
+}
+
+fn tell(who: &str, file: Option<impl Display>, done: &Result<Plan, Vec<String>>) {
+    let file = file.map_or_else(|| "no host.toml (--config)".to_owned(), |it| it.to_string());
+    match done {
+        Ok(plan) => {
+            for change in &plan.live {
+                tracing::info!("{file}: {change}");
+            }
+            for change in &plan.restart {
+                tracing::warn!("{file}: {change}; needs a restart");
+            }
+            for change in &plan.overruled {
+                tracing::warn!(
+                    "{file}: {change}; the command line or the environment says something else, which wins"
+                );
+            }
+            let (changed, restart) = (plan.live.len(), plan.restart.len());
+            tracing::info!(target: "audit", %who, action = "reload", file, changed, needs_restart = restart, "done");
+        }
+        Err(problems) => {
+            for problem in problems {
+                tracing::error!("{problem}; nothing was changed");
+            }
+            tracing::info!(target: "audit", %who, action = "reload", file, "refused");
+        }
+    }
+}
