@@ -23,6 +23,7 @@ use crate::manifest::Manifest;
 use crate::marker::parked_topic;
 use crate::pipeline::Step;
 use crate::policy::{LagBounds, OnExhausted};
+use crate::quotas::Quotas;
 use crate::route::{OwnRule, is_choosy, may_take};
 use crate::sink::Sink;
 use crate::stats::Histogram;
@@ -52,6 +53,8 @@ pub(crate) struct Deployed {
     /// The rules by which records are its own.
     pub(crate) rules: Vec<OwnRule>,
     pub(crate) setup: Setup,
+    /// What it has of the host, and what its tenant may have.
+    pub(crate) share: Share,
     /// What sees its records first.
     pub(crate) middleware: Chain,
     /// Its pipelines.
@@ -65,6 +68,14 @@ pub(crate) struct Deployed {
     pub(crate) proving: Option<Proving>,
     /// Whom the revision was seen to feed.
     pub(crate) fed: Fed,
+}
+
+/// What a handler has of the host, and what its tenant may have, as it was when the revision was loaded.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Share {
+    pub(crate) quotas: Quotas,
+    /// Bytes of the largest of its components.
+    pub(crate) component_bytes: usize,
 }
 
 /// Middleware, in the order in which it sees a record.

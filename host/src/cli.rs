@@ -14,6 +14,7 @@ pub mod seek;
 pub mod sender;
 pub mod topics;
 mod usage;
+mod wire;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -27,8 +28,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::config::{Given, ServeConfig, read_settings};
 use crate::deploy::SecretStore;
 use crate::duration::parse_duration;
-use crate::ids::HandlerId;
+use crate::ids::{HandlerId, TopicName};
 use crate::serve::{Host, runtime};
+use crate::settings::ApiSettings;
 use crate::telemetry::{self, LogFormat};
 
 /// The exit code for wrong usage and wrong configuration, as in BSD's sysexits.h.
@@ -64,6 +66,10 @@ enum Command {
     Topics(Box<topics::TopicsArgs>),
     /// Say what the handlers of a running host do
     Status(control::StatusArgs),
+    /// Say what the tenants of a running host use of what they may have
+    Tenants(control::TenantsArgs),
+    /// Send the folder of a handler to a running host
+    Deploy(control::DeployArgs),
     /// List the revisions of a handler that a host keeps
     Revisions(control::RevisionsArgs),
     /// Let a host serve an earlier revision of a handler
@@ -74,6 +80,11 @@ enum Command {
     Resume(control::ResumeArgs),
     /// Have a running host read its settings again
     Reload(control::ReloadArgs),
+    /// Let a host finish what it has in hand and leave its groups
+    Drain(control::DrainArgs),
+    /// Show or change what a host logs, while it runs
+    #[command(name = "loglevel")]
+    LogLevel(control::LogLevelArgs),
     /// Ask a running host whether it is alive
     Health(health::HealthArgs),
 }
@@ -113,6 +124,18 @@ struct ServeArgs {
     /// Where /livez, /readyz and /metrics are served
     #[arg(long, env = "KAFKA_WASM_HTTP", value_name = "HOST:PORT")]
     http: Option<String>,
+    /// Serve the control API in plain text also where --http is no loopback address
+    #[arg(long)]
+    http_insecure: bool,
+    /// File with the certificate of the --http address, in PEM; all of it is TLS then
+    #[arg(long, env = "KAFKA_WASM_HTTP_TLS_CERT", value_name = "FILE")]
+    http_tls_cert: Option<PathBuf>,
+    /// File with the key of the certificate, in PEM
+    #[arg(long, env = "KAFKA_WASM_HTTP_TLS_KEY", value_name = "FILE")]
+    http_tls_key: Option<PathBuf>,
+    /// Topic to which each change that is asked of the control API is written
+    #[arg(long, env = "KAFKA_WASM_AUDIT_TOPIC", value_name = "TOPIC")]
+    audit_topic: Option<TopicName>,
     /// How long a stop or a rebalance waits for records under way, such as 10s
     #[arg(long, env = "KAFKA_WASM_DRAIN_TIMEOUT", value_name = "DURATION", value_parser = parse_duration)]
     drain_timeout: Option<Duration>,
@@ -156,6 +179,12 @@ impl From<ServeArgs> for Given {
             brokers: args.brokers,
             dev: args.dev,
             http: args.http,
+            api: ApiSettings {
+                insecure: args.http_insecure.then_some(true),
+                audit_topic: args.audit_topic,
+                tls_cert: args.http_tls_cert,
+                tls_key: args.http_tls_key,
+            },
             drain_timeout: args.drain_timeout,
             log_format: args.log_format,
             cache: args.cache,
@@ -241,11 +270,15 @@ pub fn run() -> ExitCode {
         Command::Seek(args) => seek::run(&args),
         Command::Topics(args) => topics::run(*args),
         Command::Status(args) => control::status(&args),
+        Command::Tenants(args) => control::tenants(&args),
+        Command::Deploy(args) => control::deploy(&args),
         Command::Revisions(args) => control::revisions(&args),
         Command::Rollback(args) => control::rollback(&args),
         Command::Pause(args) => control::pause(&args),
         Command::Resume(args) => control::resume(&args),
         Command::Reload(args) => control::reload(&args),
+        Command::Drain(args) => control::drain(&args),
+        Command::LogLevel(args) => control::log_level(&args),
         Command::Health(args) => health::run(&args),
     };
     result.unwrap_or_else(|error| {
@@ -265,7 +298,7 @@ fn serve(args: ServeArgs, warnings: &[String]) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EX_USAGE));
         }
     };
-    telemetry::init(config.log_format, config.log.as_deref());
+    let log = telemetry::init(config.log_format, config.log.as_deref());
     for warning in warnings {
         tracing::warn!("{warning}");
     }
@@ -273,7 +306,7 @@ fn serve(args: ServeArgs, warnings: &[String]) -> anyhow::Result<ExitCode> {
     let result = runtime.block_on(async {
         let stop = stop_signal().context("signals cannot be handled")?;
         let hangups = signal(SignalKind::hangup()).context("signals cannot be handled")?;
-        let host = Host::build(config).await?;
+        let host = Host::build(config, log).await?;
         for line in host.greeting() {
             say(&line)?;
         }

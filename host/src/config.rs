@@ -18,10 +18,12 @@ use crate::manifest::kafka::{Clients, check};
 use crate::reply::client;
 use crate::setting::check_value;
 use crate::settings::{
-    DRAIN_TIMEOUT, INSTANCES_MAX, LogFormat as FileLogFormat, RedisSettings, Rules, Settings,
+    ApiSettings, DRAIN_TIMEOUT, INSTANCES_MAX, LogFormat as FileLogFormat, RedisSettings, Rules,
+    Settings,
 };
 use crate::steps::Plan;
 use crate::telemetry::LogFormat;
+use crate::tls::Tls;
 use crate::tokens::Tokens;
 use crate::trust::Trust;
 use crate::watchdog::WatchPolicy;
@@ -49,6 +51,8 @@ pub struct Given {
     pub dev: bool,
     /// `--http`.
     pub http: Option<String>,
+    /// `--http-insecure`, `--http-tls-cert`, `--http-tls-key`, `--audit-topic`.
+    pub api: ApiSettings,
     /// `--drain-timeout`.
     pub drain_timeout: Option<Duration>,
     /// `--log-format`.
@@ -135,6 +139,10 @@ pub struct ControlConfig {
     pub revisions_kept: usize,
     /// Who may ask what of the control API; none where nobody needs to be known.
     pub tokens: Option<Arc<Tokens>>,
+    /// How the control API is served.
+    pub api: ApiSettings,
+    /// What connections to the HTTP address begin with, where they are encrypted.
+    pub tls: Option<Tls>,
 }
 
 impl ServeConfig {
@@ -167,11 +175,11 @@ impl ServeConfig {
         let http = http.and_then(|text| http_addr(&text, &mut problems));
         let mut kafka = settings.kafka;
         kafka.extend(kafka_settings(given.kafka, &mut problems));
-        if let Some(redis) = &settings.response {
-            // Before anything waits for it; nothing is connected to.
-            problems.extend(client(redis).err());
-        }
+        // Before anything waits for it; nothing is connected to.
+        let redis = settings.response.as_ref();
+        problems.extend(redis.and_then(|redis| client(redis).err()));
         let control = control(given.state.or(settings.state), settings.revisions_kept)
+            .with_api(given.api.over(settings.api), &mut problems)
             .with_tokens(settings.tokens_file.as_deref(), &mut problems);
         let only = Some(given.only).filter(|only| !only.is_empty());
         let only = only.or(settings.only).unwrap_or_default();
@@ -268,10 +276,28 @@ fn control(state: Option<PathBuf>, kept: Option<usize>) -> ControlConfig {
         state,
         revisions_kept: kept.unwrap_or(REVISIONS_KEPT),
         tokens: None,
+        api: ApiSettings::default(),
+        tls: None,
     }
 }
 
 impl ControlConfig {
+    /// Adds how it is served.
+    fn with_api(self, api: ApiSettings, problems: &mut Vec<String>) -> Self {
+        let tls = match (&api.tls_cert, &api.tls_key) {
+            (Some(cert), Some(key)) => Tls::read(cert, key).map(Some),
+            (None, None) => Ok(None),
+            (Some(_), None) => {
+                Err("--http-tls-key: missing (the key of --http-tls-cert)".to_owned())
+            }
+            (None, Some(_)) => {
+                Err("--http-tls-cert: missing (the certificate of --http-tls-key)".to_owned())
+            }
+        };
+        let tls = tls.map_err(|why| problems.push(why)).ok().flatten();
+        Self { api, tls, ..self }
+    }
+
     /// Adds those of a file, where there is one.
     fn with_tokens(mut self, file: Option<&Path>, problems: &mut Vec<String>) -> Self {
         match file.map(read_tokens) {

@@ -66,6 +66,7 @@ pub mod settings;
 pub mod settle;
 pub mod steps;
 pub mod suspects;
+pub mod tar;
 pub mod tokens;
 pub mod topics;
 pub mod trust;
@@ -74,6 +75,7 @@ pub mod watermark;
 
 // L2 edges: everything that does IO, and the guests.
 mod api_versions;
+mod audit;
 mod courier;
 pub mod dev_broker;
 mod flight;
@@ -87,6 +89,7 @@ mod sinks;
 mod source;
 mod state_folder;
 mod timed_wait;
+pub mod tls;
 mod topic_admin;
 mod topic_settings;
 mod turnstile;

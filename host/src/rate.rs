@@ -4,7 +4,11 @@
 //! **Invariant:** in no span of time more is taken than its seconds and one more are worth. What was used beyond that is paid
 //! by waiting, however much it was.
 
+mod lately;
+
 use std::time::Duration;
+
+pub use self::lately::Lately;
 
 /// What is saved up at most: this long may nothing be used, and all of it at once afterwards.
 const SAVED_MAX: Duration = Duration::from_secs(1);

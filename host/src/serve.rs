@@ -4,6 +4,7 @@
 //! flushed; each within its deadline.
 
 mod clients;
+mod http;
 mod once;
 mod reload;
 mod steps;
@@ -22,9 +23,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use self::clients::{Clients, embedded};
+use self::http::{admin, control};
 use self::once::{Done, Ended};
 use self::reload::Helm;
-use crate::admin::{Access, Admin, Control, Reload, View};
+use crate::admin::{Admin, View};
 use crate::assignment::Flow;
 use crate::catalog::{Catalog, CatalogReader};
 use crate::config::ServeConfig;
@@ -38,7 +40,9 @@ use crate::sinks::Sinks;
 use crate::state_folder::StateFolder;
 use crate::stats::Registry;
 use crate::steps::Steps;
+use crate::stop::Draining;
 use crate::subscriptions::Subscriptions;
+use crate::telemetry::LogLevel;
 use crate::turnstile::Turnstile;
 use crate::watcher::{Watch, Watched, Watcher};
 
@@ -107,16 +111,16 @@ impl std::fmt::Debug for Host {
 
 impl Host {
     /// Puts the parts together. To be called within the async runtime; nothing is consumed yet.
-    pub async fn build(config: ServeConfig) -> Result<Self, Error> {
+    pub async fn build(config: ServeConfig, log: LogLevel) -> Result<Self, Error> {
         let runtime = runtime(config.instances_max, config.cache.as_deref())?;
         let places = Arc::clone(runtime.places());
         let dev_broker = embedded(&config.brokers)?;
         let clients = Clients::new(&config, dev_broker.as_deref());
         let store = reply_store(config.response.as_ref())?;
-        let exchanges = clients.exchanges(config.instances_max).with_store(store);
-        let exchanges = Arc::new(exchanges);
+        let exchanges = Arc::new(clients.exchanges(config.instances_max).with_store(store));
         let board = Arc::new(Board::default());
         let topics = clients.topic_keeper(&config, dev_broker.clone(), &board);
+        let audit = Arc::new(clients.audit(&config));
         let (publish, catalog) = watch::channel(Arc::new(Catalog::default()));
         let registry = Arc::new(Registry::default());
         let flow = flow(&config, &catalog, &registry);
@@ -147,6 +151,7 @@ impl Host {
             secrets: SecretStore::new(config.secrets.clone()),
             trust: Arc::new(config.trust.clone()),
             trusted: trusted(&config.tenants),
+            audit: Arc::clone(&audit),
             known: BTreeMap::new(),
             paused: BTreeSet::new(),
             is_changed: false,
@@ -163,7 +168,7 @@ impl Host {
             draining: AtomicBool::new(false),
             watched: Arc::new(Watched::new(&config.watchdog)),
             turnstile,
-            control: control(&config, (orderer, reloader), state),
+            control: control(&config, (orderer, reloader), state, (audit, log)),
         });
         let admin = admin(&config).await?;
         Ok(Self {
@@ -187,7 +192,8 @@ impl Host {
             ));
         }
         if let Some(admin) = &self.admin {
-            lines.push(format!("http on {}", admin.addr()));
+            let with = if admin.has_tls() { " with TLS" } else { "" };
+            lines.push(format!("http on {}{with}", admin.addr()));
         }
         lines
     }
@@ -216,10 +222,15 @@ impl Host {
         self.helm.hear(hangups);
         let mut watch = self.watch()?;
         tokio::pin!(stop);
+        let (mut drain, mut is_stopped) = (self.view.control.drain.subscribe(), false);
         // A look may take long: it waits for trial runs.
         let ended = tokio::select! {
             biased;
-            () = stop => None,
+            () = &mut stop => {
+                is_stopped = true;
+                None
+            }
+            _ = drain.wait_for(|it| *it == Draining::Asked) => None,
             refused = serve(&self.config, &mut self.deployer, (&mut self.orders, &mut self.helm), &self.view) => return Err(refused),
             ended = once::ended(&self.config, &self.view) => Some(ended),
             never = steps::tend(&self.view) => match never {},
@@ -228,6 +239,17 @@ impl Host {
         // Whatever takes its time from now on has a deadline.
         drop(watch);
         let left_open = self.drain().await;
+        let control = &self.view.control;
+        if *control.drain.borrow() == Draining::Asked {
+            let done = Draining::Done(left_open.clone());
+            control.drain.send_replace(done);
+            // Whoever was told to stop as well, or ends by itself, waits no longer.
+            if ended.is_none() && !is_stopped {
+                tracing::info!("drained; the host waits to be stopped");
+                stop.await;
+            }
+        }
+        control.audit.settle(CLOSE_MAX).await;
         let _ = quit.send(true);
         self.report(ended, left_open)
     }
@@ -390,30 +412,6 @@ fn flow(config: &ServeConfig, catalog: &CatalogReader, registry: &Arc<Registry>)
         registry: Arc::clone(registry),
         turnstile,
         drain_timeout: config.drain_timeout,
-    }
-}
-
-/// Begins to listen for HTTP, where it is served.
-async fn admin(config: &ServeConfig) -> Result<Option<Admin>, Error> {
-    let Some(addr) = config.http else {
-        return Ok(None);
-    };
-    let admin = Admin::bind(addr).await;
-    admin
-        .map(Some)
-        .map_err(|error| Error::Admin(error.to_string()))
-}
-
-fn control(
-    config: &ServeConfig,
-    (orders, reloads): (mpsc::Sender<Order>, mpsc::Sender<Reload>),
-    state: Option<Arc<StateFolder>>,
-) -> Control {
-    Control {
-        orders,
-        reloads,
-        state,
-        access: Access::new(config.control.tokens.clone(), config.http),
     }
 }
 

@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::control::ApiSettings;
 pub use self::response::RedisSettings;
 pub use self::said::said;
 pub use self::tenants::{Rules, TenantRules, trusted};
@@ -53,6 +54,9 @@ keys! {
     BROKERS => Restart,
     HANDLERS => Restart,
     HTTP => Restart,
+    control::INSECURE => Restart,
+    control::TLS_CERT => Restart,
+    control::TLS_KEY => Restart,
     DRAIN_TIMEOUT_MS => Restart,
     log::LOG => Live,
     LOG_FORMAT => Restart,
@@ -76,6 +80,7 @@ keys! {
     control::STATE => Restart,
     control::KEPT => Live,
     control::TOKENS_FILE => Live,
+    control::AUDIT_TOPIC => Restart,
     trust::REQUIRE_SIGNATURE => Restart,
     trust::TRUST => Restart,
     tenants::TENANTS => Live,
@@ -234,6 +239,8 @@ pub struct Settings {
     pub trust: Trust,
     /// What holds for tenants.
     pub tenants: Rules,
+    /// How the control API is served.
+    pub api: ApiSettings,
     /// Settings of librdkafka for all clients; none of them touches what the host depends on.
     pub kafka: BTreeMap<String, String>,
 }
@@ -279,6 +286,7 @@ impl Settings {
             tokens_file: folder(&mut reader, &control::TOKENS_FILE),
             trust: trust::read(&mut reader),
             tenants: tenants::read(&mut reader),
+            api: control::api(&mut reader),
             kafka: reader.table(&KAFKA),
         };
         reader.finish(Some(settings))

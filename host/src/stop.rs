@@ -25,3 +25,15 @@ impl StopSignal {
         let _ = receiver.changed().await;
     }
 }
+
+/// Whether somebody has asked the host to finish what it has in hand and to leave its groups.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Draining {
+    /// Nobody has.
+    #[default]
+    No,
+    /// It is at it, or about to be.
+    Asked,
+    /// It has; what was left open, a line each.
+    Done(Vec<String>),
+}

@@ -2,6 +2,12 @@
 //!
 //! **Invariant:** whatever is asked, the handler goes on as it was.
 
+mod host;
+mod openapi;
+mod tenants;
+mod tls;
+mod uploads;
+
 use std::fs;
 use std::path::Path;
 
@@ -161,14 +167,14 @@ fn the_api_refuses_wrong_tokens_methods_and_sizes() {
             &[root],
             "",
             405,
-            "are POST",
+            "is asked by POST, not by GET",
         ),
         (
             "DELETE /v1/handlers/default/good",
             &[root],
             "",
             405,
-            "all else is GET",
+            "is asked by GET or PUT, not by DELETE",
         ),
         (
             "GET /v1/handlers/default/none",
@@ -271,7 +277,7 @@ fn the_api_refuses_wrong_tokens_methods_and_sizes() {
 #[test]
 fn nobody_changes_anything_without_a_token_on_another_address() {
     let folder = handlers();
-    let host = serve(&folder, &[], "0.0.0.0:0");
+    let host = serve(&folder, &["--http-insecure"], "0.0.0.0:0");
     let (status, error) = ask(&host, PAUSE, &[JSON], "");
     assert_eq!(status, 403);
     assert!(error.contains("[api] tokens-file"), "{error}");

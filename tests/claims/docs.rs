@@ -90,6 +90,13 @@ const FATES: &[(&str, &str, Fate)] = &[
         "kafka-wasm-host check staging --config ",
         NEEDS_A_KEY,
     ),
+    (
+        "docs/OPERATIONS.md",
+        "kafka-wasm-host deploy ",
+        NEEDS_A_BUILD,
+    ),
+    ("docs/OPERATIONS.md", "tar -cf ", NEEDS_A_BUILD),
+    ("docs/OPERATIONS.md", "kafka-wasm-host drain ", ENDS_SERVING),
     ("docs/OPERATIONS.md", "", Fate::Run(Scenario::Kafka)),
     ("docs/HANDLERS.md", "", Fate::Run(Scenario::Kafka)),
     ("docs/BENCHMARKS.md", "cargo xtask bench ", MEASURES),
@@ -183,6 +190,16 @@ const NEEDS_A_KEY: Fate = Fate::Elsewhere {
     why: "it needs a secret key; there the signature is made as minisign makes it",
     file: "tests/claims/kafka/signed.rs",
     text: "fn check_says_whether_a_host_would_believe_a_release(",
+};
+const NEEDS_A_BUILD: Fate = Fate::Elsewhere {
+    why: "it needs the folder of a handler that somebody has built",
+    file: "tests/claims/control/uploads.rs",
+    text: "fn a_handler_is_sent_in_by_the_command_and_by_curl(",
+};
+const ENDS_SERVING: Fate = Fate::Elsewhere {
+    why: "no other command of its page finds a host that serves after it",
+    file: "tests/claims/control/host.rs",
+    text: "fn a_host_that_drains_finishes_and_waits_to_be_stopped(",
 };
 const NEEDS_A_DAEMON: Fate = Fate::Elsewhere {
     why: "it needs a container engine; what the image runs is run without one",

@@ -18,18 +18,19 @@ pub fn request(
     address: &str,
     what: &str,
     headers: &[(&str, &str)],
-    body: &str,
+    body: impl AsRef<[u8]>,
 ) -> Result<(u16, String)> {
+    let body = body.as_ref();
     let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.set_read_timeout(Some(Duration::from_mins(1)))?;
     // With 1.0 the answer is never in chunks and ends with the connection.
     let mut request = format!("{what} HTTP/1.0\r\nHost: {address}\r\n");
     for (name, value) in headers {
         request += &format!("{name}: {value}\r\n");
     }
-    request += &format!("Content-Length: {}\r\n\r\n{body}", body.len());
+    request += &format!("Content-Length: {}\r\n\r\n", body.len());
     // Who refuses a body need not read it.
-    let _ = stream.write_all(request.as_bytes());
+    let _ = stream.write_all(&[request.as_bytes(), body].concat());
     let mut answer = Vec::new();
     let read = stream.read_to_end(&mut answer);
     if answer.is_empty() {

@@ -22,6 +22,8 @@ const HERE: &str = "this machine";
 pub(crate) struct Access {
     tokens: RwLock<Option<Arc<Tokens>>>,
     is_loopback: bool,
+    /// Whether the API is served on another address at all.
+    is_open: bool,
 }
 
 /// What is asked for.
@@ -31,19 +33,44 @@ pub(super) enum Need<'a> {
     Read(Option<&'a TenantId>),
     /// To change a handler of a tenant.
     Change(&'a TenantId),
-    /// To change the host itself.
-    Rule,
+    /// To change something of the host.
+    Host,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Who {
+    /// As the audit has it.
+    pub(super) name: String,
+    /// Whether it is somebody who runs the host.
+    pub(super) is_operator: bool,
+}
+
+impl Who {
+    /// A program of this machine, where nobody has to say who asks.
+    fn here() -> Self {
+        Self {
+            name: HERE.to_owned(),
+            is_operator: true,
+        }
+    }
 }
 
 /// Why something is not done, and the status that says so.
 pub(super) type Denied = (StatusCode, String);
 
 impl Access {
-    /// `addr` is what HTTP is served on.
-    pub(crate) fn new(tokens: Option<Arc<Tokens>>, addr: Option<SocketAddr>) -> Self {
+    /// `addr` is what HTTP is served on; `is_open` says whether other machines may ask there.
+    pub(crate) fn new(
+        tokens: Option<Arc<Tokens>>,
+        addr: Option<SocketAddr>,
+        is_open: bool,
+    ) -> Self {
+        let is_loopback = addr.is_some_and(|addr| addr.ip().is_loopback());
         Self {
             tokens: RwLock::new(tokens),
-            is_loopback: addr.is_some_and(|addr| addr.ip().is_loopback()),
+            is_loopback,
+            is_open: is_loopback || is_open,
         }
     }
 
@@ -52,8 +79,25 @@ impl Access {
         *self.tokens.write() = tokens;
     }
 
+    /// Returns whether the API is served at all where HTTP is.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// Says no to everybody where the API is not served.
+    pub(super) fn enter(&self) -> Result<(), Denied> {
+        if self.is_open {
+            return Ok(());
+        }
+        let why = "the control API is served on loopback addresses only, since tokens and answers would be read on the way: \
+                   give the host a certificate (--http-tls-cert, --http-tls-key), or serve it in plain text all the same \
+                   (--http-insecure); health and metrics are served anyway";
+        Err((StatusCode::FORBIDDEN, why.to_owned()))
+    }
+
     /// Returns who asks, if it is allowed.
-    pub(super) fn admit(&self, headers: &HeaderMap, need: Need<'_>) -> Result<String, Denied> {
+    pub(super) fn admit(&self, headers: &HeaderMap, need: Need<'_>) -> Result<Who, Denied> {
+        self.enter()?;
         let tokens = self.tokens.read().clone();
         match tokens {
             Some(tokens) => with_token(&tokens, headers, need),
@@ -61,10 +105,10 @@ impl Access {
         }
     }
 
-    fn without(&self, headers: &HeaderMap, need: Need<'_>) -> Result<String, Denied> {
+    fn without(&self, headers: &HeaderMap, need: Need<'_>) -> Result<Who, Denied> {
         let forbidden = |why: &str| Err((StatusCode::FORBIDDEN, why.to_owned()));
         if matches!(need, Need::Read(_)) {
-            return Ok(HERE.to_owned());
+            return Ok(Who::here());
         }
         if !self.is_loopback {
             return forbidden(
@@ -79,7 +123,7 @@ impl Access {
                  address",
             );
         }
-        Ok(HERE.to_owned())
+        Ok(Who::here())
     }
 }
 
@@ -99,7 +143,7 @@ fn is_here(headers: &HeaderMap) -> bool {
     is_name(host) || without_port.is_some_and(is_name)
 }
 
-fn with_token(tokens: &Tokens, headers: &HeaderMap, need: Need<'_>) -> Result<String, Denied> {
+fn with_token(tokens: &Tokens, headers: &HeaderMap, need: Need<'_>) -> Result<Who, Denied> {
     let shown = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
     let shown = shown.and_then(|it| it.strip_prefix(b"Bearer "));
     let Some(shown) = shown else {
@@ -115,12 +159,16 @@ fn with_token(tokens: &Tokens, headers: &HeaderMap, need: Need<'_>) -> Result<St
     let may = match need {
         Need::Read(tenant) => token.role.may_read(tenant),
         Need::Change(tenant) => token.role.may_change(tenant),
-        Need::Rule => token.role == Role::Admin,
+        Need::Host => token.role == Role::Admin,
     };
     if may {
-        return Ok(token.name.clone());
+        return Ok(Who {
+            name: token.name.clone(),
+            is_operator: token.role == Role::Admin,
+        });
     }
     let what = match need {
+        Need::Host => "change something of the host (admin)".to_owned(),
         Need::Read(None) => "look at all handlers (read or admin)".to_owned(),
         Need::Read(Some(tenant)) => {
             format!("look at handlers of tenant {tenant} (read, deploy:{tenant} or admin)")
@@ -128,7 +176,6 @@ fn with_token(tokens: &Tokens, headers: &HeaderMap, need: Need<'_>) -> Result<St
         Need::Change(tenant) => {
             format!("change handlers of tenant {tenant} (deploy:{tenant} or admin)")
         }
-        Need::Rule => "change the host (admin)".to_owned(),
     };
     let why = format!("the role of {} is not enough to {what}", token.name);
     Err((StatusCode::FORBIDDEN, why))
@@ -148,8 +195,8 @@ mod tests {
     #[test]
     fn without_tokens_only_this_machine_changes_anything() {
         let tenant: TenantId = "acme".parse().unwrap();
-        let here = Access::new(None, Some("127.0.0.1:8080".parse().unwrap()));
-        let elsewhere = Access::new(None, Some("0.0.0.0:8080".parse().unwrap()));
+        let here = Access::new(None, Some("127.0.0.1:8080".parse().unwrap()), false);
+        let elsewhere = Access::new(None, Some("0.0.0.0:8080".parse().unwrap()), true);
         let change = |access: &Access, pairs: &[(&'static str, &'static str)]| {
             access.admit(&headers(pairs), Need::Change(&tenant))
         };
@@ -161,7 +208,7 @@ mod tests {
             "[::1]",
         ] {
             let pairs = [("host", host)];
-            assert_eq!(change(&here, &pairs), Ok(HERE.to_owned()));
+            assert_eq!(change(&here, &pairs), Ok(Who::here()));
         }
         for pairs in [
             &[("host", "evil.example:8080")][..],
@@ -178,5 +225,10 @@ mod tests {
         assert_eq!(status, StatusCode::FORBIDDEN);
         assert!(why.contains("tokens-file"), "{why}");
         assert!(elsewhere.admit(&headers(&[]), Need::Read(None)).is_ok());
+        // Where nobody has said that it may be in plain text, nobody is told anything.
+        let closed = Access::new(None, Some("0.0.0.0:8080".parse().unwrap()), false);
+        let (status, why) = closed.admit(&headers(&[]), Need::Read(None)).unwrap_err();
+        assert_eq!(status, StatusCode::FORBIDDEN);
+        assert!(why.contains("--http-insecure"), "{why}");
     }
 }

@@ -1,43 +1,90 @@
 //! Where HTTP connections come in, and how many and how long.
 //!
 //! Wraps the listener for axum, which has no bounds of its own: a connection serves one request and ends.
-//! **Invariant:** there are never more than [`VISITS_MAX`] connections, and none outlives [`VISIT`]; more wait in the
-//! kernel's queue.
+//! **Invariant:** there are never more than [`VISITS_MAX`] connections, and none outlives [`VISIT`], or [`LONG_VISIT`] where
+//! that was granted to who may send in much; more wait in the kernel's queue.
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::serve::Listener;
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
+use tokio_native_tls::TlsAcceptor;
+
+use super::line::{Both, Line};
+use crate::duration::millis;
 
 /// Connections at a time.
 const VISITS_MAX: usize = 64;
 /// From accepting a connection to its end: request, answer, and a slow reader.
 const VISIT: Duration = Duration::from_secs(10);
+/// The same where something large is sent in, or waited for.
+pub(super) const LONG_VISIT: Duration = Duration::from_mins(1);
+
+/// How long a connection may last: of the one that a request came by.
+#[derive(Debug, Clone)]
+pub(super) struct Stay {
+    began: Instant,
+    /// Milliseconds from then on; 0 where no more than usual was granted.
+    granted_ms: Arc<AtomicU64>,
+}
+
+impl Stay {
+    fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            granted_ms: Arc::default(),
+        }
+    }
+
+    /// Grants a connection so much time from its beginning on.
+    pub(super) fn until(&self, end: Duration) {
+        self.granted_ms.store(millis(end), Ordering::Relaxed);
+    }
+
+    /// Returns when the connection ends, if more than usual was granted.
+    fn end(&self) -> Instant {
+        self.began + Duration::from_millis(self.granted_ms.load(Ordering::Relaxed))
+    }
+}
+
+impl Connected<IncomingStream<'_, Door>> for Stay {
+    fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
+        stream.io().stay.clone()
+    }
+}
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Door {
     listener: TcpListener,
+    /// What begins connections, where they are encrypted.
+    acceptor: Option<TlsAcceptor>,
     free: Arc<Semaphore>,
     visit: Duration,
 }
 
 impl Door {
-    pub(super) fn new(listener: TcpListener) -> Self {
-        Self::with_bounds(listener, VISITS_MAX, VISIT)
+    pub(super) fn new(listener: TcpListener, acceptor: Option<TlsAcceptor>) -> Self {
+        Self {
+            acceptor,
+            ..Self::with_bounds(listener, VISITS_MAX, VISIT)
+        }
     }
 
     fn with_bounds(listener: TcpListener, visits_max: usize, visit: Duration) -> Self {
         Self {
             listener,
+            acceptor: None,
             free: Arc::new(Semaphore::new(visits_max)),
             visit,
         }
@@ -56,8 +103,9 @@ impl Listener for Door {
         let (stream, addr) = Listener::accept(&mut self.listener).await;
         let end = Box::pin(tokio::time::sleep(self.visit));
         let visit = Visit {
-            stream,
+            line: Line::new(stream, self.acceptor.as_ref()),
             end,
+            stay: Stay::new(),
             _permit: permit,
         };
         (visit, addr)
@@ -71,18 +119,23 @@ impl Listener for Door {
 /// One connection.
 #[derive(Debug)]
 pub(super) struct Visit {
-    stream: TcpStream,
+    line: Line,
     end: Pin<Box<Sleep>>,
+    stay: Stay,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Visit {
     /// Returns the stream while the connection may last.
-    fn stream(&mut self, cx: &mut Context<'_>) -> io::Result<Pin<&mut TcpStream>> {
-        match self.end.as_mut().poll(cx) {
-            Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
-            Poll::Pending => Ok(Pin::new(&mut self.stream)),
+    fn poll_stream(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Pin<&mut dyn Both>>> {
+        while self.end.as_mut().poll(cx).is_ready() {
+            let granted = self.stay.end();
+            if granted <= Instant::now() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.end.as_mut().reset(granted);
         }
+        self.line.poll_open(cx)
     }
 }
 
@@ -92,7 +145,7 @@ impl AsyncRead for Visit {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.stream(cx)?.poll_read(cx, buf)
+        ready!(self.poll_stream(cx))?.poll_read(cx, buf)
     }
 }
 
@@ -102,7 +155,7 @@ impl AsyncWrite for Visit {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.stream(cx)?.poll_write(cx, bytes)
+        ready!(self.poll_stream(cx))?.poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -110,19 +163,19 @@ impl AsyncWrite for Visit {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.stream(cx)?.poll_write_vectored(cx, parts)
+        ready!(self.poll_stream(cx))?.poll_write_vectored(cx, parts)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.line.is_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream(cx)?.poll_flush(cx)
+        ready!(self.poll_stream(cx))?.poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream(cx)?.poll_shutdown(cx)
+        ready!(self.poll_stream(cx))?.poll_shutdown(cx)
     }
 }
 

@@ -26,6 +26,7 @@
 mod access;
 mod door;
 mod facts;
+mod line;
 mod metrics;
 mod names;
 mod process;
@@ -33,6 +34,7 @@ mod readiness;
 mod reload;
 mod report;
 mod tally;
+mod tenants;
 #[cfg(test)]
 mod tests;
 mod v1;
@@ -44,6 +46,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
+use axum::extract::connect_info::IntoMakeServiceWithConnectInfo;
 use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::map_response;
@@ -51,10 +54,10 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 pub(crate) use self::access::Access;
-use self::door::Door;
+use self::door::{Door, Stay};
 pub(crate) use self::reload::Reload;
 use self::tally::Tally;
 pub(crate) use self::v1::Control;
@@ -66,6 +69,7 @@ use crate::sink::Sink;
 use crate::sinks::Sinks;
 use crate::stats::Registry;
 use crate::subscriptions::Subscriptions;
+use crate::tls::Tls;
 use crate::turnstile::Turnstile;
 use crate::watcher::Watched;
 
@@ -116,20 +120,30 @@ pub(crate) struct View {
 pub(crate) struct Admin {
     listener: TcpListener,
     addr: SocketAddr,
+    tls: Option<Tls>,
 }
 
 impl Admin {
     /// Begins to listen; port 0 takes a free one.
-    pub(crate) async fn bind(addr: SocketAddr) -> Result<Self, Error> {
+    pub(crate) async fn bind(addr: SocketAddr, tls: Option<Tls>) -> Result<Self, Error> {
         let bind_error = |source| Error::Bind { addr, source };
         let listener = TcpListener::bind(addr).await.map_err(bind_error)?;
         let addr = listener.local_addr().map_err(bind_error)?;
-        Ok(Self { listener, addr })
+        Ok(Self {
+            listener,
+            addr,
+            tls,
+        })
     }
 
     /// Returns the address, with the port that was taken.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Returns whether connections are encrypted.
+    pub(crate) fn has_tls(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// Answers requests until `stop` completes, and those under way for a second longer.
@@ -138,10 +152,15 @@ impl Admin {
         view: Arc<View>,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), Error> {
-        let Self { listener, addr } = self;
+        let Self {
+            listener,
+            addr,
+            tls,
+        } = self;
+        let acceptor = tls.map(|tls| tls.acceptor());
         let (stopping, stopped) = oneshot::channel::<()>();
-        let server =
-            axum::serve(Door::new(listener), router(view)).with_graceful_shutdown(async move {
+        let server = axum::serve(Door::new(listener, acceptor), service(view))
+            .with_graceful_shutdown(async move {
                 stop.await;
                 // Nobody waits for it once the server has ended.
                 let _ = stopping.send(());
@@ -164,12 +183,19 @@ impl Admin {
 struct Desk {
     view: Arc<View>,
     delivered: Mutex<Tally<Sink>>,
+    /// The turn of whoever sends in a handler.
+    uploads: Semaphore,
+}
+
+fn service(view: Arc<View>) -> IntoMakeServiceWithConnectInfo<Router, Stay> {
+    router(view).into_make_service_with_connect_info()
 }
 
 fn router(view: Arc<View>) -> Router {
     let desk = Desk {
         view,
         delivered: Mutex::default(),
+        uploads: Semaphore::new(1),
     };
     Router::new()
         .route("/livez", get(|desk| answer(desk, livez)))

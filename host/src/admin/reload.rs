@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::Desk;
 use super::access::Need;
+use super::v1::host::Nothing;
 use super::v1::{ANSWER, Answer, asked, busy, respond, stopping};
 use crate::reload::{Change, Plan};
 
@@ -35,13 +36,13 @@ pub(super) async fn reload(
 
 async fn ask(desk: &Desk, headers: &HeaderMap, body: Body) -> Answer {
     let control = &desk.view.control;
-    let who = control.access.admit(headers, Need::Rule)?;
-    if asked(headers, body).await?.to.is_some() {
-        let why = "\"to\" means nothing to reload; leave it out";
-        return Err((StatusCode::BAD_REQUEST, why.to_owned()));
-    }
+    let who = control.access.admit(headers, Need::Host)?;
+    let _: Option<Nothing> = asked(headers, body, "{}").await?;
     let (answer, answered) = oneshot::channel();
-    let reload = Reload { who, answer };
+    let reload = Reload {
+        who: who.name,
+        answer,
+    };
     control.reloads.try_send(reload).map_err(|_| busy())?;
     match timeout(ANSWER, answered).await {
         Ok(Ok(Ok(plan))) => Ok((StatusCode::OK, told(&plan))),

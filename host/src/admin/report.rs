@@ -184,7 +184,7 @@ fn rolled_back(history: &History) -> Value {
 }
 
 /// Returns a time as RFC 3339 has it.
-fn time(at_ms: i64) -> String {
+pub(super) fn time(at_ms: i64) -> String {
     let since = Duration::from_millis(at_ms.max(0).unsigned_abs());
     humantime::format_rfc3339_seconds(UNIX_EPOCH + since).to_string()
 }

@@ -10,9 +10,11 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::assignment::Flow;
+use crate::audit::Audit;
 use crate::catalog::Catalog;
 use crate::layers::Layers;
 use crate::steps::Steps;
+use crate::telemetry::LogLevel;
 
 fn view() -> View {
     let (_, catalog) = watch::channel(Arc::new(Catalog::default()));
@@ -45,7 +47,10 @@ fn view() -> View {
             orders: mpsc::channel(1).0,
             reloads: mpsc::channel(1).0,
             state: None,
-            access: Access::new(None, Some((Ipv4Addr::LOCALHOST, 0).into())),
+            access: Access::new(None, Some((Ipv4Addr::LOCALHOST, 0).into()), false),
+            audit: Arc::new(Audit::new(None)),
+            log: LogLevel::fixed(),
+            drain: watch::Sender::default(),
         },
     }
 }
@@ -68,7 +73,9 @@ async fn get(addr: SocketAddr, path: &str) -> String {
 }
 
 async fn bind() -> Admin {
-    Admin::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap()
+    Admin::bind((Ipv4Addr::LOCALHOST, 0).into(), None)
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -140,7 +147,10 @@ async fn a_client_that_says_nothing_does_not_hold_up_the_stop() {
 #[tokio::test]
 async fn a_taken_address_is_named_with_the_remedy() {
     let admin = bind().await;
-    let error = Admin::bind(admin.addr()).await.unwrap_err().to_string();
+    let error = Admin::bind(admin.addr(), None)
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(
         error.starts_with(&format!("cannot serve HTTP on {}: ", admin.addr())),
         "{error}"

@@ -3,35 +3,45 @@
 //! Reading is answered from the running parts; what changes something is asked of the deployer.
 //! **Invariant:** each answer is JSON, and one that says no has an `error` with the remedy.
 
+pub(super) mod host;
+mod openapi;
+mod shapes;
+mod table;
+mod upload;
+
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{any, get, post};
+use axum::routing::any;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::access::{Access, Denied, Need};
-use super::reload::{Reload, reload};
+use super::reload::Reload;
 use super::{Desk, JSON, View};
+use crate::audit::Audit;
 use crate::deploy::{Done, Order, Refusal, Wish};
-use crate::ids::HandlerId;
+use crate::ids::{HandlerId, TenantId};
 use crate::state_folder::StateFolder;
+use crate::stop::Draining;
+use crate::telemetry::LogLevel;
 
 /// Bytes of a request's body.
 const BODY_MAX: usize = 64 << 10;
 /// How long the deployer may take until it is only said that it has been asked; a connection may last a little longer.
 pub(super) const ANSWER: Duration = Duration::from_secs(8);
-
-const PATHS: &str = "the paths are /v1/handlers, /v1/handlers/TENANT/HANDLER, and there revisions, rollback, pause and resume; and \
-                     /v1/reload";
+/// The same where it has to try something out that was sent in.
+const LONG_ANSWER: Duration = Duration::from_secs(40);
 
 /// What is needed to change something.
 #[derive(Debug)]
@@ -42,6 +52,10 @@ pub(crate) struct Control {
     /// Where revisions are kept, if they are.
     pub(crate) state: Option<Arc<StateFolder>>,
     pub(crate) access: Access,
+    pub(crate) audit: Arc<Audit>,
+    pub(crate) log: LogLevel,
+    /// Whether the host was asked to drain, and how far it is.
+    pub(crate) drain: watch::Sender<Draining>,
 }
 
 /// What a request may say.
@@ -58,44 +72,104 @@ pub(super) type Answer = Result<(StatusCode, Value), Denied>;
 type Name = Path<(String, String)>;
 
 pub(super) fn routes() -> Router<Arc<Desk>> {
-    Router::new()
-        .route("/v1/handlers", get(list))
-        .route("/v1/handlers/{tenant}/{handler}", get(one))
-        .route("/v1/handlers/{tenant}/{handler}/revisions", get(revisions))
-        .route("/v1/handlers/{tenant}/{handler}/rollback", post(rollback))
-        .route("/v1/handlers/{tenant}/{handler}/pause", post(pause))
-        .route("/v1/handlers/{tenant}/{handler}/resume", post(resume))
-        .route("/v1/reload", post(reload))
-        .method_not_allowed_fallback(async || {
-            let why =
-                "this path is not asked so: rollback, pause, resume and reload are POST, all else is GET";
-            respond(Err((StatusCode::METHOD_NOT_ALLOWED, why.to_owned())))
+    let mut router = Router::new();
+    for route in table::ROUTES {
+        router = router.route(route.path, (route.serve)());
+    }
+    router
+        .method_not_allowed_fallback(async |method: Method, uri: Uri| {
+            let asked = table::methods(uri.path()).join(" or ");
+            let why = format!("this path is asked by {asked}, not by {method}");
+            respond(Err((StatusCode::METHOD_NOT_ALLOWED, why)))
         })
         .route("/v1", any(nothing))
         .route("/v1/{*rest}", any(nothing))
 }
 
 async fn nothing() -> Response {
-    respond(Err((
-        StatusCode::NOT_FOUND,
-        format!("nothing is here; {PATHS}"),
-    )))
+    let why = format!(
+        "nothing is here; the paths are {}",
+        table::paths().join(", ")
+    );
+    respond(Err((StatusCode::NOT_FOUND, why)))
 }
 
 async fn list(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
     read(desk, move |view| {
-        // Who may not see all sees what is of the own tenant.
-        let all = view.control.access.admit(&headers, Need::Read(None));
-        let may = |id: &HandlerId| {
-            let need = Need::Read(Some(&id.tenant));
-            all.is_ok() || view.control.access.admit(&headers, need).is_ok()
-        };
-        if let Err((StatusCode::UNAUTHORIZED, why)) = &all {
-            return Err((StatusCode::UNAUTHORIZED, why.clone()));
-        }
-        Ok((StatusCode::OK, json!({ "handlers": view.handlers(may) })))
+        let seen = Seen::by(&headers, view)?;
+        let handlers = view.handlers(|id| seen.has(&id.tenant));
+        Ok((StatusCode::OK, json!({ "handlers": handlers })))
     })
     .await
+}
+
+async fn document(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
+    read(desk, move |view| {
+        Seen::by(&headers, view)?;
+        Ok((StatusCode::OK, openapi::document()))
+    })
+    .await
+}
+
+async fn tenants(State(desk): State<Arc<Desk>>, headers: HeaderMap) -> Response {
+    read(desk, move |view| {
+        let seen = Seen::by(&headers, view)?;
+        let tenants = view.tenants(|tenant| seen.has(tenant));
+        Ok((StatusCode::OK, json!({ "tenants": tenants })))
+    })
+    .await
+}
+
+async fn tenant(
+    State(desk): State<Arc<Desk>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    read(desk, move |view| {
+        let tenant: TenantId = name.parse().map_err(|error| {
+            let why = format!("{name} is no name of a tenant: {error}");
+            (StatusCode::NOT_FOUND, why)
+        })?;
+        view.control
+            .access
+            .admit(&headers, Need::Read(Some(&tenant)))?;
+        let told = view.tenants(|it| *it == tenant).pop();
+        let none = || format!("this host runs no handler of tenant {tenant}");
+        Ok((
+            StatusCode::OK,
+            told.ok_or_else(|| (StatusCode::NOT_FOUND, none()))?,
+        ))
+    })
+    .await
+}
+
+/// What of all tenants somebody may see: who may not see all sees what is of the own tenant.
+struct Seen<'a> {
+    headers: &'a HeaderMap,
+    view: &'a View,
+    has_all: bool,
+}
+
+impl<'a> Seen<'a> {
+    fn by(headers: &'a HeaderMap, view: &'a View) -> Result<Self, Denied> {
+        let access = &view.control.access;
+        access.enter()?;
+        let has_all = match access.admit(headers, Need::Read(None)) {
+            Ok(_) => true,
+            Err((StatusCode::FORBIDDEN, _)) => false,
+            Err(denied) => return Err(denied),
+        };
+        Ok(Self {
+            headers,
+            view,
+            has_all,
+        })
+    }
+
+    fn has(&self, tenant: &TenantId) -> bool {
+        let need = Need::Read(Some(tenant));
+        self.has_all || self.view.control.access.admit(self.headers, need).is_ok()
+    }
 }
 
 async fn one(State(desk): State<Arc<Desk>>, Path(name): Name, headers: HeaderMap) -> Response {
@@ -105,6 +179,25 @@ async fn one(State(desk): State<Arc<Desk>>, Path(name): Name, headers: HeaderMap
         view.control.access.admit(&headers, need)?;
         let told = view.handler(&id).ok_or_else(|| unknown(view, &id))?;
         Ok((StatusCode::OK, told))
+    })
+    .await
+}
+
+async fn partitions(
+    State(desk): State<Arc<Desk>>,
+    Path(name): Name,
+    headers: HeaderMap,
+) -> Response {
+    read(desk, move |view| {
+        let id = handler_id(&name)?;
+        let need = Need::Read(Some(&id.tenant));
+        view.control.access.admit(&headers, need)?;
+        let mut told = view.handler(&id).ok_or_else(|| unknown(view, &id))?;
+        let partitions = told.get_mut("partitions").map(Value::take);
+        let value = json!({
+            "tenant": id.tenant.as_str(), "handler": id.name.as_str(), "partitions": partitions,
+        });
+        Ok((StatusCode::OK, value))
     })
     .await
 }
@@ -188,17 +281,33 @@ async fn change(
     let id = handler_id(name)?;
     let control = &desk.view.control;
     let who = control.access.admit(headers, Need::Change(&id.tenant))?;
-    let asked = asked(headers, body).await?;
+    let asked = asked(headers, body, "{\"to\": \"0a1b2c3d4e5f\"}").await?;
+    let asked = asked.unwrap_or_default();
+    order(desk, &id, who.name, wish(asked)?).await
+}
+
+/// Hands a wish to the deployer, and waits for what became of it.
+async fn order(desk: &Desk, id: &HandlerId, who: String, wish: Wish) -> Answer {
+    if desk.view.draining.load(Ordering::Acquire) {
+        let why =
+            "the host is draining, and changes nothing any more; ask the one that takes its place";
+        return Err((StatusCode::SERVICE_UNAVAILABLE, why.to_owned()));
+    }
+    let control = &desk.view.control;
+    let patience = match wish {
+        Wish::Deploy(_) => LONG_ANSWER,
+        _ => ANSWER,
+    };
     let (answer, answered) = oneshot::channel();
     let order = Order {
-        wish: wish(asked)?,
+        wish,
         id: id.clone(),
         who,
         answer,
     };
     control.orders.try_send(order).map_err(|_| busy())?;
-    match timeout(ANSWER, answered).await {
-        Ok(Ok(done)) => told(&id, done),
+    match timeout(patience, answered).await {
+        Ok(Ok(done)) => told(id, done),
         Ok(Err(_)) => Err(stopping()),
         Err(_) => {
             let note = "the host is at work on it or on something before it; ask for the status of the handler";
@@ -231,6 +340,8 @@ fn told(id: &HandlerId, done: Result<Done, Refusal>) -> Answer {
             Refusal::Unknown(_) => StatusCode::NOT_FOUND,
             Refusal::Conflict(_) => StatusCode::CONFLICT,
             Refusal::NotKept(_) => StatusCode::INSUFFICIENT_STORAGE,
+            Refusal::Bad(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Refusal::Forbidden(_) => StatusCode::FORBIDDEN,
         };
         (status, refusal.why().to_owned())
     })?;
@@ -244,11 +355,19 @@ fn told(id: &HandlerId, done: Result<Done, Refusal>) -> Answer {
     Ok((StatusCode::OK, value))
 }
 
-/// Reads the body: a JSON object, or nothing. That it has to be called JSON keeps out the forms of browsers.
-pub(super) async fn asked(headers: &HeaderMap, body: Body) -> Result<Asked, Denied> {
+/// Returns what a body is said to be.
+fn kind_of(headers: &HeaderMap) -> Option<&str> {
     let kind = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
-    let kind = kind.and_then(|it| it.split(';').next()).map(str::trim);
-    if kind != Some(JSON) {
+    kind.and_then(|it| it.split(';').next()).map(str::trim)
+}
+
+/// Reads the body: a JSON object, or nothing. That it has to be called JSON keeps out the forms of browsers.
+pub(super) async fn asked<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: Body,
+    expected: &str,
+) -> Result<Option<T>, Denied> {
+    if kind_of(headers) != Some(JSON) {
         let why = "what changes something is JSON (Content-Type: application/json)";
         return Err((StatusCode::UNSUPPORTED_MEDIA_TYPE, why.to_owned()));
     }
@@ -257,11 +376,10 @@ pub(super) async fn asked(headers: &HeaderMap, body: Body) -> Result<Asked, Deni
         (StatusCode::PAYLOAD_TOO_LARGE, why)
     })?;
     if bytes.trim_ascii().is_empty() {
-        return Ok(Asked::default());
+        return Ok(None);
     }
-    serde_json::from_slice(&bytes).map_err(|error| {
-        let why =
-            format!("the body is not as expected, such as {{\"to\": \"0a1b2c3d4e5f\"}}: {error}");
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+        let why = format!("the body is not as expected, such as {expected}: {error}");
         (StatusCode::BAD_REQUEST, why)
     })
 }

@@ -1,10 +1,13 @@
-//! `status`, `revisions`, `rollback`, `pause`, `resume`, `reload`: asks a running host by its control API.
+//! `status`, `tenants`, `deploy`, `revisions`, `rollback`, `pause`, `resume`, `reload`: asks a running host by its control API.
 //!
 //! Handed an address and perhaps a handler; prints what the host answers, for people or as it is.
 //! **Invariant:** a token comes from a file, never from the command line, and is not printed.
 
 mod client;
+mod deploy;
+mod host;
 mod print;
+mod tenants;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,13 +16,16 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use self::client::{Ask, ask};
+pub use self::deploy::{DeployArgs, deploy};
+pub use self::host::{DrainArgs, LogLevelArgs, drain, log_level};
+pub use self::tenants::{TenantsArgs, tenants};
 use super::{complain, say};
 use crate::ids::HandlerId;
 
 /// Where the host is, and how the answer is printed.
 #[derive(Debug, Clone, clap::Args)]
 pub struct HostArgs {
-    /// Where the host serves HTTP
+    /// Where the host serves HTTP; with https:// before it where that is TLS
     #[arg(
         long,
         env = "KAFKA_WASM_HTTP",
@@ -30,6 +36,9 @@ pub struct HostArgs {
     /// File with the token to ask with, where the host wants one
     #[arg(long, env = "KAFKA_WASM_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// File with certificates to trust besides the system's, in PEM
+    #[arg(long, env = "KAFKA_WASM_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// Print the answer as the host gives it, in JSON
     #[arg(long)]
     json: bool,
@@ -177,16 +186,22 @@ fn path(id: &HandlerId, rest: &str) -> String {
 }
 
 impl HostArgs {
-    /// Asks, and prints the answer.
-    fn run(&self, what: &Ask, print: impl Fn(&Value) -> String) -> anyhow::Result<ExitCode> {
+    /// Asks; returns the answer, and as it came.
+    fn ask(&self, what: &Ask) -> anyhow::Result<(Value, String)> {
         let token = self.token()?;
-        let (status, body) = ask(&self.http, what, token.as_deref())?;
+        let (status, body) = ask(&self.http, what, token.as_deref(), self.ca_file.as_deref())?;
         let answer: Value = serde_json::from_str(&body).unwrap_or(Value::Null);
         if !(200..300).contains(&status) {
             let why = answer.get("error").and_then(Value::as_str);
             let why = why.unwrap_or_else(|| body.trim());
             anyhow::bail!("{} answers {status}: {why}", self.http);
         }
+        Ok((answer, body))
+    }
+
+    /// Asks, and prints the answer.
+    fn run(&self, what: &Ask, print: impl Fn(&Value) -> String) -> anyhow::Result<ExitCode> {
+        let (answer, body) = self.ask(what)?;
         if self.json {
             say(body.trim_end())?;
             return Ok(ExitCode::SUCCESS);

@@ -3,12 +3,15 @@
 //! It is handed an address and speaks just enough HTTP, so that an image needs no other program.
 //! **Invariant:** it ends within two seconds per address, whatever the other side does.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use super::wire::{Wire, secure, split};
+use crate::tls::credulous_connector;
 
 /// How long one address may take to connect and answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -20,7 +23,7 @@ const STATUS_LINE_BYTES_MAX: usize = 512;
 /// Exits with 0 when it is, with 1 when it is not, and says why in one line.
 #[derive(Debug, Clone, clap::Args)]
 pub struct HealthArgs {
-    /// Where the host serves HTTP
+    /// Where the host serves HTTP; with https:// before it where that is TLS
     #[arg(
         long,
         env = "KAFKA_WASM_HTTP",
@@ -47,12 +50,13 @@ pub fn run(args: &HealthArgs) -> anyhow::Result<ExitCode> {
 
 /// Returns the status that says the host is alive, or else the reason why it does not count as alive.
 fn ask(http: &str) -> Result<String, String> {
-    let addresses = http
+    let (address, is_tls) = split(http);
+    let addresses = address
         .to_socket_addrs()
         .map_err(|error| format!("{http} is no address of the form host:port ({error})"))?;
     let mut reason = format!("{http} has no address");
     for address in addresses {
-        match ask_one(address, http) {
+        match ask_one(address, http, is_tls) {
             Ok(status) => return Ok(status),
             Err(other) => reason = other,
         }
@@ -60,11 +64,18 @@ fn ask(http: &str) -> Result<String, String> {
     Err(reason)
 }
 
-fn ask_one(address: SocketAddr, http: &str) -> Result<String, String> {
+fn ask_one(address: SocketAddr, http: &str, is_tls: bool) -> Result<String, String> {
     let deadline = Instant::now() + TIMEOUT;
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)
+    let stream = TcpStream::connect_timeout(&address, TIMEOUT)
         .map_err(|error| format!("nothing listens on {address} ({error})"))?;
-    let line = exchange(&mut stream, http, deadline)
+    let mut stream: Box<dyn Wire> = if is_tls {
+        // As an orchestrator asks: nothing is told to whoever answers.
+        let secured = secure(&credulous_connector()?, split(http).0, stream, TIMEOUT);
+        secured.map_err(|error| format!("{address} does not speak TLS ({error})"))?
+    } else {
+        Box::new(stream)
+    };
+    let line = exchange(stream.as_mut(), http, deadline)
         .map_err(|error| format!("{address} did not answer within {TIMEOUT:?} ({error})"))?;
     let status = line
         .strip_prefix("HTTP/1.1 ")
@@ -77,8 +88,9 @@ fn ask_one(address: SocketAddr, http: &str) -> Result<String, String> {
 }
 
 /// Sends the request and returns the status line.
-fn exchange(stream: &mut TcpStream, host: &str, deadline: Instant) -> io::Result<String> {
-    stream.set_write_timeout(Some(TIMEOUT))?;
+fn exchange(stream: &mut dyn Wire, host: &str, deadline: Instant) -> io::Result<String> {
+    let host = split(host).0;
+    stream.tcp().set_write_timeout(Some(TIMEOUT))?;
     write!(
         stream,
         "GET /livez HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
@@ -91,8 +103,8 @@ fn exchange(stream: &mut TcpStream, host: &str, deadline: Instant) -> io::Result
 }
 
 /// Reads until it `is_enough`, or the other side ends; an error when it is not by the deadline.
-pub(super) fn read_until(
-    stream: &mut TcpStream,
+pub(super) fn read_until<W: Wire + ?Sized>(
+    stream: &mut W,
     deadline: Instant,
     is_enough: impl Fn(&[u8]) -> bool,
 ) -> io::Result<Vec<u8>> {
@@ -102,7 +114,7 @@ pub(super) fn read_until(
         if left.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        stream.set_read_timeout(Some(left))?;
+        stream.tcp().set_read_timeout(Some(left))?;
         let count = stream.read(&mut bytes)?;
         if count == 0 {
             break;
@@ -114,6 +126,7 @@ pub(super) fn read_until(
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
     use std::net::TcpListener;
     use std::thread;
 

@@ -23,8 +23,9 @@ use super::scan::{Candidate, Scan, scan, unreadable};
 use super::secrets::SecretStore;
 use super::topics::TopicKeeper;
 use super::trial::try_out;
+use crate::audit::Audit;
 use crate::breaker::Breaker;
-use crate::catalog::{Catalog, Deployed, Fed, Proving};
+use crate::catalog::{Catalog, Deployed, Fed, Proving, Share};
 use crate::duration::millis;
 use crate::guest::{Runtime, Setup};
 use crate::history::Cause;
@@ -59,6 +60,7 @@ pub(crate) struct Deployer {
     pub(crate) trust: Arc<Trust>,
     /// Whose components cannot be interrupted.
     pub(crate) trusted: BTreeSet<TenantId>,
+    pub(crate) audit: Arc<Audit>,
     pub(crate) known: BTreeMap<HandlerId, Known>,
     /// Handlers that are to take nothing.
     pub(crate) paused: BTreeSet<HandlerId>,
@@ -313,15 +315,20 @@ impl Deployer {
             return Ok(None);
         }
         let new = source.to_keep(std::mem::take(&mut loaded.files));
+        let share = Share {
+            quotas: loaded.quotas,
+            component_bytes: new.largest_component(),
+        };
         // To go back would bring back, too, what its tenant may not have any more.
         let is_own = |it: &Arc<Deployed>| {
             it.own_files != own_files && it.face.has_same("tenant's", &loaded.face)
         };
         let has_to_prove = source.cause == Cause::Folder && serving.is_some_and(is_own);
-        let deployed = self
+        let mut deployed = self
             .deployable(candidate, loaded, (own_files, has_to_prove))
             .await
             .map_err(|problem| vec![problem])?;
+        deployed.share = share;
         Ok(Some((deployed, new)))
     }
 
@@ -394,6 +401,7 @@ impl Deployer {
             component,
             rules,
             setup,
+            share: Share::default(),
             middleware,
             courses,
             sink,

@@ -1,4 +1,4 @@
-//! What is asked of the deployer while it runs: to roll back, to pause, to resume.
+//! What is asked of the deployer while it runs: to deploy, to roll back, to pause, to resume.
 //!
 //! **Invariant:** what is to outlast the host is written before it is acted on, and what is refused leaves what serves.
 
@@ -13,6 +13,8 @@ use super::facts::Facts;
 use super::known::Known;
 use super::revisions::{Source, digest_of};
 use super::scan::Candidate;
+use super::upload::Upload;
+use crate::audit::Change;
 use crate::catalog::Deployed;
 use crate::history::{Paused, Rollback};
 use crate::ids::{HandlerId, Revision};
@@ -31,6 +33,8 @@ pub(crate) enum Wish {
     Pause,
     /// To go on.
     Resume,
+    /// To serve these files.
+    Deploy(Upload),
 }
 
 impl fmt::Display for Wish {
@@ -39,6 +43,7 @@ impl fmt::Display for Wish {
             Self::RollBack { .. } => "rollback",
             Self::Pause => "pause",
             Self::Resume => "resume",
+            Self::Deploy(_) => "deploy",
         })
     }
 }
@@ -71,13 +76,32 @@ pub(crate) enum Refusal {
     Conflict(String),
     /// It cannot be written down.
     NotKept(String),
+    /// What was sent in is no good.
+    Bad(String),
+    /// Whoever asks may not have it done.
+    Forbidden(String),
 }
 
 impl Refusal {
     /// Returns why, in words.
     pub(crate) fn why(&self) -> &str {
         match self {
-            Self::Unknown(why) | Self::Conflict(why) | Self::NotKept(why) => why,
+            Self::Unknown(why)
+            | Self::Conflict(why)
+            | Self::NotKept(why)
+            | Self::Bad(why)
+            | Self::Forbidden(why) => why,
+        }
+    }
+
+    /// Says why in other words.
+    pub(super) fn map(self, words: impl Fn(String) -> String) -> Self {
+        match self {
+            Self::Unknown(why) => Self::Unknown(words(why)),
+            Self::Conflict(why) => Self::Conflict(words(why)),
+            Self::NotKept(why) => Self::NotKept(words(why)),
+            Self::Bad(why) => Self::Bad(words(why)),
+            Self::Forbidden(why) => Self::Forbidden(words(why)),
         }
     }
 }
@@ -95,25 +119,36 @@ impl Deployer {
             Wish::RollBack { to } => self.roll_back(&id, to.as_deref(), &who).await,
             Wish::Pause => self.set_paused(&id, &who, true).await,
             Wish::Resume => self.set_paused(&id, &who, false).await,
+            Wish::Deploy(upload) => self.upload(&id, upload, &who).await,
         };
         if done.is_ok() {
             // What follows may take long, and whoever pauses is in a hurry.
             self.publish();
             self.look().await;
         }
-        let (tenant, handler) = (&id.tenant, &id.name);
-        match &done {
-            Ok(Done { revision, was, .. }) => {
-                let (revision, was) = (text(revision.as_ref()), text(was.as_ref()));
-                tracing::info!(target: "audit", %who, action = %wish, %tenant, %handler, revision, was, "done");
-            }
-            Err(refusal) => {
-                let why = refusal.why();
-                tracing::info!(target: "audit", %who, action = %wish, %tenant, %handler, why, "refused");
-            }
-        }
+        self.note(&id, &wish.to_string(), &who, &done);
         // Who asked may be gone.
         let _ = answer.send(done);
+    }
+
+    fn note(&self, id: &HandlerId, action: &str, who: &str, done: &Result<Done, Refusal>) {
+        let change = Change {
+            handler: Some(id),
+            ..Change::of_host(who, action)
+        };
+        let serving = self.known.get(id).and_then(|it| it.serving.as_ref());
+        self.audit.note(&match done {
+            Ok(Done { revision, was, .. }) => Change {
+                revision: revision.as_ref(),
+                was: was.as_ref(),
+                digest: serving.map(|it| it.own_files.as_str()),
+                ..change
+            },
+            Err(refusal) => Change {
+                refused: Some(refusal.why()),
+                ..change
+            },
+        });
     }
 
     async fn roll_back(
@@ -269,10 +304,6 @@ impl Deployer {
         };
         Refusal::Unknown(format!("this host runs no handler {id} (it runs {known})"))
     }
-}
-
-fn text(revision: Option<&Revision>) -> &str {
-    revision.map_or("none", Revision::as_str)
 }
 
 /// What is to be rolled back.

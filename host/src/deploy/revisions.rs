@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
@@ -85,6 +86,14 @@ impl Source {
         })
     }
 
+    /// Returns the same files, put there by somebody who is known.
+    pub(super) fn by(self, who: &str) -> Self {
+        Self {
+            who: who.to_owned(),
+            ..self
+        }
+    }
+
     /// Returns what is to be kept of these files, once they serve.
     pub(super) fn to_keep(&self, files: Files) -> New {
         New {
@@ -92,6 +101,19 @@ impl Source {
             cause: self.cause,
             who: self.who.clone(),
         }
+    }
+}
+
+impl New {
+    /// Returns how many bytes the largest component has.
+    pub(super) fn largest_component(&self) -> usize {
+        let files = self.files.iter();
+        let components =
+            files.filter(|(path, _)| Path::new(path).extension().is_some_and(|it| it == "wasm"));
+        components
+            .map(|(_, bytes)| bytes.len())
+            .max()
+            .unwrap_or_default()
     }
 }
 

@@ -64,7 +64,7 @@ pub(super) struct Scan {
     /// What is wrong, by path.
     pub(super) problems: BTreeMap<String, String>,
     /// The files of tenants, with the components beside them.
-    tenants: BTreeMap<TenantId, Vec<PathBuf>>,
+    pub(super) tenants: BTreeMap<TenantId, Vec<PathBuf>>,
 }
 
 /// Looks through the handlers folder. Fails only when the folder itself cannot be read.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Error;
+use crate::audit::Audit;
 use crate::config::{Brokers, ServeConfig};
+use crate::courier::Post;
 use crate::deploy::{Board, TopicKeeper};
 use crate::dev_broker::DevBroker;
 use crate::layers::Layers;
@@ -69,6 +71,13 @@ impl Clients {
             dev_broker,
             Arc::clone(board),
         )
+    }
+
+    /// Makes what takes note of changes.
+    pub(super) fn audit(&self, config: &ServeConfig) -> Audit {
+        let topic = config.control.api.audit_topic.clone();
+        let settings = self.producer.with(&BTreeMap::new(), &BTreeMap::new());
+        Audit::new(topic.map(|topic| (topic, Post::new(&settings))))
     }
 
     /// Makes what requests and responses go through.

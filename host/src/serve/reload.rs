@@ -17,6 +17,8 @@ use crate::telemetry;
 
 /// What may be asked while the host is busy.
 const RELOADS_MAX: usize = 4;
+/// The key of what is logged.
+const LOG: &str = "log";
 /// Who the log names where a signal asks.
 const BY_SIGNAL: &str = "SIGHUP";
 
@@ -82,17 +84,24 @@ impl Helm {
         let read = tokio::task::spawn_blocking(move || origin.again()).await;
         let new = read.unwrap_or_else(|error| Err(vec![error.to_string()]))?;
         let plan = self.origin.plan(&new.origin);
-        apply(&new, deployer, view).map_err(|why| vec![why])?;
+        apply(&new, &plan, deployer, view).map_err(|why| vec![why])?;
         self.origin.take_up(&new.origin);
         Ok(plan)
     }
 }
 
 /// Changes what can change: each key that says so has its line here.
-fn apply(new: &ServeConfig, deployer: &mut Deployer, view: &View) -> Result<(), String> {
-    // The only one that may fail comes first.
-    if !telemetry::is_from_environment() {
-        telemetry::refilter(new.log.as_deref())?;
+fn apply(
+    new: &ServeConfig,
+    plan: &Plan,
+    deployer: &mut Deployer,
+    view: &View,
+) -> Result<(), String> {
+    // The only one that may fail comes first. What somebody changed by the API stays where the file says what it said.
+    let log = plan.live.iter().any(|change| change.key == LOG);
+    if log && !telemetry::is_from_environment() {
+        let directives = new.log.as_deref().unwrap_or(telemetry::DEFAULT);
+        view.control.log.set(directives)?;
     }
     view.control.access.set_tokens(new.control.tokens.clone());
     view.watched.set_policy(&new.watchdog);

@@ -31,6 +31,7 @@ impl fmt::Debug for Settings {
             .field("tokens_file", &self.tokens_file)
             .field("trust", &self.trust)
             .field("tenants", &self.tenants)
+            .field("api", &self.api)
             .field("kafka", &Masked(&self.kafka))
             .finish()
     }

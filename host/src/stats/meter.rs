@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::Counter;
 use crate::ids::TenantId;
-use crate::rate::{Bucket, Rate, Rates};
+use crate::rate::{Bucket, Lately, Rate, Rates};
 
 /// How often it is told that lines were dropped.
 const TELL_EVERY: Duration = Duration::from_secs(1);
@@ -24,6 +24,7 @@ struct Books {
     rates: Rates,
     buckets: [Bucket; Rate::ALL.len()],
     used: [u64; Rate::ALL.len()],
+    lately: Lately,
     /// Lines that were dropped and not told yet, and when some were told last.
     untold: u64,
     told: Option<Duration>,
@@ -38,6 +39,11 @@ impl Books {
         let per_s = self.rates.per_s(rate)?;
         let bucket = self.buckets.get_mut(rate as usize)?;
         Some((bucket, per_s, self.used.get_mut(rate as usize)?))
+    }
+
+    /// Returns what was used in the last second that is over, before more is.
+    fn look_back(&mut self, now: Duration) -> [u64; Rate::ALL.len()] {
+        self.lately.at(now, &self.used)
     }
 
     fn due(&self) -> Duration {
@@ -125,6 +131,7 @@ impl Meter {
         }
         let mut books = self.books.lock();
         let now = self.origin.elapsed();
+        books.look_back(now);
         if let Some((bucket, per_s, used)) = books.of(rate) {
             *used += amount;
             bucket.spend(amount, per_s, now);
@@ -164,6 +171,7 @@ impl Meter {
     pub(crate) fn line(&self) -> Line {
         let mut books = self.books.lock();
         let now = self.origin.elapsed();
+        books.look_back(now);
         let is_written = books
             .of(Rate::LogLines)
             .is_none_or(|(bucket, per_s, used)| {
@@ -187,17 +195,21 @@ impl Meter {
 
     /// Reads what was counted.
     pub(crate) fn read(&self) -> MeterReading {
-        let books = self.books.lock();
+        let mut books = self.books.lock();
+        let lately = books.look_back(self.origin.elapsed());
         let quotas = Rate::ALL.iter().zip(books.used).filter_map(|(rate, used)| {
             let quota = books.rates.quota(*rate)?;
             Some((*rate, used, quota))
         });
+        let lately = Rate::ALL.iter().zip(lately);
+        let lately = lately.filter(|(rate, _)| books.rates.per_s(**rate).is_some());
         MeterReading {
             cpu: Duration::from_nanos(self.counts.cpu_ns.get()),
             waited: Duration::from_nanos(self.counts.waited_ns.get()),
             dropped_lines: self.counts.dropped_lines.get(),
             quotas: quotas.collect(),
             compile: books.slowest.zip(books.compile_max),
+            lately: lately.map(|(rate, used)| (*rate, used)).collect(),
         }
     }
 
@@ -221,6 +233,8 @@ pub(crate) struct MeterReading {
     pub(crate) quotas: Vec<(Rate, u64, u64)>,
     /// How long the slowest component took to compile, and how long one may, where that is bounded.
     pub(crate) compile: Option<(Duration, Duration)>,
+    /// What was used in the last second that is over, as it is counted, of each that is bounded.
+    pub(crate) lately: Vec<(Rate, u64)>,
 }
 
 /// The meters of all tenants.

@@ -146,11 +146,11 @@ fn rollback_line(one: &Value) -> Option<String> {
     })
 }
 
-fn name(one: &Value) -> String {
+pub(super) fn name(one: &Value) -> String {
     format!("{}/{}", text(&one["tenant"]), text(&one["handler"]))
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
@@ -158,12 +158,12 @@ fn text(value: &Value) -> String {
     }
 }
 
-fn row(cells: &[&str]) -> Vec<String> {
+pub(super) fn row(cells: &[&str]) -> Vec<String> {
     cells.iter().map(|&cell| cell.to_owned()).collect()
 }
 
 /// Puts cells below each other.
-fn table(rows: &[Vec<String>]) -> String {
+pub(super) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
