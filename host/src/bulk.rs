@@ -388,7 +388,7 @@ async fn settle_each(
         lane.forget_outputs();
     }
     if let Some(proving) = &handler.proving {
-        proving.handled(good.len() + dropped.len());
+        proving.handled_all(good.len() + dropped.len());
     }
     lane.finish_all(handler, good, Ending::Handled, None)
         .await?;

@@ -5,6 +5,8 @@
 
 mod proving;
 mod readers;
+mod shadow;
+mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,7 +17,10 @@ use tokio::time::Instant;
 
 pub(crate) use self::proving::{Proving, Spot};
 pub(crate) use self::readers::{Fed, Readers, WRITES};
+pub(crate) use self::shadow::Shadow;
+pub(crate) use self::trial::{Manner, OnTrial};
 use crate::breaker::Breaker;
+use crate::canary::Trial;
 use crate::changes::Face;
 use crate::guest::{Handler as Component, Setup, Stage};
 use crate::ids::{GroupId, HandlerId, Revision, TenantId};
@@ -66,6 +71,8 @@ pub(crate) struct Deployed {
     pub(crate) breaker: Option<Mutex<Breaker<Instant>>>,
     /// Whether it has proven itself; none where it need not.
     pub(crate) proving: Option<Proving>,
+    /// How it is tried beside the revision that serves; none where it serves at once.
+    pub(crate) trial: Option<Trial>,
     /// Whom the revision was seen to feed.
     pub(crate) fed: Fed,
 }
@@ -206,12 +213,15 @@ pub(crate) struct Catalog {
     tenants: BTreeMap<TenantId, Readers>,
     /// Those that are to take nothing.
     paused: BTreeSet<HandlerId>,
+    /// Revisions that are tried beside those that serve.
+    trials: BTreeMap<HandlerId, Arc<OnTrial>>,
 }
 
 impl Catalog {
-    /// Makes a snapshot of these handlers; the `paused` ones are to take nothing.
+    /// Makes a snapshot of these handlers, and what is tried beside them; the `paused` ones are to take nothing.
     pub(crate) fn new(
         handlers: impl IntoIterator<Item = Arc<Deployed>>,
+        trials: impl IntoIterator<Item = Arc<OnTrial>>,
         paused: BTreeSet<HandlerId>,
     ) -> Self {
         let mut groups: BTreeMap<GroupKey, Vec<Arc<Deployed>>> = BTreeMap::new();
@@ -226,7 +236,21 @@ impl Catalog {
             groups,
             tenants,
             paused,
+            trials: trials
+                .into_iter()
+                .map(|it| (it.handler.id.clone(), it))
+                .collect(),
         }
+    }
+
+    /// Returns what is tried beside a handler, if anything is.
+    pub(crate) fn trial(&self, id: &HandlerId) -> Option<&Arc<OnTrial>> {
+        self.trials.get(id)
+    }
+
+    /// Lists what is tried.
+    pub(crate) fn trials(&self) -> impl Iterator<Item = &Arc<OnTrial>> {
+        self.trials.values()
     }
 
     /// Returns whether somebody has paused the handler.

@@ -95,6 +95,20 @@ impl Face {
         names.into_iter().filter_map(told).collect()
     }
 
+    /// Lists the names of what differs, in their order.
+    pub fn differing<'a>(&'a self, old: &'a Self) -> Vec<&'a str> {
+        let mut names: Vec<&str> = self
+            .0
+            .keys()
+            .chain(old.0.keys())
+            .map(String::as_str)
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names.retain(|name| self.0.get(*name) != old.0.get(*name));
+        names
+    }
+
     fn add(&mut self, path: String, value: &Value, is_secret: bool) {
         match value.get(DATE).unwrap_or(value) {
             Value::Object(table) => {
@@ -198,6 +212,7 @@ mod tests {
             let there = new_face.since(&old_face);
             prop_assert_eq!(there.len(), old_face.since(&new_face).len());
             prop_assert_eq!(there.is_empty(), old == new);
+            prop_assert_eq!(there.len(), new_face.differing(&old_face).len());
         }
     }
 }

@@ -74,6 +74,8 @@ enum Command {
     Revisions(control::RevisionsArgs),
     /// Let a host serve an earlier revision of a handler
     Rollback(control::RollbackArgs),
+    /// Let the revision of a handler serve that is tried beside another one
+    Promote(control::PromoteArgs),
     /// Hand no more records to a handler, until `resume`
     Pause(control::PauseArgs),
     /// Let a handler go on that was paused
@@ -275,6 +277,7 @@ pub fn run() -> ExitCode {
         Command::Revisions(args) => control::revisions(&args),
         Command::Rollback(args) => control::rollback(&args),
         Command::Pause(args) => control::pause(&args),
+        Command::Promote(args) => control::promote(&args),
         Command::Resume(args) => control::resume(&args),
         Command::Reload(args) => control::reload(&args),
         Command::Drain(args) => control::drain(&args),

@@ -14,8 +14,7 @@ use crate::course::attempt_course;
 use crate::dead_letter::Reason;
 use crate::flight::{Attempt, Cargo, Passage, Started};
 use crate::lane::{
-    Lane, Next, Stopped, follow_parked, note_failed, note_failed_before, note_handled,
-    note_refused, paused_until,
+    Lane, Next, Stopped, follow_parked, note_failed, note_failed_before, note_refused, paused_until,
 };
 use crate::outcome::{Ending, Failure, FailureKind, Outcome, Settlement};
 use crate::parked::KEYS_MAX;
@@ -126,6 +125,9 @@ async fn attempt(lane: &mut Lane, handler: &Deployed, job: Job, call: &Call) -> 
         Some(course) => attempt_course(lane, handler, course, &mut started).await,
         None => attempt_one(lane, handler, &started, call.event()).await,
     };
+    if let Ok((outcome @ (Outcome::Handled | Outcome::Filtered), _)) = &attempted {
+        lane.show(handler, &started, call.event(), outcome);
+    }
     let (failure, begun) = match attempted {
         Err(Stopped) => return Delivered::Stopped,
         Ok((Outcome::Handled, _)) => return end(lane, handler, started, Ending::Handled).await,
@@ -139,7 +141,13 @@ async fn attempt(lane: &mut Lane, handler: &Deployed, job: Job, call: &Call) -> 
         lane.decide(handler, &failure, attempt, &view).await
     };
     match settlement {
-        Ok(settlement) => settle(lane, handler, started, &failure, attempt, settlement).await,
+        Ok(settlement) => {
+            if settlement.is_last() {
+                let failed = Outcome::Failed(failure.clone());
+                lane.show(handler, &started, call.event(), &failed);
+            }
+            settle(lane, handler, started, &failure, attempt, settlement).await
+        }
         Err(Stopped) => Delivered::Stopped,
     }
 }
@@ -165,7 +173,7 @@ async fn let_through(lane: &mut Lane, handler: &Deployed, job: Job) -> Result<Jo
 
 /// Ends the life of a record that an attempt has succeeded with.
 async fn end(lane: &mut Lane, handler: &Deployed, started: Started, ending: Ending) -> Delivered {
-    note_handled(handler);
+    lane.note_handled(handler);
     lane.finish(handler, started, ending, None).await.into()
 }
 
@@ -187,6 +195,9 @@ pub(crate) async fn settle(
     {
         lane.forget_outputs();
         return Delivered::Later(Job { started, failed }, until);
+    }
+    if settlement.is_last() {
+        lane.note_given_up(handler);
     }
     match settlement {
         Settlement::Retry { after } => {
@@ -294,7 +305,7 @@ pub(crate) async fn deliver_refused(
     lane.count_from(&cargo);
     for (at, refusal) in refusals.iter().enumerate() {
         let is_followed = at + 1 < refusals.len();
-        let Some(handler) = lane.turn_to_blamed(refusal, is_followed) else {
+        let Some(handler) = lane.turn_to_blamed(refusal, &cargo, is_followed) else {
             return Delivered::Unrouted(cargo);
         };
         delivered = give_up_refused(lane, &handler, cargo, refusal).await;
@@ -402,6 +413,7 @@ async fn attempt_one(
     };
     let took = instance.returned().saturating_duration_since(begun);
     lane.clock = begun + took;
+    lane.took = took;
     if let Some(stats) = lane.stats() {
         stats.invoke.observe(took);
     }

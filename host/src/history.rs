@@ -1,8 +1,9 @@
-//! What is kept of a handler: its revisions in their order, what was rolled back, and whether it is paused.
+//! What is kept of a handler: its revisions in their order, what was rolled back, what is tried, and whether it is paused.
 //!
 //! Handed what was kept before and what happened; says what is to be kept from now on, and which revisions are not.
 //! Reading and writing happen elsewhere.
-//! **Invariant:** the revision that serves and the one that was rolled back to are never dropped.
+//! **Invariant:** the revision that serves, the one that was rolled back to and the one beside which another is tried are
+//! never dropped.
 
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +57,14 @@ pub struct Rollback {
     pub who: String,
 }
 
+/// A revision that is tried beside the one that serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Tried {
+    /// The revision that serves meanwhile.
+    pub beside: Revision,
+}
+
 /// A handler that is to take nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -74,6 +83,9 @@ pub struct History {
     pub revisions: Vec<Kept>,
     /// What was rolled back and still is.
     pub rollback: Option<Rollback>,
+    /// What is tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tried: Option<Tried>,
     /// Whether the handler is paused.
     pub paused: Option<Paused>,
 }
@@ -154,11 +166,9 @@ impl History {
     /// Drops revisions of the same files as the new one: they differ only in what their tenant may have, or in secrets, and
     /// there would soon be nothing else to go back to.
     fn drop_alike(&mut self, new: &Kept) -> Vec<Revision> {
-        let to = self.rollback.as_ref().map(|it| it.to.clone());
+        let held = self.held();
         let is_alike = |it: &Kept| {
-            it.digest == new.digest
-                && it.revision != new.revision
-                && Some(&it.revision) != to.as_ref()
+            it.digest == new.digest && it.revision != new.revision && !held.contains(&it.revision)
         };
         if new.cause != Cause::Folder {
             return Vec::new();
@@ -176,12 +186,19 @@ impl History {
         }
     }
 
+    /// Lists what serves when the host starts again, whatever was published since.
+    fn held(&self) -> Vec<Revision> {
+        let to = self.rollback.as_ref().map(|it| it.to.clone());
+        let beside = self.tried.as_ref().map(|it| it.beside.clone());
+        to.into_iter().chain(beside).collect()
+    }
+
     fn drop_surplus(&mut self, serving: &Revision, kept: usize) -> Vec<Revision> {
-        let to = self.rollback.as_ref().map(|it| &it.to);
+        let held = self.held();
         let mut surplus = self.revisions.len().saturating_sub(kept);
         let mut dropped = Vec::new();
         self.revisions.retain(|it| {
-            let is_held = it.revision == *serving || Some(&it.revision) == to;
+            let is_held = it.revision == *serving || held.contains(&it.revision);
             if surplus == 0 || is_held {
                 return true;
             }

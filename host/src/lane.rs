@@ -11,6 +11,7 @@ mod hops;
 mod park;
 mod patience;
 mod pause;
+mod shadow;
 mod stage;
 mod throttle;
 mod turn;
@@ -24,9 +25,7 @@ use tokio::time::Instant;
 
 use self::hops::Hops;
 pub(crate) use self::park::follow_parked;
-pub(crate) use self::pause::{
-    note_failed, note_failed_before, note_handled, note_refused, paused_until,
-};
+pub(crate) use self::pause::{note_failed, note_failed_before, note_refused, paused_until};
 use self::stage::Working;
 pub(crate) use self::turn::{Next, Serving};
 use self::turn::{Seat, Turn};
@@ -109,6 +108,8 @@ pub(crate) struct Lane {
     pub(crate) attempts: u32,
     /// When the last attempt ended.
     pub(crate) clock: Instant,
+    /// How long it took.
+    pub(crate) took: Duration,
     /// Whether the lane stands for the partition where lanes are counted.
     is_first: bool,
     /// What is in hand, as others see it.
@@ -158,6 +159,7 @@ impl Lane {
             hops: Hops::default(),
             attempts: 1,
             clock: Instant::now(),
+            took: Duration::ZERO,
             is_first: true,
             alive,
         }
@@ -206,13 +208,15 @@ impl Lane {
     }
 
     fn reroute(&mut self) {
-        let readers = {
+        let (readers, trials) = {
             let catalog = self.catalog.borrow_and_update();
             let readers = catalog.readers(&self.place.group, &self.place.topic);
             self.is_paused = readers.iter().any(|it| catalog.is_paused(&it.id));
-            readers
+            let trials = readers.iter().filter_map(|it| catalog.trial(&it.id));
+            let trials = trials.map(Arc::clone).collect();
+            (readers, trials)
         };
-        self.routes = Routes::of(&readers);
+        self.routes = Routes::of(&readers, trials);
         self.serving = self.routes.as_ref().map(Routes::revisions);
         self.hops.forget();
         let first = self.first();

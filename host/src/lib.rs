@@ -28,6 +28,7 @@ mod vitals;
 
 // L1 decisions: pure, tested against naive models.
 pub mod breaker;
+pub mod canary;
 pub mod catch_up;
 pub mod changes;
 pub mod compact;
@@ -64,6 +65,7 @@ pub mod schedule;
 pub mod secrets;
 pub mod settings;
 pub mod settle;
+pub mod shadow;
 pub mod steps;
 pub mod suspects;
 pub mod tar;

@@ -41,6 +41,7 @@ pub use self::problem::Problem;
 pub(crate) use self::problem::closest;
 pub(crate) use self::reader::{Reader, Text};
 pub use self::tenant::{Tenant, TenantKafka, tenant, tenant_with};
+use crate::canary::Trial;
 use crate::ids::{GroupId, HandlerId, TopicName};
 use crate::letter::replay_topic;
 use crate::marker::parked_topic;
@@ -114,6 +115,8 @@ pub struct Manifest {
     pub probation: Option<ProbationPolicy>,
     /// File name of the record, beside the manifest, that a revision has to handle before it serves.
     pub trial_record: Option<String>,
+    /// How a new revision is tried beside the one that serves; none where it serves at once.
+    pub trial: Option<Trial>,
     /// Texts for the component, by name.
     pub config: BTreeMap<String, String>,
     /// Texts for it that are said by name; they are among the others once they are read.
@@ -166,12 +169,11 @@ impl Manifest {
         routes::fan_out_fits(&mut reader, &routing, on_exhausted, &return_topics);
         let bulk = bulk::bulk(&mut reader, on_exhausted);
         let breaker = breaker::breaker(&mut reader);
-        let (probation, trial_record) = deploy::deploy(&mut reader);
+        let (probation, trial_record, trial) = deploy::deploy(&mut reader, &pipelines);
         let (config, secrets) = reader.texts(&keys::CONFIG);
         let kafka_consumer = reader.table(&keys::KAFKA_CONSUMER);
         let kafka_producer = reader.table(&keys::KAFKA_PRODUCER);
-        delivery::reads_committed(&mut reader, delivery, &kafka_consumer);
-        delivery::lasts_an_interval(&mut reader, delivery, &kafka_producer);
+        delivery::fits(&mut reader, delivery, &kafka_consumer, &kafka_producer);
         let dead_letter_topic = dead_letter_topic
             .filter(|topic| stays_away(&mut reader, topic, &return_topics, &group));
         let manifest =
@@ -203,6 +205,7 @@ impl Manifest {
                     breaker,
                     probation,
                     trial_record,
+                    trial,
                     config,
                     secrets,
                     kafka_consumer,
@@ -253,6 +256,7 @@ impl fmt::Debug for Manifest {
             .field("breaker", &self.breaker)
             .field("probation", &self.probation)
             .field("trial_record", &self.trial_record)
+            .field("trial", &self.trial)
             .field("config", &Masked(&self.config))
             .field("secrets", &self.secrets)
             .field("kafka_consumer", &Masked(&self.kafka_consumer))

@@ -127,7 +127,7 @@ where
     clippy::cast_sign_loss,
     reason = "a share of a count is no more than it, and counts are far below 2^52"
 )]
-fn allowed(share: f64, records: u64) -> u64 {
+pub(crate) fn allowed(share: f64, records: u64) -> u64 {
     (share * records as f64) as u64
 }
 

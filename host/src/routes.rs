@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::catalog::{Course, Deployed};
+use crate::catalog::{Course, Deployed, OnTrial};
 use crate::guest::Stage;
 use crate::ids::{HandlerId, Revision};
 use crate::record::RecordView;
@@ -34,6 +34,8 @@ pub(crate) struct Routes {
     first: Arc<Deployed>,
     /// None where the first handler is the only one and takes every record.
     switch: Option<Switch>,
+    /// What is tried beside them.
+    trials: Vec<Arc<OnTrial>>,
 }
 
 #[derive(Debug)]
@@ -77,14 +79,16 @@ impl Call {
 pub(crate) type Taken = SmallVec<[(Target, Call); 1]>;
 
 impl Routes {
-    /// Makes the routes of these handlers, which all read the same topic; nothing where there are none.
-    pub(crate) fn of(handlers: &[Arc<Deployed>]) -> Option<Self> {
+    /// Makes the routes of these handlers, which all read the same topic, and of what is tried beside them; nothing where
+    /// there are none.
+    pub(crate) fn of(handlers: &[Arc<Deployed>], trials: Vec<Arc<OnTrial>>) -> Option<Self> {
         let first = Arc::clone(handlers.first()?);
         let is_plain = handlers.len() == 1 && !first.is_choosy();
         if is_plain {
             return Some(Self {
                 first,
                 switch: None,
+                trials,
             });
         }
         let (rules, targets) = joined(handlers.iter().map(|handler| handler.rules.as_slice()));
@@ -102,7 +106,11 @@ impl Routes {
             unmatched: routing.unmatched,
             targets,
         });
-        Some(Self { first, switch })
+        Some(Self {
+            first,
+            switch,
+            trials,
+        })
     }
 
     /// Returns the handler that speaks for the partition.
@@ -115,13 +123,37 @@ impl Routes {
         let switch = self.switch.as_ref();
         let targets = switch.into_iter().flat_map(|switch| &switch.targets);
         let others = targets.map(|target| target.handler.revision.clone());
+        let tried = self.trials.iter().map(|it| it.handler.revision.clone());
         [self.first.revision.clone()]
             .into_iter()
             .chain(others)
+            .chain(tried)
             .collect()
     }
 
-    /// Returns whether every record goes to the only handler.
+    /// Returns what is tried beside a handler, if anything is.
+    pub(crate) fn trial(&self, id: &HandlerId) -> Option<&Arc<OnTrial>> {
+        self.trials.iter().find(|it| it.handler.id == *id)
+    }
+
+    /// Returns the revision of a handler that has the records with this key.
+    pub(crate) fn choose<'a>(
+        &'a self,
+        handler: &'a Arc<Deployed>,
+        key: Option<&[u8]>,
+    ) -> &'a Arc<Deployed> {
+        let tried = self.trial(&handler.id).filter(|it| it.takes(key));
+        tried.map_or(handler, |it| &it.handler)
+    }
+
+    /// Returns this revision of a handler where there are two of it.
+    pub(crate) fn one_of_two(&self, id: &HandlerId, revision: &Revision) -> Option<&Arc<Deployed>> {
+        let tried = &self.trial(id)?.handler;
+        let both = [tried].into_iter().chain(self.handler(id));
+        both.into_iter().find(|it| it.revision == *revision)
+    }
+
+    /// Returns whether every record goes to the only handler, of one revision or another.
     pub(crate) fn are_plain(&self) -> bool {
         self.switch.is_none()
     }

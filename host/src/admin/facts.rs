@@ -11,10 +11,12 @@ use super::metrics::{GroupReading, Producers, Scrape};
 use super::process;
 use super::readiness::{Facts, GroupFacts, HandlerFacts, Source};
 use super::tally::Tally;
-use crate::catalog::{Deployed, GroupKey};
+use crate::canary::Side;
+use crate::catalog::{Catalog, Deployed, GroupKey, OnTrial};
 use crate::ids::HandlerId;
 use crate::moment::now_ms;
 use crate::policy::Subscription;
+use crate::shadow::Comparison;
 use crate::sink::Sink;
 use crate::source::{SourceStatus, Transactions};
 use crate::stats::Counter;
@@ -154,6 +156,8 @@ impl View {
                 &self.board.rolled_back,
             ]
             .map(Counter::get),
+            canaries: canaries(&catalog),
+            shadows: shadows(&catalog),
             state_failures: self.control.state.as_ref().map(|it| it.failures()),
             compile: self.board.compile.read(),
             tenants: self.registry.meters(),
@@ -190,6 +194,21 @@ impl View {
             refused,
         }
     }
+}
+
+/// Returns what the revisions did that are tried, and those beside them.
+fn canaries(catalog: &Catalog) -> Vec<(HandlerId, [Side; 2])> {
+    let sides = |it: &Arc<OnTrial>| {
+        let (old, new) = it.handler.proving.as_ref()?.sides()?;
+        Some((it.handler.id.clone(), [old, new]))
+    };
+    catalog.trials().filter_map(sides).collect()
+}
+
+/// Returns what was seen of shadows.
+fn shadows(catalog: &Catalog) -> Vec<(HandlerId, Comparison)> {
+    let seen = |it: &Arc<OnTrial>| Some((it.handler.id.clone(), it.shadow()?.comparison()));
+    catalog.trials().filter_map(seen).collect()
 }
 
 fn source(status: Option<&Arc<SourceStatus>>) -> Source {

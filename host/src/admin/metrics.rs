@@ -19,10 +19,12 @@ use prometheus_client::registry::Registry as Page;
 
 use super::names::{self, Family};
 use super::process::Usage;
+use crate::canary::Side;
 use crate::catalog::GroupKey;
 use crate::ids::{HandlerId, Revision, TenantId};
 use crate::outcome::{Ending, FailureKind};
 use crate::reply::Counts;
+use crate::shadow::Comparison;
 use crate::stats::{
     BUCKETS_US, HistogramReading, MeterReading, Reading, Received, StageReading, StepReading,
 };
@@ -50,6 +52,10 @@ pub(super) struct Scrape {
     pub(super) watched: Seen,
     /// Revisions that were published, that were refused, and that failed their probation.
     pub(super) deploys: [u64; 3],
+    /// What revisions that have a share of the keys did, and those beside them: these first.
+    pub(super) canaries: Vec<(HandlerId, [Side; 2])>,
+    /// What was seen of shadows.
+    pub(super) shadows: Vec<(HandlerId, Comparison)>,
     /// How often the state folder could not be read or written, where there is one.
     pub(super) state_failures: Option<u64>,
     pub(super) compile: HistogramReading,

@@ -159,6 +159,12 @@ families! {
         "Instances that may live at once";
     DEPLOYS = Counter Count "kafka_wasm_deploys_total":
         "Revisions that were published, refused, or rolled back";
+    TRIAL_RECORDS = Counter Count "kafka_wasm_trial_records_total":
+        "Records under a revision that has a share of the keys, and under the one beside it";
+    TRIAL_SECONDS = Counter Seconds "kafka_wasm_trial_seconds_total":
+        "How long those took that were handled";
+    SHADOW_RECORDS = Counter Count "kafka_wasm_shadow_records_total":
+        "Records of which a shadow made the same, something else, or that it did not see";
     COMPILE_DURATION = Histogram Seconds "kafka_wasm_compile_duration_seconds":
         "Time to compile a component or to take it from the cache";
     PAUSED = Gauge Count "kafka_wasm_paused":

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use super::View;
 use super::readiness::{HandlerFacts, judge};
-use crate::catalog::{Catalog, Deployed};
+use crate::canary::Side;
+use crate::catalog::{Catalog, Deployed, Manner, OnTrial, Proving};
 use crate::history::History;
 use crate::ids::HandlerId;
 
@@ -58,6 +59,11 @@ impl View {
                 Value::Null,
                 |(handled, failed)| json!({ "handled": handled, "failed": failed }),
             ),
+        );
+        let trial = catalog.trial(id);
+        fields.insert(
+            "trial".to_owned(),
+            trial.map_or(Value::Null, |it| tried(it)),
         );
         fields.insert(
             "partitions".to_owned(),
@@ -181,6 +187,44 @@ fn rolled_back(history: &History) -> Value {
         }
         None => Value::Null,
     }
+}
+
+/// Tells of a revision that is tried, and of the one that serves beside it.
+fn tried(trial: &OnTrial) -> Value {
+    let revision = &trial.handler.revision;
+    let proving = trial.handler.proving.as_ref();
+    let (old, new) = proving.and_then(Proving::sides).unwrap_or_default();
+    match &trial.manner {
+        Manner::Canary(share) => json!({
+            "kind": "canary",
+            "revision": revision,
+            "share": share.to_string(),
+            "tried": side(&new),
+            "serving": side(&old),
+        }),
+        Manner::Shadow(shadow) => {
+            let seen = shadow.comparison();
+            let differences = seen.first.iter().map(|it| {
+                json!({
+                    "topic": it.topic, "partition": it.partition, "offset": it.offset, "what": it.what.to_string(),
+                })
+            });
+            json!({
+                "kind": "shadow",
+                "revision": revision,
+                "compared": seen.equal + seen.differing,
+                "equal": seen.equal,
+                "differing": seen.differing,
+                "skipped": seen.skipped,
+                "differences": differences.collect::<Vec<_>>(),
+            })
+        }
+    }
+}
+
+fn side(side: &Side) -> Value {
+    let mean = side.mean().map(|it| it.as_secs_f64() * 1000.0);
+    json!({ "handled": side.handled, "failed": side.failed, "mean-ms": mean })
 }
 
 /// Returns a time as RFC 3339 has it.

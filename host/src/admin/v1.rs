@@ -233,6 +233,20 @@ async fn rollback(
     respond(change(&desk, &name, &headers, body, wish).await)
 }
 
+async fn promote(
+    State(desk): State<Arc<Desk>>,
+    Path(name): Name,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    respond(
+        change(&desk, &name, &headers, body, |asked| {
+            plain(&asked, Wish::Promote)
+        })
+        .await,
+    )
+}
+
 async fn pause(
     State(desk): State<Arc<Desk>>,
     Path(name): Name,

@@ -1,4 +1,5 @@
-//! `status`, `tenants`, `deploy`, `revisions`, `rollback`, `pause`, `resume`, `reload`: asks a running host by its control API.
+//! `status`, `tenants`, `deploy`, `revisions`, `rollback`, `promote`, `pause`, `resume`, `reload`: asks a running host by its control
+//! API.
 //!
 //! Handed an address and perhaps a handler; prints what the host answers, for people or as it is.
 //! **Invariant:** a token comes from a file, never from the command line, and is not printed.
@@ -95,6 +96,21 @@ pub struct RollbackArgs {
     host: HostArgs,
 }
 
+/// Let the revision of a handler serve that is tried beside another one
+///
+/// A canary (deploy.canary in its manifest) has all keys from then on, and a shadow (deploy.shadow) sends what it emits. `rollback`
+/// ends the trial instead. Each host is asked for itself.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Example:
+  kafka-wasm-host promote acme/orders")]
+pub struct PromoteArgs {
+    /// The handler, as tenant/handler
+    #[arg(value_name = "HANDLER")]
+    handler: HandlerId,
+    #[command(flatten)]
+    host: HostArgs,
+}
+
 /// Hand no more records to a handler, until `resume`
 ///
 /// What it has in hand is finished and committed. Its partitions stay with the host, and stand; so do those that other
@@ -158,7 +174,15 @@ pub fn rollback(args: &RollbackArgs) -> anyhow::Result<ExitCode> {
         None => json!({}),
     };
     let ask = Ask::post(path(&args.handler, "/rollback"), &body);
-    args.host.run(&ask, print::rolled_back)
+    args.host
+        .run(&ask, |answer| print::served(answer, "roll back"))
+}
+
+/// Runs `promote`.
+pub fn promote(args: &PromoteArgs) -> anyhow::Result<ExitCode> {
+    let ask = Ask::post(path(&args.handler, "/promote"), &json!({}));
+    args.host
+        .run(&ask, |answer| print::served(answer, "promote"))
 }
 
 /// Runs `pause`.

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 
 use super::asking::receipts;
+use super::beside::fit_beside;
 use super::board::Board;
 use super::conflict::Party;
 use super::facts::Facts;
@@ -25,13 +26,14 @@ use super::topics::TopicKeeper;
 use super::trial::try_out;
 use crate::audit::Audit;
 use crate::breaker::Breaker;
+use crate::canary::Trial;
 use crate::catalog::{Catalog, Deployed, Fed, Proving, Share};
-use crate::duration::millis;
 use crate::guest::{Runtime, Setup};
 use crate::history::Cause;
 use crate::ids::{HandlerId, TenantId};
 use crate::manifest::Manifest;
 use crate::reply::Exchanges;
+use crate::sink::Sink;
 use crate::sinks::Sinks;
 use crate::state_folder::StateFolder;
 use crate::stats::Registry;
@@ -68,6 +70,17 @@ pub(crate) struct Deployer {
     pub(crate) is_changed: bool,
     /// Told when a revision has proven itself, or has not.
     pub(crate) alarm: Arc<Notify>,
+}
+
+/// What loading came to.
+#[derive(Debug)]
+pub(super) enum Prepared {
+    /// The files say what serves already.
+    Serves,
+    /// They say what is tried already.
+    IsTried,
+    /// Something new, and what is to be kept of it.
+    New(Box<(Deployed, New)>),
 }
 
 /// What a look at the handlers folder came to, before any of it is taken up.
@@ -162,7 +175,9 @@ impl Deployer {
     pub(crate) async fn take_up(&mut self, found: Found) {
         if found.changed {
             let serving = self.known.values().filter_map(|it| it.serving.as_ref());
-            let wanted = wanted(serving.map(|it| (&it.id, &it.manifest)));
+            let tried = self.known.values().filter_map(|it| it.trial.as_ref());
+            let all = serving.chain(tried.map(|it| &it.on.handler));
+            let wanted = wanted(all.map(|it| (&it.id, &it.manifest)));
             // Before anybody subscribes.
             self.topics.take_up(wanted).await;
             self.publish();
@@ -175,6 +190,7 @@ impl Deployer {
         }
         // Nobody waits for the disk: what is there serves, and that is known.
         self.keep_new().await;
+        self.note_trials().await;
     }
 
     /// Drops handlers whose files are gone.
@@ -232,6 +248,7 @@ impl Deployer {
         let mut known = Known::again(candidate.facts.clone(), before);
         let began = Instant::now();
         let mut secrets = Facts::default();
+        let is_resumed = known.serving.is_none() && self.resume_trial(candidate, &mut known).await;
         let source = self.source(candidate).await;
         let is_rollback = source.as_ref().is_ok_and(|it| it.cause == Cause::Rollback);
         let prepared = match source {
@@ -243,19 +260,20 @@ impl Deployer {
         };
         known.secrets = secrets;
         let done = match prepared {
-            Ok(Some(new)) => {
-                known.take(new, began.elapsed());
+            Ok(Prepared::New(new)) => {
+                known.take(*new, began.elapsed());
                 (true, false)
             }
             // The same content again; what was taken back is still told.
-            Ok(None) => {
+            Ok(Prepared::Serves) => {
                 let taken_back = known.condemned.iter().filter(|_| is_rollback);
                 known.problems = taken_back.map(|(_, why)| why.clone()).collect();
-                (false, false)
+                (known.end_trial().is_some() || is_resumed, false)
             }
+            Ok(Prepared::IsTried) => (false, false),
             Err(problems) => {
                 known.problems = problems;
-                (false, true)
+                (is_resumed, true)
             }
         };
         self.known.insert(candidate.id.clone(), known);
@@ -268,19 +286,19 @@ impl Deployer {
         source: &Source,
         known: Option<&Known>,
         seen: &mut Facts,
-    ) -> Result<Option<(Deployed, New)>, Vec<String>> {
+    ) -> Result<Prepared, Vec<String>> {
         let prepared = self.prepare(source, known, seen).await?;
         self.end_rollback(source).await;
         Ok(prepared)
     }
 
-    /// Loads and tries out; `None` when the files say what serves already. `seen` becomes what is known of secrets.
+    /// Loads and tries out. `seen` becomes what is known of secrets.
     pub(super) async fn prepare(
         &self,
         source: &Source,
         known: Option<&Known>,
         seen: &mut Facts,
-    ) -> Result<Option<(Deployed, New)>, Vec<String>> {
+    ) -> Result<Prepared, Vec<String>> {
         let (began, candidate) = (Instant::now(), &source.candidate);
         let runtime = self.runtime.of(candidate.is_trusted);
         let runtime = runtime.map_err(|error| vec![error.to_string()])?;
@@ -312,7 +330,11 @@ impl Deployer {
         meter.compiled(loaded.compiled, loaded.quotas.compile);
         let serving = known.and_then(|it| it.serving.as_ref());
         if serving.is_some_and(|serving| serving.revision == loaded.revision) {
-            return Ok(None);
+            return Ok(Prepared::Serves);
+        }
+        let tried = known.and_then(|it| it.trial.as_ref());
+        if tried.is_some_and(|it| it.on.handler.revision == loaded.revision) {
+            return Ok(Prepared::IsTried);
         }
         let new = source.to_keep(std::mem::take(&mut loaded.files));
         let share = Share {
@@ -327,9 +349,17 @@ impl Deployer {
         let mut deployed = self
             .deployable(candidate, loaded, (own_files, has_to_prove))
             .await
+            .and_then(|new| {
+                let beside = serving.filter(|_| new.trial.is_some());
+                let fits = match beside {
+                    Some(old) => fit_beside(new, old),
+                    None => Ok(new),
+                };
+                fits.map_err(|what| format!("{}: {what}", candidate.manifest.display()))
+            })
             .map_err(|problem| vec![problem])?;
         deployed.share = share;
-        Ok(Some((deployed, new)))
+        Ok(Prepared::New(Box::new((deployed, new))))
     }
 
     async fn deployable(
@@ -349,18 +379,7 @@ impl Deployer {
             .sinks
             .get(&loaded.manifest)
             .map_err(|error| at(error.to_string()))?;
-        let conversation = self.conversation(&candidate.id, &loaded.manifest);
-        let setup = Setup {
-            limits: loaded.manifest.limits,
-            config: Arc::new(loaded.manifest.config.clone()),
-            message_max_bytes: sink.message_max_bytes(),
-            key_from: loaded.manifest.publish.key_from.clone(),
-            conversation: conversation.map_err(at)?,
-            receipts: receipts(&loaded.manifest, &sink, self.exchanges.wait_slots()),
-            prefix: loaded.prefix.clone(),
-            grants: Arc::clone(&loaded.grants),
-            meter: self.registry.meter(&candidate.id.tenant),
-        };
+        let setup = self.setup(&candidate.id, &loaded, &sink).map_err(at)?;
         let rules = try_out(candidate, &loaded, &setup).await?;
         let Loaded {
             manifest,
@@ -396,6 +415,7 @@ impl Deployer {
                 .breaker
                 .map(|policy| Mutex::new(Breaker::new(policy))),
             proving: self.proving(&manifest).filter(|_| has_to_prove),
+            trial: manifest.trial.filter(|_| has_to_prove),
             fed: Fed::default(),
             manifest,
             component,
@@ -408,42 +428,28 @@ impl Deployer {
         })
     }
 
-    /// Begins the probation that a manifest asks for.
-    fn proving(&self, manifest: &Manifest) -> Option<Proving> {
-        let policy = manifest.probation?;
-        Some(Proving::new(policy, Arc::clone(&self.alarm)))
+    /// Returns what instances of a handler are made with.
+    fn setup(&self, id: &HandlerId, loaded: &Loaded, sink: &Sink) -> Result<Setup, String> {
+        Ok(Setup {
+            limits: loaded.manifest.limits,
+            config: Arc::new(loaded.manifest.config.clone()),
+            message_max_bytes: sink.message_max_bytes(),
+            key_from: loaded.manifest.publish.key_from.clone(),
+            conversation: self.conversation(id, &loaded.manifest)?,
+            receipts: receipts(&loaded.manifest, sink, self.exchanges.wait_slots()),
+            prefix: loaded.prefix.clone(),
+            grants: Arc::clone(&loaded.grants),
+            meter: self.registry.meter(&id.tenant),
+        })
     }
 
-    /// Lets lanes see what serves now, then makes the consumers match.
-    pub(super) fn publish(&mut self) {
-        let mut new = Vec::new();
-        for known in self.known.values_mut() {
-            if let (Some(took), Some(deployed)) = (known.took.take(), &known.serving) {
-                self.board.published.increment();
-                new.push(Arc::clone(deployed));
-                tracing::info!(
-                    tenant = %deployed.id.tenant,
-                    handler = %deployed.id.name,
-                    revision = %deployed.revision,
-                    hooks = ?deployed.component.hooks(),
-                    changes = known.changes.take(),
-                    took_ms = millis(took),
-                    "deployed"
-                );
-            }
+    /// Begins the probation that a manifest asks for, or the trial.
+    fn proving(&self, manifest: &Manifest) -> Option<Proving> {
+        let alarm = Arc::clone(&self.alarm);
+        match manifest.trial {
+            Some(Trial::Canary(policy)) => Some(Proving::of_canary(policy, alarm)),
+            Some(Trial::Shadow) => None,
+            None => Some(Proving::new(manifest.probation?, alarm)),
         }
-        let catalog = Arc::new(Catalog::new(
-            self.known
-                .values()
-                .filter_map(|known| known.serving.clone()),
-            self.paused.clone(),
-        ));
-        for deployed in new {
-            if let Some(readers) = catalog.tenant(&deployed.id.tenant) {
-                readers.warn_of_manifest(&deployed);
-            }
-        }
-        self.catalog.send_replace(Arc::clone(&catalog));
-        self.subscriptions.lock().reconcile(&catalog);
     }
 }

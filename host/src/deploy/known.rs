@@ -1,4 +1,4 @@
-//! What is known of one handler: what became of its files, what serves, and what served before.
+//! What is known of one handler: what became of its files, what serves, what is tried beside it, and what served before.
 //!
 //! **Invariant:** the revision before is kept as long as the one that serves has to prove itself, and no longer.
 
@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::facts::Facts;
 use super::revisions::New;
-use crate::catalog::{Deployed, Proving};
+use crate::catalog::{Deployed, Manner, OnTrial, Proving};
+use crate::ids::Revision;
 use crate::probation::Standing;
 
 /// What became of a handler's files when they were last loaded.
@@ -29,32 +30,77 @@ pub(crate) struct Known {
     pub(super) changes: Option<String>,
     /// What is to be kept of what was loaded, until it is.
     pub(super) new: Option<New>,
+    /// What is tried beside what serves.
+    pub(super) trial: Option<Candidacy>,
+    /// The revision of which it is written down that it is tried.
+    pub(super) noted: Option<Revision>,
+}
+
+/// A revision that is tried, with what is needed once it serves.
+#[derive(Debug)]
+pub(super) struct Candidacy {
+    pub(super) on: Arc<OnTrial>,
+    /// How long loading took.
+    took: Duration,
+    pub(super) changes: String,
+    new: New,
+    /// Whether it was told that it is tried.
+    pub(super) is_told: bool,
 }
 
 impl Known {
     /// Begins to load a handler whose files changed; `before` is what was known of it.
     pub(super) fn again(facts: Facts, before: Option<Self>) -> Self {
-        let (serving, previous, condemned) = before.map_or((None, None, None), |it| {
-            (it.serving, it.previous, it.condemned)
-        });
-        Self {
+        let new = Self {
             facts,
             secrets: Facts::default(),
             problems: Vec::new(),
-            serving,
-            previous,
-            condemned,
+            serving: None,
+            previous: None,
+            condemned: None,
             took: None,
             changes: None,
             new: None,
+            trial: None,
+            noted: None,
+        };
+        let Some(before) = before else {
+            return new;
+        };
+        Self {
+            serving: before.serving,
+            previous: before.previous,
+            condemned: before.condemned,
+            trial: before.trial,
+            noted: before.noted,
+            ..new
         }
     }
 
     /// Takes up what was loaded. What served before is kept while the new one has to prove itself, unless it has not proven
-    /// itself either.
+    /// itself either. What is to be tried first is tried beside it, in the place of what was tried before.
     pub(super) fn take(&mut self, (deployed, new): (Deployed, New), took: Duration) {
+        self.end_trial();
         let old = self.serving.as_ref();
-        self.changes = old.map(|old| deployed.face.since(&old.face).join("; "));
+        let changes = old.map(|old| deployed.face.since(&old.face).join("; "));
+        if let (Some(trial), Some(old)) = (deployed.trial, old) {
+            let handler = Arc::new(deployed);
+            let on = OnTrial {
+                manner: Manner::of(trial, &handler),
+                beside: old.revision.clone(),
+                handler,
+            };
+            self.trial = Some(Candidacy {
+                on: Arc::new(on),
+                took,
+                changes: changes.unwrap_or_default(),
+                new,
+                is_told: false,
+            });
+            self.condemned = None;
+            return;
+        }
+        self.changes = changes;
         let has_to_prove = deployed.proving.is_some();
         let old = self.serving.replace(Arc::new(deployed));
         let is_proven = |old: &Arc<Deployed>| {
@@ -69,6 +115,25 @@ impl Known {
         self.condemned = None;
         self.took = Some(took);
         self.new = Some(new);
+    }
+
+    /// Ends the trial of a revision, if there is one; returns the revision. Its records go to what serves.
+    pub(super) fn end_trial(&mut self) -> Option<Arc<Deployed>> {
+        let tried = self.trial.take()?.on;
+        tried.end(false);
+        Some(Arc::clone(&tried.handler))
+    }
+
+    /// Lets the revision serve that is tried, if there is one; returns the one that served.
+    pub(super) fn promote(&mut self) -> Option<Arc<Deployed>> {
+        let tried = self.trial.take()?;
+        let handler = Arc::clone(&tried.on.handler);
+        tried.on.end(true);
+        self.took = Some(tried.took);
+        self.changes = Some(tried.changes);
+        self.new = Some(tried.new);
+        self.previous = None;
+        self.serving.replace(handler)
     }
 
     /// Returns why files are not to serve again from the handlers folder, if they are not.

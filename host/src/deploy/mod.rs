@@ -2,6 +2,7 @@
 
 mod admission;
 mod asking;
+mod beside;
 mod board;
 mod check;
 mod circles;
@@ -15,6 +16,7 @@ mod known;
 mod load;
 mod orders;
 mod place;
+mod publish;
 mod release;
 mod retention;
 mod revisions;

@@ -1,4 +1,4 @@
-//! What is asked of the deployer while it runs: to deploy, to roll back, to pause, to resume.
+//! What is asked of the deployer while it runs: to deploy, to roll back, to promote, to pause, to resume.
 //!
 //! **Invariant:** what is to outlast the host is written before it is acted on, and what is refused leaves what serves.
 
@@ -8,27 +8,29 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::deployer::Deployer;
+use super::deployer::{Deployer, Prepared};
 use super::facts::Facts;
 use super::known::Known;
 use super::revisions::{Source, digest_of};
 use super::scan::Candidate;
 use super::upload::Upload;
 use crate::audit::Change;
-use crate::catalog::Deployed;
 use crate::history::{Paused, Rollback};
 use crate::ids::{HandlerId, Revision};
 use crate::moment::now_ms;
 use crate::state_folder::StateFolder;
 
 /// What remedies that no state folder is named.
-const NAME_ONE: &str = "name a folder for it: `state` in host.toml, or serve --state DIR";
+pub(super) const NAME_ONE: &str =
+    "name a folder for it: `state` in host.toml, or serve --state DIR";
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Wish {
     /// To serve a revision that is kept: this one, or the one before.
     RollBack { to: Option<String> },
+    /// To let the revision serve that is tried.
+    Promote,
     /// To hand over nothing more.
     Pause,
     /// To go on.
@@ -41,6 +43,7 @@ impl fmt::Display for Wish {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::RollBack { .. } => "rollback",
+            Self::Promote => "promote",
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::Deploy(_) => "deploy",
@@ -117,6 +120,7 @@ impl Deployer {
         } = order;
         let done = match &wish {
             Wish::RollBack { to } => self.roll_back(&id, to.as_deref(), &who).await,
+            Wish::Promote => self.promote(&id).await,
             Wish::Pause => self.set_paused(&id, &who, true).await,
             Wish::Resume => self.set_paused(&id, &who, false).await,
             Wish::Deploy(upload) => self.upload(&id, upload, &who).await,
@@ -157,6 +161,9 @@ impl Deployer {
         to: Option<&str>,
         who: &str,
     ) -> Result<Done, Refusal> {
+        if let Some(done) = self.give_up_trial(id, to, who).await {
+            return done;
+        }
         let Some(state) = self.state.clone() else {
             let why =
                 format!("no revisions are kept, so there is none to roll back to; {NAME_ONE}");
@@ -188,8 +195,11 @@ impl Deployer {
                 let was = serving.as_ref().map(|it| it.revision.clone());
                 let mut known = Known::again(candidate.facts, known);
                 known.secrets = secrets;
-                if let Some(new) = new {
-                    known.take(new, began.elapsed());
+                match new {
+                    Prepared::New(new) => known.take(*new, began.elapsed()),
+                    Prepared::Serves | Prepared::IsTried => {
+                        known.end_trial();
+                    }
                 }
                 let revision = known.serving.as_ref().map(|it| it.revision.clone());
                 self.known.insert(id.clone(), known);
@@ -211,7 +221,7 @@ impl Deployer {
         known: Option<&Known>,
         (to, who): (Option<&str>, &str),
         secrets: &mut Facts,
-    ) -> Result<Option<(Deployed, super::revisions::New)>, Refusal> {
+    ) -> Result<Prepared, Refusal> {
         let serving = known.and_then(|it| it.serving.as_ref());
         let was = serving.map(|it| it.revision.clone());
         let asked = Asked {
@@ -293,7 +303,7 @@ impl Deployer {
         candidate.ok_or_else(|| self.unknown(id))
     }
 
-    fn unknown(&self, id: &HandlerId) -> Refusal {
+    pub(super) fn unknown(&self, id: &HandlerId) -> Refusal {
         // Who asks need not know those of other tenants.
         let known = self.known.keys().filter(|it| it.tenant == id.tenant);
         let known: Vec<String> = known.map(ToString::to_string).collect();

@@ -26,7 +26,7 @@ impl Deployer {
             is_new.then(|| (id.clone(), standing))
         };
         let judged: Vec<_> = self.known.iter().filter_map(judged).collect();
-        let mut has_changed = false;
+        let mut has_changed = self.conclude_trials().await;
         for (id, standing) in judged {
             if standing == Standing::Failed {
                 if let Some(failed) = self.bring_back(&id) {
@@ -35,6 +35,8 @@ impl Deployer {
                 }
             } else if let Some(known) = self.known.get_mut(&id) {
                 known.previous = None;
+                // What could not be tried beside it can be now.
+                has_changed |= !known.problems.is_empty();
                 tracing::info!(tenant = %id.tenant, handler = %id.name, "the new revision has proven itself");
             }
         }
@@ -78,7 +80,7 @@ impl Deployer {
     }
 
     /// Writes down that the files in the handlers folder were rolled back, so that they do not serve when the host starts again.
-    async fn remember(&self, id: &HandlerId, failed: &Deployed) {
+    pub(super) async fn remember(&self, id: &HandlerId, failed: &Deployed) {
         let known = self.known.get(id);
         let Some((facts, serving)) = known.and_then(|it| Some((&it.facts, it.serving.as_ref()?)))
         else {

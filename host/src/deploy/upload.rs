@@ -8,14 +8,13 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::deployer::Deployer;
+use super::deployer::{Deployer, Prepared};
 use super::facts::Facts;
 use super::known::Known;
 use super::orders::{Done, Refusal};
 use super::place::Place;
-use super::revisions::{New, Source};
+use super::revisions::Source;
 use super::scan::{Candidate, MANIFEST, Scan, TENANT};
-use crate::catalog::Deployed;
 use crate::history::Cause;
 use crate::ids::HandlerId;
 use crate::state_folder::Files;
@@ -37,7 +36,7 @@ impl fmt::Debug for Upload {
 }
 
 /// What was tried out: the revision, unless it is the one that serves, and the files with its secrets.
-type Tried = (Option<(Deployed, New)>, Facts);
+type Tried = (Prepared, Facts);
 
 impl Deployer {
     /// Tries files out and puts them into the handlers folder.
@@ -119,13 +118,21 @@ impl Deployer {
         }
         let mut known = Known::again(found.facts, known);
         known.secrets = secrets;
-        let note = new
-            .is_none()
-            .then(|| "these files serve already".to_owned());
-        if let Some(new) = new {
-            known.take(new, began.elapsed());
-        }
-        let revision = known.serving.as_ref().map(|it| it.revision.clone());
+        let note = match new {
+            Prepared::New(new) => {
+                known.take(*new, began.elapsed());
+                let serving = known.serving.as_ref().filter(|_| known.trial.is_some());
+                serving.map(|it| format!("it is tried beside revision {}", it.revision))
+            }
+            Prepared::Serves => {
+                known.end_trial();
+                Some("these files serve already".to_owned())
+            }
+            Prepared::IsTried => Some("these files are tried already".to_owned()),
+        };
+        let newest = known.trial.as_ref().map(|it| &it.on.handler);
+        let newest = newest.or(known.serving.as_ref());
+        let revision = newest.map(|it| it.revision.clone());
         self.known.insert(id, known);
         self.is_changed = true;
         Ok(Done {

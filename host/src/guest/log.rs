@@ -33,6 +33,8 @@ pub(crate) struct GuestLog {
     partition: i32,
     offset: AtomicI64,
     meter: Arc<Meter>,
+    /// Set where they are those of a shadow.
+    shadow: Option<bool>,
     /// The last lines of stderr since the hook began.
     tail: Mutex<String>,
 }
@@ -50,8 +52,15 @@ impl GuestLog {
             partition,
             offset: AtomicI64::new(-1),
             meter,
+            shadow: None,
             tail: Mutex::new(String::new()),
         }
+    }
+
+    /// Marks the lines as those of a revision that is only a shadow.
+    pub(crate) fn of_shadow(mut self) -> Self {
+        self.shadow = Some(true);
+        self
     }
 
     /// Names the record that the next lines belong to.
@@ -81,6 +90,7 @@ impl GuestLog {
                     topic = &*self.topic,
                     partition = self.partition,
                     offset = self.offset.load(Ordering::Relaxed),
+                    shadow = self.shadow,
                     context,
                     "{message}"
                 )

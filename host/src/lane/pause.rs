@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::Lane;
 use crate::breaker::{Admission, Breaker};
-use crate::catalog::{Deployed, Spot};
+use crate::catalog::{Deployed, Proving, Spot};
 use crate::flight::{Passage, Started};
 use crate::probation::Standing;
 
@@ -75,17 +75,36 @@ pub(crate) fn paused_until(handler: &Deployed) -> Option<Instant> {
     }
 }
 
-/// Takes note that a record was handled.
-pub(crate) fn note_handled(handler: &Deployed) {
-    if let Some(proving) = &handler.proving {
-        proving.handled(1);
+impl Lane {
+    /// Takes note that a record was handled.
+    pub(crate) fn note_handled(&self, handler: &Deployed) {
+        if let Some(proving) = &handler.proving {
+            proving.handled(self.took);
+        }
+        if let Some(beside) = self.tried_beside(handler) {
+            beside.beside(Some(self.took));
+        }
+        let has_closed = handler
+            .breaker
+            .as_ref()
+            .is_some_and(|breaker| breaker.lock().handled());
+        if has_closed {
+            tracing::info!(tenant = %handler.id.tenant, handler = %handler.id.name, "the paused handler goes on");
+        }
     }
-    let has_closed = handler
-        .breaker
-        .as_ref()
-        .is_some_and(|breaker| breaker.lock().handled());
-    if has_closed {
-        tracing::info!(tenant = %handler.id.tenant, handler = %handler.id.name, "the paused handler goes on");
+
+    /// Takes note that a record is given up, where another revision is compared with the handler's.
+    pub(crate) fn note_given_up(&self, handler: &Deployed) {
+        if let Some(beside) = self.tried_beside(handler) {
+            beside.beside(None);
+        }
+    }
+
+    /// Returns the trial of another revision beside this one, if there is one.
+    fn tried_beside(&self, handler: &Deployed) -> Option<&Proving> {
+        let trial = self.routes.as_ref()?.trial(&handler.id)?;
+        let is_other = trial.handler.revision != handler.revision;
+        trial.handler.proving.as_ref().filter(|_| is_other)
     }
 }
 

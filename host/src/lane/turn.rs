@@ -13,7 +13,7 @@ use crate::guest::Instance;
 use crate::ids::{HandlerId, Revision};
 use crate::outcome::Ending;
 use crate::route::{OnUnmatched, Share, Unmatched};
-use crate::routes::Call;
+use crate::routes::{Call, Routes};
 use crate::stats::OpenLane;
 use crate::suspects::Refusal;
 
@@ -52,10 +52,12 @@ impl Default for Turn {
     }
 }
 
-/// What waits of a handler while it is another one's turn.
+/// What waits of a handler while it is another one's turn, or that of another revision of it.
 #[derive(Debug)]
 pub(super) struct Seat {
-    route: Route,
+    handler: Arc<Deployed>,
+    /// None where the other revision counts in the lane.
+    stats: Option<OpenLane>,
     instance: Option<(Revision, Instance)>,
 }
 
@@ -68,7 +70,9 @@ impl Seat {
     /// Lets the instance go.
     pub(super) fn rest(&mut self) {
         self.instance = None;
-        self.route.stats.memory_bytes.set(0);
+        if let Some(stats) = &self.stats {
+            stats.memory_bytes.set(0);
+        }
     }
 }
 
@@ -78,8 +82,11 @@ impl Lane {
         let Some(routes) = self.routes.as_ref() else {
             return Next::Done;
         };
+        let key = started.record.key();
         if routes.are_plain() && started.parts.is_empty() {
-            return Next::Handler(Arc::clone(routes.first()), Call::Record);
+            let handler = Arc::clone(routes.choose(routes.first(), key));
+            self.turn_to(&handler);
+            return Next::Handler(handler, Call::Record);
         }
         let taken = match routes.take(&started.view(&self.place.topic)) {
             Ok(taken) => taken,
@@ -98,8 +105,9 @@ impl Lane {
             share: target.share,
             handed_on: None,
         };
-        self.turn_to(&target.handler);
-        Next::Handler(target.handler, call)
+        let handler = Arc::clone(routes.choose(&target.handler, key));
+        self.turn_to(&handler);
+        Next::Handler(handler, call)
     }
 
     /// Turns to a handler of which Kafka refused an output; to the one that speaks for the partition where nothing says
@@ -107,13 +115,15 @@ impl Lane {
     pub(crate) fn turn_to_blamed(
         &mut self,
         refusal: &Refusal,
+        cargo: &[Started],
         is_followed: bool,
     ) -> Option<Arc<Deployed>> {
         self.route()?;
         let routes = self.routes.as_ref()?;
         let taker = refusal.taker.as_ref();
         let blamed = taker.and_then(|taker| routes.handler(&taker.handler));
-        let handler = Arc::clone(blamed.unwrap_or(routes.first()));
+        let key = cargo.first().and_then(|started| started.record.key());
+        let handler = Arc::clone(routes.choose(blamed.unwrap_or(routes.first()), key));
         let share = taker.and_then(|taker| taker.share.clone());
         self.turn = Turn {
             share: share.unwrap_or(Share::Record),
@@ -157,11 +167,16 @@ impl Lane {
             Some(route) if route.handler.id == handler.id => route.stats,
             other => {
                 let instance = self.instance.take();
-                let seat = other.map(|route| Seat { route, instance });
+                let seat = other.map(|Route { handler, stats, .. }| Seat {
+                    handler,
+                    stats: Some(stats),
+                    instance,
+                });
                 self.aside.extend(seat);
                 self.take_seat(&handler.id)
             }
         };
+        self.take_own_instance(handler);
         self.route = Some(Route {
             handler: Arc::clone(handler),
             stats,
@@ -171,14 +186,47 @@ impl Lane {
 
     /// Takes up what waits of a handler, its instance among it; returns its counters.
     fn take_seat(&mut self, id: &HandlerId) -> OpenLane {
-        let seat = |seat: &Seat| seat.route.handler.id == *id;
-        if let Some(at) = self.aside.iter().position(seat) {
+        let is_its = |seat: &Seat| seat.handler.id == *id && seat.stats.is_some();
+        if let Some(at) = self.aside.iter().position(is_its) {
             let seat = self.aside.swap_remove(at);
             self.instance = seat.instance;
-            return seat.route.stats;
+            if let Some(stats) = seat.stats {
+                return stats;
+            }
         }
         let partition = self.is_first.then_some(self.place.partition);
         self.registry.open(id, &self.place.topic, partition)
+    }
+
+    /// Where two revisions of the handler have their turns, puts the instance of the other one aside and takes up that of
+    /// this one.
+    fn take_own_instance(&mut self, handler: &Deployed) {
+        let is_own = |it: &(Revision, Instance)| it.0 == handler.revision;
+        if self.instance.as_ref().is_some_and(is_own) {
+            return;
+        }
+        let routes = self.routes.as_ref();
+        let of_other = |(revision, _): &(Revision, Instance)| {
+            routes?.one_of_two(&handler.id, revision).map(Arc::clone)
+        };
+        if let Some(other) = self.instance.as_ref().and_then(of_other) {
+            let instance = self.instance.take();
+            // Those whose places others wanted.
+            self.aside
+                .retain(|seat| seat.stats.is_some() || seat.instance.is_some());
+            self.aside.push(Seat {
+                handler: other,
+                stats: None,
+                instance,
+            });
+        }
+        let is_its = |seat: &Seat| {
+            let is_same = seat.handler.id == handler.id && seat.stats.is_none();
+            is_same && seat.instance.as_ref().is_some_and(is_own)
+        };
+        if let Some(at) = self.aside.iter().position(is_its) {
+            self.instance = self.aside.swap_remove(at).instance;
+        }
     }
 
     /// Returns whether an instance waits of a handler whose turn it is not.
@@ -189,16 +237,20 @@ impl Lane {
     /// Lets go what waits of handlers that have the topic no more.
     pub(super) fn clear_seats(&mut self) {
         let routes = self.routes.as_ref();
-        let stays =
-            |seat: &Seat| routes.is_some_and(|it| it.handler(&seat.route.handler.id).is_some());
-        self.aside.retain(stays);
+        self.aside.retain(|Seat { handler, stats, .. }| {
+            let stays = |it: &Routes| match stats {
+                Some(_) => it.handler(&handler.id).is_some(),
+                None => it.one_of_two(&handler.id, &handler.revision).is_some(),
+            };
+            routes.is_some_and(stays)
+        });
     }
 
     /// Takes the instances of the handlers whose turn it is not.
     pub(super) fn seats(&mut self) -> Vec<(Arc<Deployed>, (Revision, Instance))> {
         let seats = std::mem::take(&mut self.aside).into_iter();
         seats
-            .filter_map(|seat| Some((seat.route.handler, seat.instance?)))
+            .filter_map(|seat| Some((seat.handler, seat.instance?)))
             .collect()
     }
 

@@ -23,8 +23,19 @@ pub(super) fn delivery(reader: &mut Reader<'_>) -> Delivery {
     Delivery::AtLeastOnce
 }
 
+/// Sees that what is said of the clients fits the delivery.
+pub(super) fn fits(
+    reader: &mut Reader<'_>,
+    delivery: Delivery,
+    kafka_consumer: &BTreeMap<String, String>,
+    kafka_producer: &BTreeMap<String, String>,
+) {
+    reads_committed(reader, delivery, kafka_consumer);
+    lasts_an_interval(reader, delivery, kafka_producer);
+}
+
 /// What is read of a transaction that is not committed may never have been: with that nothing is exactly once.
-pub(super) fn reads_committed(
+fn reads_committed(
     reader: &mut Reader<'_>,
     delivery: Delivery,
     kafka_consumer: &BTreeMap<String, String>,
@@ -40,7 +51,7 @@ pub(super) fn reads_committed(
 }
 
 /// A transaction that the coordinator ends before its interval is over is never committed.
-pub(super) fn lasts_an_interval(
+fn lasts_an_interval(
     reader: &mut Reader<'_>,
     delivery: Delivery,
     kafka_producer: &BTreeMap<String, String>,

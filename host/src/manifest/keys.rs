@@ -99,6 +99,10 @@ pub(crate) static KEYS: &[&Key] = list!(
         PROBATION_RECORDS,
         PROBATION_MS,
         FAILURE_SHARE,
+        CANARY,
+        CANARY_MS,
+        CANARY_SLOWER,
+        SHADOW,
         MIDDLEWARE,
         ROUTE,
         EVENT_SOURCE,
@@ -122,7 +126,10 @@ pub(crate) static KEYS: &[&Key] = list!(
 
 use breaker::{BREAKER_PAUSE_MS, BREAKER_SHARE, BREAKER_WINDOW};
 use component::{COMPONENT, DIGEST};
-use deploy::{FAILURE_SHARE, PROBATION_MS, PROBATION_RECORDS, TRIAL_RECORD};
+use deploy::{
+    CANARY, CANARY_MS, CANARY_SLOWER, FAILURE_SHARE, PROBATION_MS, PROBATION_RECORDS, SHADOW,
+    TRIAL_RECORD,
+};
 use middleware::MIDDLEWARE;
 use pipeline::PIPELINE;
 use publish::{

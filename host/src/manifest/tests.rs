@@ -144,6 +144,7 @@ fn one_line_is_a_manifest() {
             breaker: None,
             probation: None,
             trial_record: None,
+            trial: None,
             config: BTreeMap::new(),
             secrets: BTreeMap::new(),
             kafka_consumer: BTreeMap::new(),

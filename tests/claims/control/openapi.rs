@@ -84,6 +84,14 @@ const ASKED: &[(&str, &str, &str, &str, u16)] = &[
         "{\"directives\": \"inof\"}",
         400,
     ),
+    ("post", "/v1/reload", "application/json", "{}", 200),
+    (
+        "post",
+        "/v1/handlers/{tenant}/{handler}/promote",
+        "application/json",
+        "{}",
+        409,
+    ),
     ("get", "/v1/drain", "", "", 200),
     // The last one: nothing is changed after it.
     ("post", "/v1/drain", "application/json", "{}", 200),

@@ -47,6 +47,11 @@ fn the_commands_for_a_real_kafka_work_as_written() {
 
     for command in commands_of(Scenario::Kafka) {
         terminal.run(&command);
+        if command.text.starts_with("printf ") {
+            let host = terminal.host();
+            host.wait_for_line("a new revision is tried", Duration::from_secs(20))
+                .unwrap();
+        }
         if command.text.starts_with("mv ") {
             let host = terminal.host();
             let deployed = |line: &&String| line.contains(" deployed ");

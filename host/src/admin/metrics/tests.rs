@@ -53,6 +53,7 @@ fn scrape() -> Scrape {
     let price = registry.step(&bills, "bill", "price");
     price.observe(Duration::from_micros(60));
     let watched = seen(&bills, &orders, group("acme", "acme.bills"));
+    let canary = bills.clone();
     Scrape {
         now_ms: NOW_MS,
         series: registry.read(),
@@ -73,6 +74,8 @@ fn scrape() -> Scrape {
         },
         watched,
         deploys: [2, 1, 3],
+        shadows: vec![(canary.clone(), shadow())],
+        canaries: vec![(canary, [side(5, 1, 30), side(2, 0, 500)])],
         state_failures: Some(4),
         compile: HistogramReading::default(),
         process: Usage {
@@ -84,6 +87,23 @@ fn scrape() -> Scrape {
 }
 
 /// A tenant with two quotas by the second, of which it has exceeded one.
+fn shadow() -> Comparison {
+    Comparison {
+        equal: 8,
+        differing: 1,
+        skipped: 2,
+        first: Vec::new(),
+    }
+}
+
+fn side(handled: u64, failed: u64, took_ms: u64) -> Side {
+    Side {
+        handled,
+        failed,
+        took: Duration::from_millis(took_ms),
+    }
+}
+
 fn tenants() -> Vec<(TenantId, MeterReading)> {
     let registry = Registry::default();
     let meter = registry.meter(&"acme".parse().unwrap());
@@ -208,6 +228,15 @@ kafka_wasm_refused_records_total 1
 kafka_wasm_deploys_total{result="published"} 2
 kafka_wasm_deploys_total{result="refused"} 1
 kafka_wasm_deploys_total{result="rolled-back"} 3
+kafka_wasm_trial_records_total{tenant="acme",handler="bills",side="serving",result="handled"} 5
+kafka_wasm_trial_records_total{tenant="acme",handler="bills",side="serving",result="failed"} 1
+kafka_wasm_trial_records_total{tenant="acme",handler="bills",side="tried",result="handled"} 2
+kafka_wasm_trial_records_total{tenant="acme",handler="bills",side="tried",result="failed"} 0
+kafka_wasm_trial_seconds_total{tenant="acme",handler="bills",side="serving"} 0.03
+kafka_wasm_trial_seconds_total{tenant="acme",handler="bills",side="tried"} 0.5
+kafka_wasm_shadow_records_total{tenant="acme",handler="bills",result="equal"} 8
+kafka_wasm_shadow_records_total{tenant="acme",handler="bills",result="differing"} 1
+kafka_wasm_shadow_records_total{tenant="acme",handler="bills",result="skipped"} 2
 kafka_wasm_compile_duration_seconds_count 0
 kafka_wasm_compile_duration_seconds_bucket{le="+Inf"} 0
 kafka_wasm_paused{tenant="acme",handler="bills"} 1

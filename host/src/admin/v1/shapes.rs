@@ -54,6 +54,7 @@ shape!(
             "probation",
             or_null(object(&[("handled", whole()), ("failed", whole())], &[]))
         ),
+        ("trial", or_null(trial())),
         (
             "paused-by",
             or_null(object(&[("who", text()), ("at", text())], &[]))
@@ -184,6 +185,50 @@ fn summary(more: &[(&str, Value)]) -> Value {
         fields.push((name, shape.clone()));
     }
     object(&fields, &less)
+}
+
+/// What is tried beside the revision that serves: a canary, or a shadow.
+fn trial() -> Value {
+    let side = || {
+        let fields = [
+            ("handled", whole()),
+            ("failed", whole()),
+            ("mean-ms", or_null(number())),
+        ];
+        object(&fields, &[])
+    };
+    let difference = object(
+        &[
+            ("topic", text()),
+            ("partition", whole()),
+            ("offset", whole()),
+            ("what", text()),
+        ],
+        &[],
+    );
+    let canary = object(
+        &[
+            ("kind", one_of(&["canary"])),
+            ("revision", text()),
+            ("share", text()),
+            ("tried", side()),
+            ("serving", side()),
+        ],
+        &[],
+    );
+    let shadow = object(
+        &[
+            ("kind", one_of(&["shadow"])),
+            ("revision", text()),
+            ("compared", whole()),
+            ("equal", whole()),
+            ("differing", whole()),
+            ("skipped", whole()),
+            ("differences", list(difference)),
+        ],
+        &[],
+    );
+    json!({ "anyOf": [canary, shadow] })
 }
 
 /// A key of host.toml that says something else than before.

@@ -146,6 +146,18 @@ pub(super) static ROUTES: &[Route] = &[
         serve: || post(super::rollback),
     },
     Route {
+        id: "promoteHandler",
+        method: "POST",
+        path: "/v1/handlers/{tenant}/{handler}/promote",
+        what: "Lets the revision serve that is tried",
+        who: Role::Deploy,
+        body: Body::Json(&NOTHING, false),
+        answer: &CHANGED,
+        good: &[200, 202],
+        bad: CHANGE,
+        serve: || post(super::promote),
+    },
+    Route {
         id: "pauseHandler",
         method: "POST",
         path: "/v1/handlers/{tenant}/{handler}/pause",

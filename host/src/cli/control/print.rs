@@ -67,6 +67,7 @@ pub(super) fn handler(one: &Value) -> String {
         let (handled, failed) = (text(&probation["handled"]), text(&probation["failed"]));
         lines.push(format!("  probation    {handled} handled, {failed} failed"));
     }
+    lines.extend(trial_lines(&one["trial"]));
     lines.extend(rollback_line(one));
     for problem in one["problems"].as_array().into_iter().flatten() {
         lines.push(format!("  problem      {}", text(problem)));
@@ -120,10 +121,10 @@ pub(super) fn revisions(answer: &Value) -> String {
     lines.join("\n")
 }
 
-/// What serves after a rollback.
-pub(super) fn rolled_back(answer: &Value) -> String {
+/// What serves after what was asked for.
+pub(super) fn served(answer: &Value, what: &str) -> String {
     if answer["revision"].is_null() {
-        return format!("{} is asked to roll back", name(answer));
+        return format!("{} is asked to {what}", name(answer));
     }
     format!(
         "{} serves revision {} (before it {})",
@@ -136,6 +137,49 @@ pub(super) fn rolled_back(answer: &Value) -> String {
 /// What became of a handler.
 pub(super) fn changed(answer: &Value, what: &str) -> String {
     format!("{} {what}", name(answer))
+}
+
+/// What is tried, and how it compares with what serves.
+fn trial_lines(trial: &Value) -> Vec<String> {
+    let (kind, revision) = (text(&trial["kind"]), text(&trial["revision"]));
+    let side = |name: &str| {
+        let it = &trial[name];
+        let (handled, failed) = (text(&it["handled"]), text(&it["failed"]));
+        let mean = it["mean-ms"].as_f64();
+        let mean = mean.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1} ms"));
+        format!("    {name:<8}   {handled} handled, {failed} failed, mean {mean}")
+    };
+    match trial["kind"].as_str() {
+        Some("canary") => vec![
+            format!(
+                "  {kind}       revision {revision} has {} of the keys",
+                text(&trial["share"])
+            ),
+            side("tried"),
+            side("serving"),
+        ],
+        Some("shadow") => {
+            let counts =
+                ["compared", "equal", "differing", "skipped"].map(|name| text(&trial[name]));
+            let [compared, equal, differing, skipped] = counts;
+            let mut lines = vec![
+                format!(
+                    "  {kind}       revision {revision} sees the records, and nothing of it is sent"
+                ),
+                format!(
+                    "    {compared} compared: {equal} equal, {differing} differing; {skipped} skipped"
+                ),
+            ];
+            let differences = trial["differences"].as_array().into_iter().flatten();
+            lines.extend(differences.map(|it| {
+                let [topic, partition, offset, what] =
+                    ["topic", "partition", "offset", "what"].map(|name| text(&it[name]));
+                format!("    {topic}[{partition}] at offset {offset}: {what}")
+            }));
+            lines
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn rollback_line(one: &Value) -> Option<String> {

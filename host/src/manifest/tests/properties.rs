@@ -78,6 +78,9 @@ fn scalar(key: &'static Key) -> BoxedStrategy<Line> {
                 any::<u32>().prop_map(|offset| format!("'offset:{offset}'")),
             ]
             .boxed(),
+            "deploy.canary" => (1u32..10_000)
+                .prop_map(|parts| format!("'{}.{:02}%'", parts / 100, parts % 100))
+                .boxed(),
             "publish.key-from" => "(/[a-z]{1,8}){0,2}"
                 .prop_map(|pointer| format!("'{pointer}'"))
                 .boxed(),
@@ -368,6 +371,7 @@ impl Naive<'_> {
             bulk: self.bulk(),
             breaker: self.breaker(),
             probation: self.probation(),
+            trial: self.trial(),
             config: BTreeMap::new(),
             secrets: BTreeMap::new(),
             kafka_consumer: BTreeMap::new(),

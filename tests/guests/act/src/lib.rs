@@ -15,7 +15,7 @@
 //! none) · `ask-many N TOPIC MS` (N requests at once; result: how many have their response) · `ask-several N TOPIC MS`
 //! (one request; result: up to N responses) · `answer TEXT` (the response to a request) · `answer-to TOPIC TEXT` (to one
 //! that does not say where to) · `receipt TOPIC MS TEXT` (sent at once; result: partition, offset and timestamp, or why there
-//! is no receipt) · `receipt-then-fail TOPIC` · `sound` (`ok`, or `other` while there is a config `broken`).
+//! is no receipt) · `receipt-then-fail TOPIC` · `sound` (`ok`, or `other` while there is a config `broken`; takes as long as config `slow-ms` says).
 //!
 //! For what only an enemy does: `work MS` (computes for so long) · `log-many N TEXT` · `shout MIB` (one line of that size) ·
 //! `recurse` · `headers N` (emits a record with N headers; result: the refusal) · `nest N` (emits JSON that is N lists deep) ·
@@ -63,6 +63,10 @@ fn on_message(message: Message) -> Result {
         "sound" if config("broken").is_some() => {
             return Err(kafka_wasm_guest::other("broken on purpose"));
         }
+        "sound" => match config("slow-ms") {
+            Some(ms) => deeds::sleep(&ms)?,
+            None => None,
+        },
         "other" => return Err(kafka_wasm_guest::other(rest)),
         "emit-big" => deeds::emit_big(&output(), rest)?,
         "emit-many" => return emit_many(&message, rest),
