@@ -22,7 +22,10 @@ fn every_toml_file_in_the_docs_is_valid() {
             let parsed = if text.contains("[dependencies]") {
                 // Cargo's own; the README's is built.
                 continue;
-            } else if text.contains("brokers = ") {
+            } else if ["brokers = ", "[tenants."]
+                .iter()
+                .any(|it| text.contains(it))
+            {
                 Settings::parse(&text).map(drop)
             } else if TENANTS.iter().any(|it| text.contains(it)) {
                 tenant(&text).map(drop)
