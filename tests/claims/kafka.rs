@@ -52,6 +52,7 @@ mod signed;
 mod stage;
 mod steps;
 mod swaps;
+mod thousand;
 mod topics;
 mod traffic;
 mod trial;

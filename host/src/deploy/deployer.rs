@@ -12,7 +12,6 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 
-use super::asking::receipts;
 use super::beside::fit_beside;
 use super::board::Board;
 use super::conflict::Party;
@@ -28,12 +27,11 @@ use crate::audit::Audit;
 use crate::breaker::Breaker;
 use crate::canary::Trial;
 use crate::catalog::{Catalog, Deployed, Fed, Proving, Share};
-use crate::guest::{Runtime, Setup};
+use crate::guest::Runtime;
 use crate::history::Cause;
 use crate::ids::{HandlerId, TenantId};
 use crate::manifest::Manifest;
 use crate::reply::Exchanges;
-use crate::sink::Sink;
 use crate::sinks::Sinks;
 use crate::state_folder::StateFolder;
 use crate::stats::Registry;
@@ -425,21 +423,6 @@ impl Deployer {
             middleware,
             courses,
             sink,
-        })
-    }
-
-    /// Returns what instances of a handler are made with.
-    fn setup(&self, id: &HandlerId, loaded: &Loaded, sink: &Sink) -> Result<Setup, String> {
-        Ok(Setup {
-            limits: loaded.manifest.limits,
-            config: Arc::new(loaded.manifest.config.clone()),
-            message_max_bytes: sink.message_max_bytes(),
-            key_from: loaded.manifest.publish.key_from.clone(),
-            conversation: self.conversation(id, &loaded.manifest)?,
-            receipts: receipts(&loaded.manifest, sink, self.exchanges.wait_slots()),
-            prefix: loaded.prefix.clone(),
-            grants: Arc::clone(&loaded.grants),
-            meter: self.registry.meter(&id.tenant),
         })
     }
 

@@ -6,16 +6,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
 use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
 use super::clock::Clock;
 use super::engine::Runtime;
+use super::library::compiled;
 use super::places::Places;
 use super::state::GuestState;
 use crate::quotas::Beyond;
+use crate::release::FileDigest;
 
 /// The WIT package and version that the host speaks.
 pub(crate) const PACKAGE: &str = "kafka:handler";
@@ -106,7 +107,7 @@ pub(crate) enum Error {
 pub(crate) const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
 
 /// What a component is to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Role {
     /// It handles records or batches.
     Handler,
@@ -192,14 +193,19 @@ hooks! {
     on_revoked: "partition-hook" "on-revoked",
 }
 
-/// A component that can be instantiated.
-#[derive(Clone)]
-pub(crate) struct Handler {
+/// What instances are made of.
+pub(crate) struct Code {
     pub(super) pre: InstancePre<GuestState>,
     pub(super) hooks: Hooks,
     imports: Vec<String>,
     /// Whether it waits for receipts.
     wants_receipts: bool,
+}
+
+/// A component that can be instantiated.
+#[derive(Clone)]
+pub(crate) struct Handler {
+    pub(super) code: Arc<Code>,
     /// How long it took to compile; nothing where that is not known.
     compiled_in: Option<Duration>,
     pub(super) clock: Arc<Clock>,
@@ -208,10 +214,35 @@ pub(crate) struct Handler {
     places: Arc<Places>,
 }
 
+impl Code {
+    /// Links a component.
+    fn of(runtime: &Runtime, component: &Component, role: Role) -> Result<Self, Error> {
+        let engine = &runtime.engine;
+        let hooks = Hooks::find(component);
+        check_exports(runtime, component, &hooks, role)?;
+        let imports: Vec<String> = component
+            .component_type()
+            .imports(engine)
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        let wants_receipts = imports_function(engine, component, PRODUCER, "emit-and-wait");
+        let pre = runtime
+            .linker
+            .instantiate_pre(component)
+            .map_err(|error| not_linked(&imports, chain(&error)))?;
+        Ok(Self {
+            pre,
+            hooks,
+            imports,
+            wants_receipts,
+        })
+    }
+}
+
 impl std::fmt::Debug for Handler {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Handler")
-            .field("hooks", &self.hooks.names())
+            .field("hooks", &self.hooks())
             .finish_non_exhaustive()
     }
 }
@@ -230,25 +261,16 @@ impl Handler {
         too_long: impl Fn(Duration) -> Option<Beyond>,
     ) -> Result<Self, Error> {
         check_preamble(wasm)?;
-        let engine = &runtime.engine;
-        let (component, compiled_in) = compiled(runtime, wasm, too_long)?;
-        let hooks = Hooks::find(&component);
-        check_exports(runtime, &component, &hooks, role)?;
-        let imports: Vec<String> = component
-            .component_type()
-            .imports(engine)
-            .map(|(name, _)| name.to_owned())
-            .collect();
-        let wants_receipts = imports_function(engine, &component, PRODUCER, "emit-and-wait");
-        let pre = runtime
-            .linker
-            .instantiate_pre(&component)
-            .map_err(|error| not_linked(&imports, chain(&error)))?;
+        let name = (FileDigest::of(wasm), role, runtime.is_interruptible);
+        let (code, compiled_in) = if let Some(code) = runtime.library.get(&name) {
+            (code, None)
+        } else {
+            let (component, compiled_in) = compiled(runtime, wasm, too_long)?;
+            let code = Code::of(runtime, &component, role)?;
+            (runtime.library.put(name, Arc::new(code)), compiled_in)
+        };
         Ok(Self {
-            pre,
-            hooks,
-            imports,
-            wants_receipts,
+            code,
             compiled_in,
             clock: Arc::clone(&runtime.clock),
             is_interruptible: runtime.is_interruptible,
@@ -268,35 +290,35 @@ impl Handler {
 
     /// Returns the names of the hooks that the component exports.
     pub(crate) fn hooks(&self) -> Vec<&'static str> {
-        self.hooks.names()
+        self.code.hooks.names()
     }
 
     /// Returns the names of the interfaces that the component imports.
     pub(crate) fn imports(&self) -> &[String] {
-        &self.imports
+        &self.code.imports
     }
 
     /// Returns whether the component imports what waits for receipts.
     pub(crate) fn wants_receipts(&self) -> bool {
-        self.wants_receipts
+        self.code.wants_receipts
     }
 
     /// Returns whether the component has a hook for batches, and whether it has one for single records.
     pub(crate) fn takes(&self) -> Takes {
         Takes {
-            batches: self.hooks.on_bulk.is_some() || self.hooks.on_packed_bulk.is_some(),
+            batches: self.code.hooks.on_bulk.is_some() || self.code.hooks.on_packed_bulk.is_some(),
             singles: [
-                &self.hooks.on_message,
-                &self.hooks.on_view,
-                &self.hooks.on_event,
+                &self.code.hooks.on_message,
+                &self.code.hooks.on_view,
+                &self.code.hooks.on_event,
             ]
             .into_iter()
             .any(Option::is_some),
             any_record: [
-                &self.hooks.on_message,
-                &self.hooks.on_view,
-                &self.hooks.on_bulk,
-                &self.hooks.on_packed_bulk,
+                &self.code.hooks.on_message,
+                &self.code.hooks.on_view,
+                &self.code.hooks.on_bulk,
+                &self.code.hooks.on_packed_bulk,
             ]
             .into_iter()
             .any(Option::is_some),
@@ -305,51 +327,26 @@ impl Handler {
 
     /// Returns whether the component changes records as a step, and whether it decides about them.
     pub(crate) fn is_step(&self) -> (bool, bool) {
-        (self.hooks.transform.is_some(), self.hooks.decide.is_some())
+        (
+            self.code.hooks.transform.is_some(),
+            self.code.hooks.decide.is_some(),
+        )
     }
 
     /// Returns whether the component wants to decide about failures of single records.
     pub(crate) fn has_error_hook(&self) -> bool {
-        self.hooks.on_error.is_some()
+        self.code.hooks.on_error.is_some()
     }
 
     /// Returns whether the component wants to know how records ended.
     pub(crate) fn has_finished_hook(&self) -> bool {
-        self.hooks.on_finished.is_some()
+        self.code.hooks.on_finished.is_some()
     }
 
     /// Returns whether the component wants to decide about failures of batches.
     pub(crate) fn has_bulk_error_hook(&self) -> bool {
-        self.hooks.on_bulk_error.is_some()
+        self.code.hooks.on_bulk_error.is_some()
     }
-}
-
-/// Compiles a component, or takes it from the cache; returns how long it took to compile as well.
-fn compiled(
-    runtime: &Runtime,
-    wasm: &[u8],
-    too_long: impl Fn(Duration) -> Option<Beyond>,
-) -> Result<(Component, Option<Duration>), Error> {
-    let engine = &runtime.engine;
-    let cache = runtime.cache.as_ref();
-    if let Some(component) = cache.and_then(|cache| cache.load(engine, wasm)) {
-        return Ok((component, None));
-    }
-    // It would take as long again.
-    if let Some(beyond) = runtime.slow.get(wasm).and_then(&too_long) {
-        return Err(Error::Slow(beyond));
-    }
-    let began = Instant::now();
-    let component = Component::new(engine, wasm).map_err(|error| Error::Compile(chain(&error)))?;
-    let took = began.elapsed();
-    if let Some(beyond) = too_long(took) {
-        runtime.slow.note(wasm, took);
-        return Err(Error::Slow(beyond));
-    }
-    if let Some(cache) = cache {
-        cache.store(engine, wasm, &component);
-    }
-    Ok((component, Some(took)))
 }
 
 /// What a component can be handed.

@@ -12,6 +12,7 @@ use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConf
 
 use super::aot::AotCache;
 use super::clock::Clock;
+use super::library::Library;
 use super::places::Places;
 use super::slow::Slow;
 use super::state::GuestState;
@@ -37,6 +38,7 @@ pub(crate) struct Runtime {
     pub(super) clock: Arc<Clock>,
     places: Arc<Places>,
     pub(super) slow: Slow,
+    pub(super) library: Library,
     instances_max: u32,
     /// Whether what it runs can be interrupted.
     pub(super) is_interruptible: bool,
@@ -79,6 +81,7 @@ impl Runtime {
             clock: Arc::default(),
             places: Arc::new(Places::new(instances_max)),
             slow: Slow::default(),
+            library: Library::default(),
             instances_max,
             is_interruptible: true,
             trusting: Arc::default(),

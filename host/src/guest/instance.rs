@@ -143,7 +143,7 @@ impl Instance {
     ) -> Result<Self, StartError> {
         let state = GuestState::new(setup, lent, Arc::new(log), handler);
         let allowance = Arc::clone(&state.allowance);
-        let mut store = Store::new(handler.pre.engine(), state);
+        let mut store = Store::new(handler.code.pre.engine(), state);
         store.limiter(|state| state);
         // What a guest may hand over in one import call; the outbox has its own, smaller bound.
         store.set_hostcall_fuel(setup.limits.outbox_bytes.saturating_add(1 << 20));
@@ -162,7 +162,7 @@ impl Instance {
         let made = {
             let mut watch = Stopwatch::since(began);
             watch.pause();
-            let making = pin!(handler.pre.instantiate_async(&mut store));
+            let making = pin!(handler.code.pre.instantiate_async(&mut store));
             let made = timeout_at(deadline, watch.time(making)).await;
             bill.add(watch.stop().0);
             made
@@ -375,7 +375,7 @@ fn functions(
 ) -> wasmtime::Result<Functions> {
     macro_rules! typed {
         ($field:ident) => {
-            typed(store, instance, handler.hooks.$field.as_ref())?
+            typed(store, instance, handler.code.hooks.$field.as_ref())?
         };
     }
     Ok(Functions {

@@ -14,6 +14,7 @@ mod imports;
 mod instance;
 mod invoke;
 mod lent;
+mod library;
 mod log;
 mod machine;
 mod outgoing;
