@@ -2,27 +2,37 @@
 //!
 //! Wraps the future of a lane: where it is woken it comes to the turnstile, and it is polled when it is let in; who that is,
 //! [`crate::fair`] says. So a poll is what is counted, whatever the lane does in it, and a guest that yields at a tick
-//! leaves the turnstile. Nothing is held over a wait.
+//! leaves the turnstile. Nothing is held over a wait. It stands open while all tenants weigh the same: lanes pass by.
 //! **Invariant:** who is let in is woken, and who ends or is dropped leaves its place to others.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::task::coop::has_budget_remaining;
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use crate::fair::{Fair, Place};
 use crate::ids::TenantId;
 use crate::settings::Rules;
 
+thread_local! {
+    /// Whether what this thread polls has been let in.
+    static IS_LET_IN: Cell<bool> = const { Cell::new(false) };
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Turnstile {
+    /// Whether lanes pass by.
+    is_open: AtomicBool,
     fair: Mutex<Fair<Arc<Pass>>>,
     tenants: Mutex<Tenants>,
 }
@@ -92,8 +102,11 @@ pub(crate) struct Gated<F> {
 }
 
 /// Lets others have their turn, and comes again at once. The runtime's own `yield_now` wakes only when there is nothing else to
-/// do.
+/// do, which is what is wanted where the turnstile is open.
 pub(crate) async fn step_back() {
+    if !IS_LET_IN.get() {
+        return yield_now().await;
+    }
     let mut has_stepped = false;
     poll_fn(|context| {
         if std::mem::replace(&mut has_stepped, true) {
@@ -109,6 +122,7 @@ impl Turnstile {
     /// Makes one for so many threads.
     pub(crate) fn new(threads: usize) -> Arc<Self> {
         Arc::new(Self {
+            is_open: AtomicBool::new(true),
             fair: Mutex::new(Fair::new(threads)),
             tenants: Mutex::default(),
         })
@@ -116,6 +130,8 @@ impl Turnstile {
 
     /// Has tenants weigh so much from now on; those that are not named weigh 1.
     pub(crate) fn weigh(&self, rules: &Rules) {
+        let is_open = rules.values().all(|it| it.weight == 1);
+        self.is_open.store(is_open, Ordering::Relaxed);
         let mut tenants = self.tenants.lock();
         tenants.rules.clone_from(rules);
         for (id, place) in &tenants.places {
@@ -169,6 +185,11 @@ impl Pass {
             *stand = self.stand_of_newcomer(&mut fair);
         }
         is_new && *stand == Stand::Inside
+    }
+
+    /// Returns whether it need not be let in: nobody is where the turnstile is open, but for who came before it was.
+    fn may_pass_by(&self) -> bool {
+        self.ticket.turnstile.is_open.load(Ordering::Relaxed) && *self.stand.lock() == Stand::Away
     }
 
     /// Begins to run where it is let in; returns whether it is, and whether others wait.
@@ -251,6 +272,9 @@ impl<F: Future> Future for Gated<F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let this = &mut *self;
+        if this.pass.may_pass_by() {
+            return this.lane.as_mut().poll(context);
+        }
         {
             let mut poller = this.pass.poller.lock();
             if !poller
@@ -266,10 +290,12 @@ impl<F: Future> Future for Gated<F> {
         }
         // What is used while nobody wants it is nobody's.
         let began = is_crowded.then(Instant::now);
+        IS_LET_IN.set(true);
         let polled = this
             .lane
             .as_mut()
             .poll(&mut Context::from_waker(&this.waker));
+        IS_LET_IN.set(false);
         let ran = began.map_or(Duration::ZERO, |began| began.elapsed());
         let end = match &polled {
             Poll::Ready(_) => End::Over,
@@ -355,6 +381,15 @@ mod tests {
         let turnstile = Turnstile::new(2);
         let mut tasks = JoinSet::new();
         for number in 0..200u64 {
+            // It opens and closes meanwhile.
+            let a = TenantRules {
+                weight: if number % 40 < 20 { 2 } else { 1 },
+                is_trusted: false,
+            };
+            turnstile.weigh(&Rules::from([(tenant("a"), a)]));
+            if number % 10 == 0 {
+                yield_now().await;
+            }
             let ticket = turnstile.ticket(&tenant(
                 ["a", "b", "c"][usize::try_from(number % 3).unwrap()],
             ));
@@ -371,7 +406,7 @@ mod tests {
             tasks.spawn(ticket.gate(async move {
                 let mut sum = 0;
                 while let Some(turn) = receive.recv().await {
-                    tokio::task::yield_now().await;
+                    yield_now().await;
                     sum += turn;
                 }
                 sum
@@ -379,7 +414,7 @@ mod tests {
             // One that is given up, wherever it stands.
             let given_up = tokio::spawn(ticket.gate(async {
                 loop {
-                    tokio::task::yield_now().await;
+                    yield_now().await;
                 }
             }));
             tokio::spawn(async move {

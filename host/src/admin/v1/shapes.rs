@@ -25,6 +25,7 @@ pub(super) static SHAPES: &[&Shape] = &[
     &TENANT,
     &LEVEL,
     &LEVEL_SET,
+    &RELOADED,
     &DRAINING,
     &DOCUMENT,
     &ERROR,
