@@ -25,7 +25,6 @@ use crate::source::{Fenced, PartitionQueue, Position, RebalanceListener, Transac
 use crate::stats::Registry;
 use crate::stop::StopSignal;
 use crate::suspects::Suspects;
-use crate::turnstile::Turnstile;
 use crate::vitals::Vitals;
 
 /// What every assignment is made with.
@@ -34,8 +33,6 @@ pub(crate) struct Flow {
     pub(crate) runtime: Handle,
     pub(crate) catalog: CatalogReader,
     pub(crate) registry: Arc<Registry>,
-    /// Where lanes wait for their turn to run.
-    pub(crate) turnstile: Arc<Turnstile>,
     /// How long a revoked partition may take to settle what it began.
     pub(crate) drain_timeout: Duration,
 }
@@ -136,9 +133,7 @@ impl Assignment {
         let told = Told::default();
         let (alive, lanes) = mpsc::channel(1);
         let vitals = Arc::<Vitals>::default();
-        let ticket = self.flow.turnstile.ticket(&self.group.0);
         let place = LanePlace {
-            ticket: ticket.clone(),
             vitals: Arc::clone(&vitals),
             group: self.group.clone(),
             topic: Arc::clone(&topic),
@@ -157,7 +152,7 @@ impl Assignment {
         let task = self
             .flow
             .runtime
-            .spawn(ticket.gate(PartitionTask::new(queue, lane, Arc::clone(&told)).run()));
+            .spawn(PartitionTask::new(queue, lane, Arc::clone(&told)).run());
         Running {
             topic,
             partition,

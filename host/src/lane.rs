@@ -43,7 +43,6 @@ use crate::routes::Routes;
 use crate::sink::Sink;
 use crate::stats::{Meter, OpenLane, Registry};
 use crate::stop::StopSignal;
-use crate::turnstile::Ticket;
 use crate::vitals::{Doing, OpenHand, Vitals};
 
 /// How long to wait when the producer takes no output.
@@ -66,8 +65,6 @@ pub(crate) struct LanePlace {
     pub(crate) partition: i32,
     pub(crate) parked: Arc<ParkedKeys>,
     pub(crate) vitals: Arc<Vitals>,
-    /// What its tenant's lanes wait for their turn with.
-    pub(crate) ticket: Ticket,
     /// What outputs are sent through, where they are part of a transaction.
     pub(crate) door: Option<Door<Arc<Sink>>>,
 }
@@ -187,11 +184,6 @@ impl Lane {
     /// Returns the partition.
     pub(crate) fn partition(&self) -> i32 {
         self.place.partition
-    }
-
-    /// Returns what lanes of the tenant wait for their turn with.
-    pub(crate) fn ticket(&self) -> &Ticket {
-        &self.place.ticket
     }
 
     /// Returns what others see of the partition.

@@ -32,7 +32,6 @@ pub mod canary;
 pub mod catch_up;
 pub mod changes;
 pub mod compact;
-pub mod fair;
 pub mod gait;
 mod gate;
 pub mod grants;
@@ -94,7 +93,6 @@ mod timed_wait;
 pub mod tls;
 mod topic_admin;
 mod topic_settings;
-mod turnstile;
 
 // L3 flow: the life of a record.
 mod assignment;

@@ -34,7 +34,6 @@ use crate::lane::{Lane, Serving};
 use crate::offset_map::CommitPoint;
 use crate::policy::{Limits, Ordering};
 use crate::source::{PartitionQueue, Record};
-use crate::turnstile::step_back;
 
 /// Records that are taken from the queue at once.
 const TAKE_MAX: usize = 500;
@@ -120,7 +119,7 @@ impl PartitionTask {
             self.store();
             self.tell_standing();
             // Give other partitions of this thread their turn.
-            step_back().await;
+            tokio::task::yield_now().await;
         }
         self.waiting.clear();
         self.parallel.join().await;

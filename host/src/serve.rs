@@ -43,7 +43,6 @@ use crate::steps::Steps;
 use crate::stop::Draining;
 use crate::subscriptions::Subscriptions;
 use crate::telemetry::LogLevel;
-use crate::turnstile::Turnstile;
 use crate::watcher::{Watch, Watched, Watcher};
 
 /// How long closing the clients may take beyond the drain deadline.
@@ -124,7 +123,6 @@ impl Host {
         let (publish, catalog) = watch::channel(Arc::new(Catalog::default()));
         let registry = Arc::new(Registry::default());
         let flow = flow(&config, &catalog, &registry);
-        let turnstile = Arc::clone(&flow.turnstile);
         let subscriptions = Arc::new(Mutex::new(Subscriptions::new(
             flow,
             clients.consumer,
@@ -167,7 +165,6 @@ impl Host {
             places,
             draining: AtomicBool::new(false),
             watched: Arc::new(Watched::new(&config.watchdog)),
-            turnstile,
             control: control(&config, (orderer, reloader), state, (audit, log)),
         });
         let admin = admin(&config).await?;
@@ -403,14 +400,10 @@ pub(crate) fn runtime(instances_max: u32, cache: Option<&Path>) -> Result<Runtim
 
 /// Makes what the tasks of partitions share.
 fn flow(config: &ServeConfig, catalog: &CatalogReader, registry: &Arc<Registry>) -> Flow {
-    let runtime = Handle::current();
-    let turnstile = Turnstile::new(runtime.metrics().num_workers());
-    turnstile.weigh(&config.tenants);
     Flow {
-        runtime,
+        runtime: Handle::current(),
         catalog: catalog.clone(),
         registry: Arc::clone(registry),
-        turnstile,
         drain_timeout: config.drain_timeout,
     }
 }

@@ -47,7 +47,6 @@ mod routes;
 mod secrets;
 mod seek;
 mod shadow;
-mod shares;
 mod signed;
 mod stage;
 mod steps;

@@ -70,7 +70,6 @@ use crate::sinks::Sinks;
 use crate::stats::Registry;
 use crate::subscriptions::Subscriptions;
 use crate::tls::Tls;
-use crate::turnstile::Turnstile;
 use crate::watcher::Watched;
 
 /// How long answers under way may take once the host has stopped.
@@ -111,7 +110,6 @@ pub(crate) struct View {
     /// Set when the host begins to stop.
     pub(crate) draining: AtomicBool,
     pub(crate) watched: Arc<Watched>,
-    pub(crate) turnstile: Arc<Turnstile>,
     pub(crate) control: Control,
 }
 

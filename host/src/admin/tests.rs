@@ -23,7 +23,6 @@ fn view() -> View {
         runtime: Handle::current(),
         catalog: catalog.clone(),
         registry: Arc::clone(&registry),
-        turnstile: Turnstile::new(1),
         drain_timeout: Duration::from_secs(1),
     };
     View {
@@ -42,7 +41,6 @@ fn view() -> View {
         places: Arc::new(Places::new(8)),
         draining: AtomicBool::new(false),
         watched: Arc::default(),
-        turnstile: Turnstile::new(1),
         control: Control {
             orders: mpsc::channel(1).0,
             reloads: mpsc::channel(1).0,

@@ -20,7 +20,7 @@ use crate::manifest::problem::{Problem, Problems, closest, line_of, slip};
 use crate::prefix::TopicPrefix;
 
 /// Keys that are of a tenant's table in host.toml and of no other file.
-const OF_OPERATOR: [&str; 2] = ["trusted", "weight"];
+const OF_OPERATOR: [&str; 1] = ["trusted"];
 
 /// A parsed file, its table of keys, and what was found wrong so far.
 pub(crate) struct Reader<'t> {

@@ -21,7 +21,6 @@ use crate::flight::{Cargo, Ledger};
 use crate::lane::{Lane, Serving};
 use crate::policy::Bulk;
 use crate::schedule::{Enough, KeyHash, Schedule, Turn};
-use crate::turnstile::step_back;
 
 /// A lane without work keeps its instance for so long.
 const REST_AFTER: Duration = Duration::from_secs(2);
@@ -283,8 +282,8 @@ impl Parallel {
             let is_full = state.is_full;
             drop(state);
             self.was_used = true;
-            let work = work(like.sibling(), Arc::clone(&self.shared));
-            self.lanes.spawn(like.ticket().gate(work));
+            self.lanes
+                .spawn(work(like.sibling(), Arc::clone(&self.shared)));
             return is_full;
         }
         state.is_full
@@ -377,7 +376,7 @@ async fn work(mut lane: Lane, shared: Arc<Shared>) {
         shared.accept(key, ended, lane.serving());
         turns += 1;
         if turns % TURNS_MAX == 0 {
-            step_back().await;
+            tokio::task::yield_now().await;
         }
     }
     lane.close().await;

@@ -105,7 +105,6 @@ fn apply(
     }
     view.control.access.set_tokens(new.control.tokens.clone());
     view.watched.set_policy(&new.watchdog);
-    view.turnstile.weigh(&new.tenants);
     deployer.trusted = trusted(&new.tenants);
     if let Some(state) = &deployer.state {
         state.keep_at_most(new.control.revisions_kept);

@@ -7,25 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::ids::TenantId;
 use crate::manifest::{Key, Kind, Reader};
 
-/// What a tenant weighs at most.
-const WEIGHT_MAX: u64 = 1000;
-
 pub(super) const TENANTS: Key = Key {
     path: "tenants",
-    kind: Kind::Named {
-        keys: &[&WEIGHT, &TRUSTED],
-    },
+    kind: Kind::Named { keys: &[&TRUSTED] },
     doc: "What holds for a tenant on this host, in a table of its own: `[tenants.NAME]`.",
-};
-const WEIGHT: Key = Key {
-    path: "weight",
-    kind: Kind::Whole {
-        unit: "parts",
-        min: 1,
-        max: WEIGHT_MAX,
-        default: Some(1),
-    },
-    doc: "Its share of the host's threads while others want them, too, see [Shares](#shares).",
 };
 const TRUSTED: Key = Key {
     path: "trusted",
@@ -36,8 +21,6 @@ const TRUSTED: Key = Key {
 /// What the operator says of a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TenantRules {
-    /// Its share of the host's threads beside others.
-    pub weight: u32,
     /// Whether its components cannot be interrupted.
     pub is_trusted: bool,
 }
@@ -56,7 +39,6 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Rules {
     let mut rules = Rules::new();
     reader.each_named(&TENANTS, |reader, name, offset| {
         let read = TenantRules {
-            weight: u32::try_from(reader.whole(&WEIGHT)).unwrap_or(u32::MAX),
             is_trusted: reader.flag(&TRUSTED).unwrap_or(false),
         };
         match name.parse() {
@@ -75,22 +57,18 @@ mod tests {
     use crate::settings::Settings;
 
     #[test]
-    fn nobody_is_trusted_or_heavy_who_is_not_named() {
+    fn nobody_is_trusted_who_is_not_named() {
         assert_eq!(Settings::parse("").unwrap().tenants, Rules::new());
-        let text = "[tenants.acme]\nweight = 4\n[tenants.\"b-2\"]\ntrusted = true";
+        let text = "[tenants.acme]\ntrusted = false\n[tenants.\"b-2\"]\ntrusted = true";
         let rules = Settings::parse(text).unwrap().tenants;
-        let rule = |weight, is_trusted| TenantRules { weight, is_trusted };
-        assert_eq!(rules[&"acme".parse().unwrap()], rule(4, false));
-        assert_eq!(rules[&"b-2".parse().unwrap()], rule(1, true));
+        let rule = |is_trusted| TenantRules { is_trusted };
+        assert_eq!(rules[&"acme".parse().unwrap()], rule(false));
+        assert_eq!(rules[&"b-2".parse().unwrap()], rule(true));
     }
 
     #[test]
     fn what_is_wrong_is_named_with_the_tenant() {
         for (text, told) in [
-            (
-                "[tenants.acme]\nweight = 0",
-                "2: tenants.acme.weight: expected a whole number of parts from 1 to 1000, found 0",
-            ),
             (
                 "tenants.acme.trust = true",
                 "1: unknown key \"tenants.acme.trust\" (",
@@ -105,7 +83,7 @@ mod tests {
             ),
             ("tenants = 4", "1: tenants: expected a table"),
             (
-                "tenants.\"a/b\".weight = 4",
+                "tenants.\"a/b\".trusted = true",
                 "1: tenants.a/b: the character",
             ),
         ] {
