@@ -1,5 +1,7 @@
 //! A handler that would harm its neighbours if it could. The value says how.
 
+#![expect(clippy::disallowed_types, reason = "a guest has no tokio")]
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
