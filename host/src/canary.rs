@@ -255,8 +255,8 @@ where
             self.judge_failures(0);
             if self.standing == Standing::Open {
                 self.patience = None;
-                // Those of before have long been tried again.
-                self.released = std::mem::take(&mut self.waiting);
+                // Those of before may wait for their next attempt still.
+                self.released.append(&mut self.waiting);
             }
         }
         self.standing

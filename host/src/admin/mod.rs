@@ -182,7 +182,7 @@ struct Desk {
     view: Arc<View>,
     delivered: Mutex<Tally<Sink>>,
     /// The turn of whoever sends in a handler.
-    uploads: Semaphore,
+    uploads: Arc<Semaphore>,
 }
 
 fn service(view: Arc<View>) -> IntoMakeServiceWithConnectInfo<Router, Stay> {
@@ -193,7 +193,7 @@ fn router(view: Arc<View>) -> Router {
     let desk = Desk {
         view,
         delivered: Mutex::default(),
-        uploads: Semaphore::new(1),
+        uploads: Arc::new(Semaphore::new(1)),
     };
     Router::new()
         .route("/livez", get(|desk| answer(desk, livez)))

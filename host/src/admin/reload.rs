@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::Desk;
 use super::access::Need;
 use super::v1::host::Nothing;
-use super::v1::{ANSWER, Answer, asked, busy, respond, stopping};
+use super::v1::{ANSWER, Answer, asked, busy, changes_yet, respond, stopping};
 use crate::reload::{Change, Plan};
 
 /// What the host is asked, by whom.
@@ -38,6 +38,7 @@ async fn ask(desk: &Desk, headers: &HeaderMap, body: Body) -> Answer {
     let control = &desk.view.control;
     let who = control.access.admit(headers, Need::Host)?;
     let _: Option<Nothing> = asked(headers, body, "{}").await?;
+    changes_yet(&desk.view)?;
     let (answer, answered) = oneshot::channel();
     let reload = Reload {
         who: who.name,

@@ -23,7 +23,7 @@ use axum::routing::any;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::access::{Access, Denied, Need};
@@ -297,16 +297,18 @@ async fn change(
     let who = control.access.admit(headers, Need::Change(&id.tenant))?;
     let asked = asked(headers, body, "{\"to\": \"0a1b2c3d4e5f\"}").await?;
     let asked = asked.unwrap_or_default();
-    order(desk, &id, who.name, wish(asked)?).await
+    order(desk, &id, who.name, wish(asked)?, None).await
 }
 
 /// Hands a wish to the deployer, and waits for what became of it.
-async fn order(desk: &Desk, id: &HandlerId, who: String, wish: Wish) -> Answer {
-    if desk.view.draining.load(Ordering::Acquire) {
-        let why =
-            "the host is draining, and changes nothing any more; ask the one that takes its place";
-        return Err((StatusCode::SERVICE_UNAVAILABLE, why.to_owned()));
-    }
+async fn order(
+    desk: &Desk,
+    id: &HandlerId,
+    who: String,
+    wish: Wish,
+    turn: Option<OwnedSemaphorePermit>,
+) -> Answer {
+    changes_yet(&desk.view)?;
     let control = &desk.view.control;
     let patience = match wish {
         Wish::Deploy(_) => LONG_ANSWER,
@@ -318,6 +320,7 @@ async fn order(desk: &Desk, id: &HandlerId, who: String, wish: Wish) -> Answer {
         id: id.clone(),
         who,
         answer,
+        turn,
     };
     control.orders.try_send(order).map_err(|_| busy())?;
     match timeout(patience, answered).await {
@@ -330,6 +333,16 @@ async fn order(desk: &Desk, id: &HandlerId, who: String, wish: Wish) -> Answer {
             Ok((StatusCode::ACCEPTED, value))
         }
     }
+}
+
+/// Says no where the host has begun to leave.
+pub(super) fn changes_yet(view: &View) -> Result<(), Denied> {
+    if !view.draining.load(Ordering::Acquire) {
+        return Ok(());
+    }
+    let why =
+        "the host is draining, and changes nothing any more; ask the one that takes its place";
+    Err((StatusCode::SERVICE_UNAVAILABLE, why.to_owned()))
 }
 
 /// Why what is asked is not even written down.

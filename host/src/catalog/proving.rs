@@ -213,9 +213,16 @@ impl Proving {
             Standing::Passed => PASSED,
             Standing::Failed => FAILED,
         };
-        self.verdict.store(verdict, Ordering::Release);
+        // Somebody may have decided meanwhile.
+        let decided =
+            self.verdict
+                .compare_exchange(OPEN, verdict, Ordering::AcqRel, Ordering::Acquire);
         self.alarm.notify_one();
-        standing
+        match decided.unwrap_or_else(|other| other) {
+            PASSED => Standing::Passed,
+            FAILED => Standing::Failed,
+            _ => standing,
+        }
     }
 }
 

@@ -139,17 +139,28 @@ struct Runner {
 impl Runner {
     async fn run(mut self, mut queue: mpsc::Receiver<Seen>) {
         let shared = Arc::clone(&self.shared);
+        let places = Arc::clone(self.handler.component.places());
         loop {
+            let has_places = !self.instances.is_empty();
             let seen = tokio::select! {
                 biased;
                 () = shared.over.notified() => return,
                 seen = queue.recv() => seen,
+                // A record waits for what it keeps for the next one.
+                () = places.asked(), if has_places => {
+                    self.instances.clear();
+                    continue;
+                }
             };
             let Some(seen) = seen else { return };
             shared
                 .waiting_bytes
                 .fetch_sub(seen.bytes, Ordering::Relaxed);
-            let is = self.handle(&seen).await;
+            // What it uses is its tenant's, whose lanes must not have to wait for it.
+            let is = match self.setup.meter.owes_until() {
+                Some(_) => None,
+                None => self.handle(&seen).await,
+            };
             let mut comparison = shared.comparison.lock();
             match is {
                 Some(is) => {

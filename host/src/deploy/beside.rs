@@ -75,8 +75,8 @@ pub(super) fn fit_beside(mut new: Deployed, old: &Deployed) -> Result<Deployed, 
             old.revision
         ));
     }
-    let is_open = |it: &Proving| it.standing() == Standing::Open;
-    if old.proving.as_ref().is_some_and(is_open) {
+    let is_unproven = |it: &Proving| it.standing() != Standing::Passed;
+    if old.proving.as_ref().is_some_and(is_unproven) {
         return Err(format!(
             "cannot be tried yet: revision {} is on probation itself (it is tried once that has passed)",
             old.revision
@@ -166,11 +166,14 @@ impl Deployer {
             Err(refusal) => return Some(Err(refusal)),
         };
         let (was, back, who) = (tried.revision.clone(), serving.clone(), who.to_owned());
+        let tried_files = tried.own_files.clone();
         let written = self.in_state(id, move |state, id| {
             let mut history = state.history(id)?;
             history.tried = None;
             let is_kept = history.kept(&back).is_some();
-            if let Some(from) = digest_of(&candidate).ok().filter(|_| is_kept) {
+            // Other files may lie there by now, and those are for the next look.
+            let from = digest_of(&candidate).ok();
+            if let Some(from) = from.filter(|it| is_kept && *it == tried_files) {
                 history.rollback = Some(Rollback {
                     from,
                     was: Some(was),
@@ -240,7 +243,9 @@ impl Deployer {
     /// Writes down which revisions are tried, and beside which, where that is not what was written last.
     pub(super) async fn note_trials(&mut self) {
         let mut news = Vec::new();
-        for (id, known) in &mut self.known {
+        // Where nothing serves nothing was taken up: what is written is still to come.
+        let serving = self.known.iter_mut();
+        for (id, known) in serving.filter(|(_, known)| known.serving.is_some()) {
             let tried = known.trial.as_ref().map(|it| &it.on);
             let revision = tried.map(|it| it.handler.revision.clone());
             if revision != known.noted {

@@ -22,7 +22,7 @@ use super::revisions::{New, Source, digest_of_files};
 use super::scan::{Candidate, Scan, scan, unreadable};
 use super::secrets::SecretStore;
 use super::topics::TopicKeeper;
-use super::trial::try_out;
+use super::trial::try_apart;
 use crate::audit::Audit;
 use crate::breaker::Breaker;
 use crate::canary::Trial;
@@ -378,7 +378,7 @@ impl Deployer {
             .get(&loaded.manifest)
             .map_err(|error| at(error.to_string()))?;
         let setup = self.setup(&candidate.id, &loaded, &sink).map_err(at)?;
-        let rules = try_out(candidate, &loaded, &setup).await?;
+        let (rules, loaded, setup) = try_apart(candidate.clone(), loaded, setup).await?;
         let Loaded {
             manifest,
             face,

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
 use super::deployer::{Deployer, Prepared};
@@ -58,6 +58,8 @@ pub(crate) struct Order {
     pub(crate) wish: Wish,
     pub(crate) who: String,
     pub(crate) answer: oneshot::Sender<Result<Done, Refusal>>,
+    /// Free again when it is done, whoever waits for the answer.
+    pub(crate) turn: Option<OwnedSemaphorePermit>,
 }
 
 /// What was done.
@@ -117,6 +119,7 @@ impl Deployer {
             wish,
             who,
             answer,
+            turn: _turn,
         } = order;
         let done = match &wish {
             Wish::RollBack { to } => self.roll_back(&id, to.as_deref(), &who).await,
@@ -128,9 +131,12 @@ impl Deployer {
         if done.is_ok() {
             // What follows may take long, and whoever pauses is in a hurry.
             self.publish();
-            self.look().await;
+            self.keep_new().await;
         }
         self.note(&id, &wish.to_string(), &who, &done);
+        if done.is_ok() {
+            self.look().await;
+        }
         // Who asked may be gone.
         let _ = answer.send(done);
     }
@@ -140,12 +146,19 @@ impl Deployer {
             handler: Some(id),
             ..Change::of_host(who, action)
         };
-        let serving = self.known.get(id).and_then(|it| it.serving.as_ref());
+        let known = self.known.get(id);
+        let tried = known.and_then(|it| Some(&it.trial.as_ref()?.on.handler));
+        let all = known.and_then(|it| it.serving.as_ref()).into_iter();
+        let all: Vec<_> = all.chain(tried).collect();
+        let files = |revision: &Revision| {
+            let its = all.iter().find(|it| it.revision == *revision);
+            its.map(|it| it.own_files.as_str())
+        };
         self.audit.note(&match done {
             Ok(Done { revision, was, .. }) => Change {
                 revision: revision.as_ref(),
                 was: was.as_ref(),
-                digest: serving.map(|it| it.own_files.as_str()),
+                digest: revision.as_ref().and_then(files),
                 ..change
             },
             Err(refusal) => Change {

@@ -82,23 +82,21 @@ impl Deployer {
     /// Writes down that the files in the handlers folder were rolled back, so that they do not serve when the host starts again.
     pub(super) async fn remember(&self, id: &HandlerId, failed: &Deployed) {
         let known = self.known.get(id);
-        let Some((facts, serving)) = known.and_then(|it| Some((&it.facts, it.serving.as_ref()?)))
-        else {
+        let Some(serving) = known.and_then(|it| it.serving.as_ref()) else {
             return;
         };
-        // Other files may lie there by now.
-        let candidate = self.candidate(id).await.ok();
-        let Some(candidate) = candidate.filter(|it| it.facts == *facts) else {
+        let Ok(candidate) = self.candidate(id).await else {
             return;
         };
+        let failed_files = failed.own_files.clone();
         let (was, to) = (failed.revision.clone(), serving.revision.clone());
         let written = self.in_state(id, move |state, id| {
             let mut history = state.history(id)?;
-            let Ok(from) = digest_of(&candidate) else {
-                return Ok(());
-            };
             history.fail(&was);
-            if history.kept(&to).is_some() {
+            // Other files may lie there by now, and nothing is known against them.
+            let from = digest_of(&candidate).ok();
+            let from = from.filter(|it| *it == failed_files);
+            if let Some(from) = from.filter(|_| history.kept(&to).is_some()) {
                 history.rollback = Some(Rollback {
                     from,
                     was: Some(was),

@@ -64,6 +64,27 @@ pub(super) async fn try_out(
     })
 }
 
+/// As [`try_out`], in a task of its own, which is given up where it does not end: nothing interrupts what a trusted tenant runs.
+pub(super) async fn try_apart(
+    candidate: Candidate,
+    loaded: Loaded,
+    setup: Setup,
+) -> Result<(Vec<OwnRule>, Loaded, Setup), String> {
+    let manifest = candidate.manifest.display().to_string();
+    let tried = tokio::spawn(async move {
+        let rules = Box::pin(try_out(&candidate, &loaded, &setup)).await;
+        rules.map(|rules| (rules, loaded, setup))
+    });
+    match timeout(TRIALS_MAX + TRIAL_MAX, tried).await {
+        Ok(Ok(tried)) => tried,
+        Ok(Err(error)) => Err(format!("{manifest}: its trial failed: {error}")),
+        Err(_) => Err(format!(
+            "{manifest}: a component of it does not end, and nothing interrupts those of a trusted tenant: a thread of the host is lost \
+             (mend the component, and start the host again)"
+        )),
+    }
+}
+
 async fn try_each(
     candidate: &Candidate,
     loaded: &Loaded,

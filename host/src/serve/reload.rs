@@ -3,12 +3,13 @@
 //! Handed the running parts, changes what can change; what that is, [`crate::reload`] says.
 //! **Invariant:** where anything is wrong with what is read, nothing changes.
 
-use std::fmt::Display;
+use std::path::Path;
 
 use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
 
 use crate::admin::{Reload, View};
+use crate::audit::{Audit, Change};
 use crate::config::{Origin, ServeConfig};
 use crate::deploy::Deployer;
 use crate::reload::Plan;
@@ -71,7 +72,7 @@ impl Helm {
     ) {
         let who = asked.as_ref().map_or(BY_SIGNAL, |it| it.who.as_str());
         let done = self.reload(deployer, view).await;
-        tell(who, self.origin.file().map(|it| it.display()), &done);
+        tell(who, self.origin.file(), &done, &deployer.audit);
         if let Some(asked) = asked {
             // Who asked may be gone.
             let _ = asked.answer.send(done);
@@ -112,8 +113,12 @@ fn apply(
     Ok(())
 }
 
-fn tell(who: &str, file: Option<impl Display>, done: &Result<Plan, Vec<String>>) {
-    let file = file.map_or_else(|| "no host.toml (--config)".to_owned(), |it| it.to_string());
+fn tell(who: &str, file: Option<&Path>, done: &Result<Plan, Vec<String>>, audit: &Audit) {
+    let file = file.map_or_else(
+        || "no host.toml (--config)".to_owned(),
+        |it| it.display().to_string(),
+    );
+    let change = Change::of_host(who, "reload");
     match done {
         Ok(plan) => {
             for change in &plan.live {
@@ -127,14 +132,22 @@ fn tell(who: &str, file: Option<impl Display>, done: &Result<Plan, Vec<String>>)
                     "{file}: {change}; the command line or the environment says something else, which wins"
                 );
             }
-            let (changed, restart) = (plan.live.len(), plan.restart.len());
-            tracing::info!(target: "audit", %who, action = "reload", file, changed, needs_restart = restart, "done");
+            let (live, restart) = (plan.live.len(), plan.restart.len());
+            let detail = format!("{file}: {live} changed, {restart} need a restart");
+            audit.note(&Change {
+                detail: Some(&detail),
+                ..change
+            });
         }
         Err(problems) => {
             for problem in problems {
                 tracing::error!("{problem}; nothing was changed");
             }
-            tracing::info!(target: "audit", %who, action = "reload", file, "refused");
+            audit.note(&Change {
+                detail: Some(&file),
+                refused: Some(&problems.join("; ")),
+                ..change
+            });
         }
     }
 }

@@ -223,6 +223,33 @@ fn what_fails_under_a_canary_is_handled_by_the_revision_before() {
 }
 
 #[test]
+fn files_that_came_meanwhile_are_tried_once_those_before_have_failed() {
+    let stage = Stage::new("canary-meanwhile", PARTITIONS);
+    let state = tempfile::tempdir().unwrap();
+    stage.deploy("act", &revision("v1", "ordering = \"key\"\n"));
+    let host = stage.serve(&["--state", &state.path().display().to_string()]);
+    produce(&stage, 0..40);
+    stage.outputs(&host, 40);
+    let failing = "ordering = \"key\"\nconfig.broken = \"true\"\ndeploy.probation-records = 60\n";
+    swap(&stage, &revision("v2", failing));
+    wait_lines(&host, &[" deployed ", &stage.name, "changes="], 1);
+    swap(
+        &stage,
+        &revision("v3", &format!("{CANARY}ordering = \"key\"\n")),
+    );
+    wait_lines(&host, &["cannot be tried yet"], 1);
+    produce(&stage, 40..400);
+    rolled_back(&host);
+    wait_until("what came meanwhile is tried", PATIENCE, || {
+        status(&stage, &host)["trial"]["kind"] == "canary"
+    })
+    .unwrap();
+    let outputs = stage.outputs(&host, 400);
+    assert_complete_and_in_order(&outputs, 400);
+    host.stop().unwrap();
+}
+
+#[test]
 fn a_canary_is_promoted_by_itself_when_its_time_is_over() {
     let stage = Stage::new("canary-time", 1);
     let by_key = "ordering = \"key\"\n";

@@ -5,6 +5,8 @@
 
 use std::fs;
 
+use harness::guest;
+
 use super::rates::Neighbours;
 use super::stage::{PATIENCE, TWICE, is, verdict, wait_lines};
 
@@ -41,6 +43,28 @@ fn a_trusted_component_that_spins_is_not_interrupted_and_is_told_by_the_watchdog
     two.calm.produce(&["ok", "ok"]);
     two.calm.outputs(&host, 2);
     assert_eq!(two.acme.letters(&host, 2).len(), 2);
+    host.kill9();
+}
+
+#[test]
+fn a_trusted_component_that_never_begins_is_refused_and_the_host_does_as_it_is_told() {
+    let two = Neighbours::new("trusted-trial", 1, "", "");
+    let aside = tempfile::tempdir().unwrap();
+    let toml = aside.path().join("host.toml");
+    fs::write(&toml, "[tenants.acme]\ntrusted = true\n").unwrap();
+    let mut host = two.serve(&["--config", &toml.display().to_string()]);
+    two.acme.produce(&["ok"]);
+    two.acme.outputs(&host, 1);
+    let name = format!("acme/{}", two.acme.name);
+    let manifest = two.acme.manifest("config.spin = \"yes\"");
+    let folder = &two.acme.folder;
+    folder.swap_component(&name, guest("no-context")).unwrap();
+    folder.swap_manifest(&name, &manifest).unwrap();
+    wait_lines(&host, &["a component of it does not end"], 1);
+    two.acme.produce(&["ok"]);
+    two.acme.outputs(&host, 2);
+    host.hang_up().unwrap();
+    wait_lines(&host, &["audit", "reload", "done"], 1);
     host.kill9();
 }
 

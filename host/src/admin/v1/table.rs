@@ -106,7 +106,7 @@ pub(super) static ROUTES: &[Route] = &[
         body: Body::Tar,
         answer: &CHANGED,
         good: &[200, 202],
-        bad: &[400, 404, 409, 413, 415, 422, 503, 507],
+        bad: &[400, 404, 408, 409, 413, 415, 422, 503, 507],
         serve: || put(super::upload::deploy),
     },
     Route {

@@ -4,12 +4,14 @@
 //! **Invariant:** nothing of a body is read before it is known that whoever sends it may; one is in memory at a time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use tokio::time::timeout;
 
 use super::{Answer, Denied, Desk, Name, Need, handler_id, kind_of, order, respond};
 use crate::admin::door::{LONG_VISIT, Stay};
@@ -19,6 +21,8 @@ use crate::tar;
 
 /// Bytes of an archive.
 const UPLOAD_MAX: usize = 64 << 20;
+/// How long an archive may take to come: others wait for their turn.
+const READING: Duration = Duration::from_secs(30);
 const TAR: &str = "application/x-tar";
 const MANIFEST: &str = "handler.toml";
 const TENANT: &str = "tenant.toml";
@@ -57,19 +61,20 @@ async fn take(
     if length.is_some_and(|it| it.parse().is_ok_and(|it: u64| it > UPLOAD_MAX as u64)) {
         return Err(too_large());
     }
-    let Ok(_turn) = desk.uploads.try_acquire() else {
+    let Ok(turn) = Arc::clone(&desk.uploads).try_acquire_owned() else {
         let why = "another handler is being sent in; ask again in a moment";
         return Err((StatusCode::SERVICE_UNAVAILABLE, why.to_owned()));
     };
     // It takes its time, and comes from somebody who may.
     stay.until(LONG_VISIT);
-    let bytes = to_bytes(body, UPLOAD_MAX).await.map_err(|_| too_large())?;
+    let read = timeout(READING, to_bytes(body, UPLOAD_MAX)).await;
+    let bytes = read.map_err(|_| too_slow())?.map_err(|_| too_large())?;
     let upload = Upload {
         files: Arc::new(files(&bytes)?),
         is_operators: who.is_operator,
     };
     drop(bytes);
-    order(desk, &id, who.name, Wish::Deploy(upload)).await
+    order(desk, &id, who.name, Wish::Deploy(upload), Some(turn)).await
 }
 
 /// Unpacks an archive, and refuses what is not for a tenant to send in.
@@ -95,6 +100,14 @@ fn files(bytes: &[u8]) -> Result<Files, Denied> {
     Ok(files
         .map(|(name, content)| (name, content.to_vec()))
         .collect())
+}
+
+fn too_slow() -> Denied {
+    let why = format!(
+        "the archive did not come within {} s; others wait for their turn (larger handlers are put into the handlers folder)",
+        READING.as_secs()
+    );
+    (StatusCode::REQUEST_TIMEOUT, why)
 }
 
 fn too_large() -> Denied {
