@@ -229,6 +229,14 @@ fn a_swap_under_full_load_loses_repeats_and_reorders_nothing() {
                     round,
                 );
             }
+            // Each revision has records, also where one is deployed faster than it is fed.
+            let before = swapped.each_ref().map(Swapped::ends);
+            for (it, before) in swapped.iter().zip(before) {
+                wait_until("outputs of the new revision", PATIENCE, || {
+                    it.ends() > before
+                })
+                .unwrap();
+            }
         }
         let (swaps, took) = (ROUNDS * all().count(), began.elapsed());
         println!("{swaps} swaps in {:.1} s", took.as_secs_f32());
