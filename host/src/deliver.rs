@@ -143,8 +143,7 @@ async fn attempt(lane: &mut Lane, handler: &Deployed, job: Job, call: &Call) -> 
     match settlement {
         Ok(settlement) => {
             if settlement.is_last() {
-                let failed = Outcome::Failed(failure.clone());
-                lane.show(handler, &started, call.event(), &failed);
+                lane.show_failed(handler, &started, call.event(), &failure);
             }
             settle(lane, handler, started, &failure, attempt, settlement).await
         }

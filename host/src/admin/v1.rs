@@ -19,7 +19,7 @@ use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::any;
+use axum::routing::{MethodRouter, any, post};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -233,46 +233,16 @@ async fn rollback(
     respond(change(&desk, &name, &headers, body, wish).await)
 }
 
-async fn promote(
-    State(desk): State<Arc<Desk>>,
-    Path(name): Name,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    respond(
-        change(&desk, &name, &headers, body, |asked| {
-            plain(&asked, Wish::Promote)
-        })
-        .await,
-    )
-}
-
-async fn pause(
-    State(desk): State<Arc<Desk>>,
-    Path(name): Name,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    respond(
-        change(&desk, &name, &headers, body, |asked| {
-            plain(&asked, Wish::Pause)
-        })
-        .await,
-    )
-}
-
-async fn resume(
-    State(desk): State<Arc<Desk>>,
-    Path(name): Name,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    respond(
-        change(&desk, &name, &headers, body, |asked| {
-            plain(&asked, Wish::Resume)
-        })
-        .await,
-    )
+/// Asks for a change that needs no more words.
+fn plainly(wish: Wish) -> MethodRouter<Arc<Desk>> {
+    let serve = move |State(desk): State<Arc<Desk>>,
+                      Path(name): Name,
+                      headers: HeaderMap,
+                      body: Body| async move {
+        let wish = |asked: Asked| plain(&asked, wish);
+        respond(change(&desk, &name, &headers, body, wish).await)
+    };
+    post(serve)
 }
 
 /// A wish that needs no more words.

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::scan::{Candidate, MANIFEST};
+use super::scan::{Candidate, MANIFEST, is_component};
 use super::vouched::release_of;
 use crate::ids::HandlerId;
 use crate::state_folder::Files;
@@ -59,10 +59,7 @@ impl Place {
 
     /// Returns the handler as it would be with the files beside its place.
     pub(super) fn candidate(&self, like: Candidate, files: &Files) -> Candidate {
-        let components = files.keys().filter(|name| {
-            let extension = Path::new(name).extension();
-            extension.is_some_and(|it| it == "wasm")
-        });
+        let components = files.keys().filter(|name| is_component(name));
         Candidate {
             release: release_of(&self.draft.join(MANIFEST)),
             manifest: self.draft.join(MANIFEST),

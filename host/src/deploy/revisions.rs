@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
@@ -108,8 +107,7 @@ impl New {
     /// Returns how many bytes the largest component has.
     pub(super) fn largest_component(&self) -> usize {
         let files = self.files.iter();
-        let components =
-            files.filter(|(path, _)| Path::new(path).extension().is_some_and(|it| it == "wasm"));
+        let components = files.filter(|(path, _)| is_component(path));
         components
             .map(|(_, bytes)| bytes.len())
             .max()

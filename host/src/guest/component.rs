@@ -265,7 +265,7 @@ impl Handler {
         let (code, compiled_in) = if let Some(code) = runtime.library.get(&name) {
             (code, None)
         } else {
-            let (component, compiled_in) = compiled(runtime, wasm, too_long)?;
+            let (component, compiled_in) = compiled(runtime, (wasm, &name.0), too_long)?;
             let code = Code::of(runtime, &component, role)?;
             (runtime.library.put(name, Arc::new(code)), compiled_in)
         };

@@ -44,7 +44,7 @@ impl Library {
 /// Compiles a component, or takes it from the cache; returns how long it took to compile as well.
 pub(super) fn compiled(
     runtime: &Runtime,
-    wasm: &[u8],
+    (wasm, digest): (&[u8], &FileDigest),
     too_long: impl Fn(Duration) -> Option<Beyond>,
 ) -> Result<(Component, Option<Duration>), Error> {
     let engine = &runtime.engine;
@@ -53,14 +53,14 @@ pub(super) fn compiled(
         return Ok((component, None));
     }
     // It would take as long again.
-    if let Some(beyond) = runtime.slow.get(wasm).and_then(&too_long) {
+    if let Some(beyond) = runtime.slow.get(digest).and_then(&too_long) {
         return Err(Error::Slow(beyond));
     }
     let began = Instant::now();
     let component = Component::new(engine, wasm).map_err(|error| Error::Compile(chain(&error)))?;
     let took = began.elapsed();
     if let Some(beyond) = too_long(took) {
-        runtime.slow.note(wasm, took);
+        runtime.slow.note(*digest, took);
         return Err(Error::Slow(beyond));
     }
     if let Some(cache) = cache {

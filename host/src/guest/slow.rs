@@ -19,21 +19,17 @@ pub(super) struct Slow(Arc<Mutex<BTreeMap<FileDigest, Duration>>>);
 
 impl Slow {
     /// Returns how long a component took, if it was too long once.
-    pub(super) fn get(&self, wasm: &[u8]) -> Option<Duration> {
-        let known = self.0.lock();
-        if known.is_empty() {
-            return None;
-        }
-        known.get(&FileDigest::of(wasm)).copied()
+    pub(super) fn get(&self, digest: &FileDigest) -> Option<Duration> {
+        self.0.lock().get(digest).copied()
     }
 
     /// Remembers that a component took too long.
-    pub(super) fn note(&self, wasm: &[u8], took: Duration) {
+    pub(super) fn note(&self, digest: FileDigest, took: Duration) {
         let mut known = self.0.lock();
         if known.len() >= KNOWN_MAX {
             known.clear();
         }
-        known.insert(FileDigest::of(wasm), took);
+        known.insert(digest, took);
     }
 }
 
@@ -44,12 +40,13 @@ mod tests {
     #[test]
     fn what_was_slow_is_known_and_few_are() {
         let slow = Slow::default();
-        assert_eq!(slow.get(b"a"), None);
-        slow.note(b"a", Duration::from_secs(1));
-        assert_eq!(slow.get(b"a"), Some(Duration::from_secs(1)));
-        assert_eq!(slow.get(b"b"), None);
+        let of = FileDigest::of;
+        assert_eq!(slow.get(&of(b"a")), None);
+        slow.note(of(b"a"), Duration::from_secs(1));
+        assert_eq!(slow.get(&of(b"a")), Some(Duration::from_secs(1)));
+        assert_eq!(slow.get(&of(b"b")), None);
         for number in 0..=KNOWN_MAX {
-            slow.note(&number.to_le_bytes(), Duration::ZERO);
+            slow.note(of(&number.to_le_bytes()), Duration::ZERO);
         }
         assert!(slow.0.lock().len() <= KNOWN_MAX);
     }

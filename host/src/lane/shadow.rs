@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Lane;
 use crate::catalog::{Deployed, Shadow};
 use crate::flight::Started;
-use crate::outcome::Outcome;
+use crate::outcome::{Failure, Outcome};
 use crate::route::EventCall;
 use crate::shadow::{Made, Output};
 
@@ -29,6 +29,20 @@ impl Lane {
             Outcome::Failed(failure) => Made::Failed(failure.kind.as_str()),
         };
         shadow.show(&started.view(&self.place.topic), event, made);
+    }
+
+    /// The same of a record that failed for the last time.
+    pub(crate) fn show_failed(
+        &self,
+        handler: &Deployed,
+        started: &Started,
+        event: Option<&EventCall>,
+        failure: &Failure,
+    ) {
+        if let Some(shadow) = self.shadow(handler) {
+            let made = Made::Failed(failure.kind.as_str());
+            shadow.show(&started.view(&self.place.topic), event, made);
+        }
     }
 
     fn shadow(&self, handler: &Deployed) -> Option<Arc<Shadow>> {

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use axum::routing::{MethodRouter, get, post, put};
 
-use super::Desk;
 use super::shapes::{
     CHANGED, DOCUMENT, DRAINING, HANDLER, HANDLERS, LEVEL, LEVEL_SET, NOTHING, PARTITIONS,
     RELOADED, REVISIONS, Shape, TENANT, TENANTS, TO,
 };
+use super::{Desk, plainly};
 use crate::admin::reload::reload;
+use crate::deploy::Wish;
 
 /// A path and a method.
 pub(super) struct Route {
@@ -155,7 +156,7 @@ pub(super) static ROUTES: &[Route] = &[
         answer: &CHANGED,
         good: &[200, 202],
         bad: CHANGE,
-        serve: || post(super::promote),
+        serve: || plainly(Wish::Promote),
     },
     Route {
         id: "pauseHandler",
@@ -167,7 +168,7 @@ pub(super) static ROUTES: &[Route] = &[
         answer: &CHANGED,
         good: &[200, 202],
         bad: CHANGE,
-        serve: || post(super::pause),
+        serve: || plainly(Wish::Pause),
     },
     Route {
         id: "resumeHandler",
@@ -179,7 +180,7 @@ pub(super) static ROUTES: &[Route] = &[
         answer: &CHANGED,
         good: &[200, 202],
         bad: CHANGE,
-        serve: || post(super::resume),
+        serve: || plainly(Wish::Resume),
     },
     Route {
         id: "listTenants",
