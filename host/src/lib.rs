@@ -114,5 +114,7 @@ mod admin;
 pub mod cli;
 pub mod config;
 mod deploy;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzed;
 pub mod serve;
 mod watcher;

@@ -276,6 +276,14 @@ fn seal(mut bytes: Vec<u8>) -> String {
     format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
 }
 
+/// Makes the text of a map of these bytes, which may be none of a map.
+#[cfg(any(fuzzing, test))]
+pub(crate) fn sealed(form: u8, base: i64, rest: &[u8]) -> String {
+    let head = varint(base.cast_unsigned());
+    let rest = rest.iter().copied();
+    seal(iter::once(form).chain(head).chain(rest).collect())
+}
+
 fn after(offset: i64, length: u64) -> Result<i64, MapError> {
     let end = offset.checked_add_unsigned(length);
     end.ok_or(MapError::Overflow)

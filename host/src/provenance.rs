@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use self::sections::{Cursor, custom_sections};
+use self::sections::{Cursor, each_custom_section};
 
 /// Characters of a text that are shown.
 const TEXT_MAX: usize = 80;
@@ -50,9 +50,9 @@ struct Said {
 /// Lists what a component says of itself.
 pub fn provenance(wasm: &[u8]) -> Vec<String> {
     let mut said = Said::default();
-    for section in custom_sections(wasm) {
+    each_custom_section(wasm, |section| {
         said.take(section.name, section.content, section.is_outer);
-    }
+    });
     said.lines()
 }
 

@@ -39,7 +39,7 @@ impl std::fmt::Debug for LogLevel {
 
 impl LogLevel {
     /// One that changes nothing.
-    #[cfg(test)]
+    #[cfg(any(fuzzing, test))]
     pub(crate) fn fixed() -> Self {
         Self {
             directives: Mutex::new(DEFAULT.to_owned()),

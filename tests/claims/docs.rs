@@ -105,6 +105,7 @@ const FATES: &[(&str, &str, Fate)] = &[
     ("CONTRIBUTING.md", "cargo xtask test --fast", SKIPS),
     ("CONTRIBUTING.md", "cargo xtask test", RUNS_THIS),
     ("CONTRIBUTING.md", "cargo xtask docs", COMPARED),
+    ("CONTRIBUTING.md", "cargo xtask fuzz", FUZZES),
     ("CONTRIBUTING.md", ".ci/run", RUNS_THIS),
     (
         "examples/hello/README.md",
@@ -155,6 +156,11 @@ const MEASURES: Fate = Fate::Elsewhere {
     why: "it measures for minutes; here it measures a few records",
     file: "tests/claims/kafka/docs.rs",
     text: "fn the_benchmarks_measure_every_row(",
+};
+const FUZZES: Fate = Fate::Elsewhere {
+    why: "it takes an hour; what it begins with is run by the host's own tests",
+    file: "host/src/fuzzed/seeds.rs",
+    text: "join(\"../fuzz/seeds\")",
 };
 const TORTURES: Fate = Fate::Elsewhere {
     why: "it takes minutes; shorter runs follow these tests",

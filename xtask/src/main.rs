@@ -16,6 +16,7 @@
 mod check;
 mod demo;
 mod feed;
+mod fuzz;
 mod guests;
 mod json;
 mod kafka;
@@ -90,6 +91,14 @@ enum Task {
             value_name = "OPTIONS"
         )]
         options: Vec<String>,
+    },
+    /// Hands whatever a fuzzer makes up to what reads bytes of others
+    Fuzz {
+        /// Only this target, such as manifest
+        target: Option<String>,
+        /// How long each target is run
+        #[arg(long, value_name = "N", default_value_t = 600)]
+        seconds: u64,
     },
     /// Measures speed and memory
     Bench {
@@ -194,6 +203,7 @@ fn run(task: Task) -> Result<()> {
             bench: Bench::Conversations { options },
         } => test::with_python("bench-conversations", &options),
         Task::Torture { options } => test::with_kafka("torture", &options),
+        Task::Fuzz { target, seconds } => fuzz::run_targets(target.as_deref(), seconds),
         Task::Docs => test::docs(),
     }
 }

@@ -14,6 +14,8 @@ use crate::{guests, kafka, python, redis};
 
 /// The newest cargo-deny that the minimum Rust version builds.
 const CARGO_DENY: &str = "0.20.2";
+/// The version of cargo-fuzz that runs the fuzz targets.
+const CARGO_FUZZ: &str = "0.13.2";
 
 /// Sets up everything; `fast` leaves out what only the slow tasks need.
 pub(crate) fn all(fast: bool) -> Result<()> {
@@ -55,20 +57,28 @@ pub(crate) fn c_toolchain() -> Result<()> {
 
 /// Sets up cargo-deny in `target/tools` and returns its path.
 pub(crate) fn cargo_deny() -> Result<PathBuf> {
-    let program = target("tools/bin/cargo-deny");
-    let version = |text: &String| text.trim().ends_with(CARGO_DENY);
+    cargo_tool("cargo-deny", CARGO_DENY)
+}
+
+/// Sets up cargo-fuzz in `target/tools` and returns its path.
+pub(crate) fn cargo_fuzz() -> Result<PathBuf> {
+    cargo_tool("cargo-fuzz", CARGO_FUZZ)
+}
+
+fn cargo_tool(name: &str, version: &str) -> Result<PathBuf> {
+    let program = target("tools/bin").join(name);
     let found = crate::sh::capture(Command::new(&program).arg("--version"))
-        .is_ok_and(|text| version(&text));
+        .is_ok_and(|text| text.trim().ends_with(version));
     if found {
-        println!("  cargo-deny: found ({CARGO_DENY})");
+        println!("  {name}: found ({version})");
         return Ok(program);
     }
-    println!("  cargo-deny: installing {CARGO_DENY} into target/tools (about a minute)");
-    // Its release profile asks for fat LTO, minutes of work for a program that runs for a second.
+    println!("  {name}: installing {version} into target/tools (about a minute)");
+    // A release profile may ask for fat LTO, minutes of work for a program that runs for a second.
     let mut install = cargo("install");
     install
-        .args(["--locked", "--force", "--debug", "cargo-deny", "--version"])
-        .arg(CARGO_DENY)
+        .args(["--locked", "--force", "--debug", name, "--version"])
+        .arg(version)
         .arg("--root")
         .arg(target("tools"))
         .env("CARGO_PROFILE_DEV_DEBUG", "0")

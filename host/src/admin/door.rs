@@ -39,7 +39,7 @@ pub(super) struct Stay {
 }
 
 impl Stay {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             began: Instant::now(),
             granted_ms: Arc::default(),

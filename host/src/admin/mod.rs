@@ -26,6 +26,8 @@
 mod access;
 mod door;
 mod facts;
+#[cfg(any(fuzzing, test))]
+mod fuzzed;
 mod line;
 mod metrics;
 mod names;
@@ -58,6 +60,8 @@ use tokio::sync::{Semaphore, oneshot};
 
 pub(crate) use self::access::Access;
 use self::door::{Door, Stay};
+#[cfg(any(fuzzing, test))]
+pub(crate) use self::fuzzed::api_fuzzed;
 pub(crate) use self::reload::Reload;
 use self::tally::Tally;
 pub(crate) use self::v1::Control;

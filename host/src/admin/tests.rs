@@ -4,54 +4,10 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::Ordering;
 
-use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::fuzzed::idle as view;
 use super::*;
-use crate::assignment::Flow;
-use crate::audit::Audit;
-use crate::catalog::Catalog;
-use crate::layers::Layers;
-use crate::steps::Steps;
-use crate::telemetry::LogLevel;
-
-fn view() -> View {
-    let (_, catalog) = watch::channel(Arc::new(Catalog::default()));
-    let registry = Arc::new(Registry::default());
-    let flow = Flow {
-        runtime: Handle::current(),
-        catalog: catalog.clone(),
-        registry: Arc::clone(&registry),
-        drain_timeout: Duration::from_secs(1),
-    };
-    View {
-        registry,
-        catalog,
-        subscriptions: Arc::new(Mutex::new(Subscriptions::new(
-            flow,
-            Layers::default(),
-            Layers::default(),
-            false,
-            Steps::default(),
-        ))),
-        sinks: Arc::new(Sinks::new(Layers::default())),
-        exchanges: Arc::new(Exchanges::new(Layers::default(), Layers::default(), 8)),
-        board: Arc::default(),
-        places: Arc::new(Places::new(8)),
-        draining: AtomicBool::new(false),
-        watched: Arc::default(),
-        control: Control {
-            orders: mpsc::channel(1).0,
-            reloads: mpsc::channel(1).0,
-            state: None,
-            access: Access::new(None, Some((Ipv4Addr::LOCALHOST, 0).into()), false),
-            audit: Arc::new(Audit::new(None)),
-            log: LogLevel::fixed(),
-            drain: watch::Sender::default(),
-        },
-    }
-}
 
 /// Asks for a path, as a client that would like to keep the connection.
 async fn get(addr: SocketAddr, path: &str) -> String {

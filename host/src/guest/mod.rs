@@ -10,6 +10,8 @@ mod clock;
 pub(crate) mod component;
 mod current;
 mod engine;
+#[cfg(any(fuzzing, test))]
+mod fuzzed;
 mod imports;
 mod instance;
 mod invoke;
@@ -34,6 +36,8 @@ mod stopwatch;
 pub(crate) use aot::AotCache;
 pub(crate) use component::{EMPTY, Error as LoadError, Handler, Role};
 pub(crate) use engine::Runtime;
+#[cfg(any(fuzzing, test))]
+pub(crate) use fuzzed::imports_fuzzed;
 pub(crate) use instance::{BulkOutcome, Instance};
 pub(crate) use lent::{Admitted, Lent};
 pub(crate) use log::GuestLog;

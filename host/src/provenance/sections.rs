@@ -1,7 +1,7 @@
 //! The custom sections of a component, and of the modules inside it.
 //!
-//! **Invariant:** no byte is looked at more often than binaries may lie within each other, and what does not fit its length is
-//! where the reading ends.
+//! **Invariant:** no byte is looked at more often than binaries may lie within each other, nothing is kept of what was looked
+//! at, and what does not fit its length is where the reading ends.
 
 /// Binaries that are looked into.
 const BINARIES_MAX: usize = 256;
@@ -19,30 +19,26 @@ pub(super) struct Section<'w> {
     pub(super) is_outer: bool,
 }
 
-/// Lists the custom sections, those of the whole first.
-pub(super) fn custom_sections(wasm: &[u8]) -> Vec<Section<'_>> {
-    let mut found = Vec::new();
+/// Shows the custom sections one by one, those of the whole first; a list of them could be many times as large as the file.
+pub(super) fn each_custom_section<'w>(wasm: &'w [u8], mut show: impl FnMut(Section<'w>)) {
     let mut binaries = vec![(wasm, 0)];
     let mut at = 0;
     while let Some((binary, depth)) = binaries.get(at).copied() {
         at += 1;
-        let mut inner = Vec::new();
         // What was read before something is wrong is as good as the rest.
-        let _ = read(binary, depth, &mut found, &mut inner);
-        let room = BINARIES_MAX.saturating_sub(binaries.len());
-        if depth < DEPTH_MAX {
-            let inner = inner.into_iter().take(room);
-            binaries.extend(inner.map(|binary| (binary, depth + 1)));
-        }
+        let _ = read(binary, depth == 0, &mut show, |inner| {
+            if depth < DEPTH_MAX && binaries.len() < BINARIES_MAX {
+                binaries.push((inner, depth + 1));
+            }
+        });
     }
-    found
 }
 
 fn read<'w>(
     binary: &'w [u8],
-    depth: usize,
-    found: &mut Vec<Section<'w>>,
-    inner: &mut Vec<&'w [u8]>,
+    is_outer: bool,
+    mut show: impl FnMut(Section<'w>),
+    mut look_into: impl FnMut(&'w [u8]),
 ) -> Option<()> {
     let rest = binary.strip_prefix(MAGIC)?;
     let (version, rest) = rest.split_at_checked(4)?;
@@ -55,15 +51,15 @@ fn read<'w>(
             0 => {
                 let mut custom = Cursor::new(content);
                 if let Some(name) = custom.text() {
-                    found.push(Section {
+                    show(Section {
                         name,
                         content: custom.rest,
-                        is_outer: depth == 0,
+                        is_outer,
                     });
                 }
             }
             // A module, and another component.
-            1 | 4 if is_component => inner.push(content),
+            1 | 4 if is_component => look_into(content),
             _ => {}
         }
     }
