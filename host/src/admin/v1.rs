@@ -83,6 +83,7 @@ pub(super) fn routes() -> Router<Arc<Desk>> {
             respond(Err((StatusCode::METHOD_NOT_ALLOWED, why)))
         })
         .route("/v1", any(nothing))
+        .route("/v1/", any(nothing))
         .route("/v1/{*rest}", any(nothing))
 }
 
