@@ -4,6 +4,7 @@
 //! **Invariant:** a target that takes more memory than its budget, or panics, ends the process, and the fuzzer keeps the input.
 
 use std::alloc::System;
+use std::panic;
 use std::sync::Once;
 
 use cap::Cap;
@@ -23,12 +24,24 @@ pub struct Budget {
 /// Runs an input within a budget.
 pub fn within(budget: Budget, data: &[u8], run: fn(&[u8])) {
     static WARM: Once = Once::new();
-    // What is made once is no part of the budget.
-    WARM.call_once(|| run(data));
+    WARM.call_once(|| {
+        tell_without_budget();
+        // What is made once is no part of the budget.
+        run(data);
+    });
     let wanted = data.len().saturating_mul(budget.per_byte);
     let wanted = wanted.saturating_add(budget.bytes);
     // It is refused only where more is taken already, which another thread may do at the same moment.
     let _ = ALLOCATOR.set_limit(ALLOCATOR.allocated().saturating_add(wanted));
     run(data);
     let _ = ALLOCATOR.set_limit(usize::MAX);
+}
+
+/// Has panics told without a budget: where they come from takes memory, too.
+fn tell_without_budget() {
+    let tell = panic::take_hook();
+    panic::set_hook(Box::new(move |what| {
+        let _ = ALLOCATOR.set_limit(usize::MAX);
+        tell(what);
+    }));
 }
