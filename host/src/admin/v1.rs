@@ -18,6 +18,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, any, post};
 use serde::Deserialize;
@@ -85,6 +86,28 @@ pub(super) fn routes() -> Router<Arc<Desk>> {
         .route("/v1", any(nothing))
         .route("/v1/", any(nothing))
         .route("/v1/{*rest}", any(nothing))
+        .layer(map_response(in_form))
+}
+
+/// What axum refuses by itself, such as a name in a path that is no text, is told as everything else is.
+async fn in_form(answer: Response) -> Response {
+    if answer
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|it| it == JSON)
+    {
+        return answer;
+    }
+    let status = match answer.status() {
+        // Nothing has such a name.
+        StatusCode::BAD_REQUEST => StatusCode::NOT_FOUND,
+        status => status,
+    };
+    let why = to_bytes(answer.into_body(), BODY_MAX).await;
+    let why = why.unwrap_or_default();
+    let why = String::from_utf8_lossy(&why);
+    let why = format!("the request cannot be read: {why} (names in a path are UTF-8)");
+    respond(Err((status, why)))
 }
 
 async fn nothing() -> Response {
