@@ -194,12 +194,19 @@ async fn stand_in(
     drain: watch::Sender<Draining>,
 ) {
     let mut draining = drain.subscribe();
+    // What it waits for would be locked while it is held.
+    let asked = async {
+        draining
+            .wait_for(|it| *it == Draining::Asked)
+            .await
+            .map(drop)
+    };
     tokio::select! {
         Some(order) = orders.recv() => answer(order),
         Some(reload) = reloads.recv() => {
             let _ = reload.answer.send(Ok(Plan::default()));
         }
-        Ok(_) = draining.wait_for(|it| *it == Draining::Asked) => {
+        Ok(()) = asked => {
             drain.send_replace(Draining::Done(vec!["acme/orders: a record".to_owned()]));
         }
         else => {}

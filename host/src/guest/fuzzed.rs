@@ -162,8 +162,8 @@ mod tests {
             ("selection", FailureKind::Trap.as_str()),
             ("fields", "emitted 0"),
             ("receipt", "emitted 0"),
-            ("bad-pointer", FailureKind::Trap.as_str()),
-            ("returns", FailureKind::Retry.as_str()),
+            ("bad-pointer", "emitted 0"),
+            ("returns", FailureKind::Reject.as_str()),
         ] {
             assert_eq!(done(seed), expected, "{seed}");
         }
