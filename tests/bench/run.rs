@@ -193,14 +193,15 @@ impl Bench<'_> {
 }
 
 /// How far a run is, asked of Kafka.
-struct Progress {
+pub(crate) struct Progress {
     client: BaseConsumer,
     topic: String,
     by_commits: bool,
 }
 
 impl Progress {
-    fn outputs(kafka: &Kafka, topic: &str) -> Result<Self> {
+    /// By the records of a topic of outputs.
+    pub(crate) fn outputs(kafka: &Kafka, topic: &str) -> Result<Self> {
         let client = client(kafka).create()?;
         Ok(Self {
             client,
@@ -218,7 +219,8 @@ impl Progress {
         })
     }
 
-    fn count(&self) -> Result<u64> {
+    /// Returns the records so far.
+    pub(crate) fn count(&self) -> Result<u64> {
         let mut count = 0;
         if self.by_commits {
             let mut wanted = rdkafka::TopicPartitionList::new();

@@ -134,12 +134,19 @@ fn host(variant: Variant, place: &Place<'_>, cache: &Cache) -> Result<Subject> {
     let handlers = HandlersDir::new()?;
     let more = variant.manifest(place.output);
     let manifest = manifest(&place.input.topic, place.group, place.output, &more);
+    let name = match variant.tenant() {
+        Some(tenant) => {
+            handlers.swap_text("quotas", "tenant.toml", tenant)?;
+            "quotas/bench"
+        }
+        None => "bench",
+    };
     if let Some(beside) = variant.beside() {
-        handlers.swap_beside("bench", &format!("{beside}.wasm"), guest(beside))?;
+        handlers.swap_beside(name, &format!("{beside}.wasm"), guest(beside))?;
     }
     match variant.component() {
-        Some(component) => handlers.handler("bench", component, &manifest)?,
-        None => handlers.swap_text("bench", "handler.toml", &manifest)?,
+        Some(component) => handlers.handler(name, component, &manifest)?,
+        None => handlers.swap_text(name, "handler.toml", &manifest)?,
     };
     let settings = cache.path().join("host.toml");
     fs::write(&settings, variant.settings())?;

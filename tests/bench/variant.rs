@@ -11,6 +11,13 @@ use harness::{guest, root};
 /// How many routes a handler has that has many.
 const ROUTES: usize = 100;
 
+/// A tenant that may have all of Kafka, and more of the host than it can use.
+const QUOTAS: &str = "grants = { consume = [\"*\"], produce = [\"*\"], groups = [\"*\"] }\n\
+     [quotas]\nhandlers = 1000\ncomponent-mib = 1024\ncompile-ms = 3600000\nmemory-mib = 4096\n\
+     deadline-ms = 3600000\nin-flight-mib = 1024\npending-requests = 100000\n\
+     records-per-s = 100000000\nemit-records-per-s = 100000000\nemit-mib-per-s = 100000\n\
+     cpu-percent = 100000\nlog-lines-per-s = 1000000\n";
+
 /// Three middlewares, each with `more` keys.
 fn behind(more: &str) -> String {
     let table = |n| format!("{{ component = \"through.wasm\", name = \"{n}\"{more} }}");
@@ -43,6 +50,8 @@ pub(crate) enum Variant {
     HostAtOnce,
     /// Pass-through by a handler in the host whose producer waits up to 5 ms for more outputs.
     HostLinger,
+    /// Pass-through by a handler in the host of a tenant with every quota, none of which is ever reached.
+    HostQuotas,
     /// The JSON transform in the native user loop.
     NativeJson,
     /// The JSON transform by a handler in the host.
@@ -99,7 +108,7 @@ pub(crate) enum Variant {
 
 impl Variant {
     /// All, in the order in which they run.
-    pub(crate) const ALL: [Self; 34] = [
+    pub(crate) const ALL: [Self; 35] = [
         Self::Native,
         Self::Tuned,
         Self::Host,
@@ -108,6 +117,7 @@ impl Variant {
         Self::HostOnce,
         Self::HostAtOnce,
         Self::HostLinger,
+        Self::HostQuotas,
         Self::NativeJson,
         Self::HostJson,
         Self::HostJsonTrusted,
@@ -145,6 +155,7 @@ impl Variant {
             Self::HostCommits | Self::HostOnce => Self::HostCommits,
             Self::HostAtOnce
             | Self::HostLinger
+            | Self::HostQuotas
             | Self::HostRoutes
             | Self::HostBehind
             | Self::HostChanged => Self::Host,
@@ -213,6 +224,11 @@ impl Variant {
         }
     }
 
+    /// Returns what the file of its tenant says, of a variant whose tenant is not the default one.
+    pub(crate) fn tenant(self) -> Option<&'static str> {
+        (self == Self::HostQuotas).then_some(QUOTAS)
+    }
+
     /// Returns the fixture that stands beside its own, where its manifest names one.
     pub(crate) fn beside(self) -> Option<&'static str> {
         let is_named = matches!(
@@ -256,6 +272,7 @@ impl Variant {
             | Self::HostOnce
             | Self::HostAtOnce
             | Self::HostLinger
+            | Self::HostQuotas
             | Self::HostRoutes
             | Self::HostBehind
             | Self::HostChanged => Some("pass"),
@@ -285,6 +302,7 @@ impl fmt::Display for Variant {
             Self::HostOnce => "pass-through, host, exactly once",
             Self::HostAtOnce => "pass-through, host, `linger.ms = 0`",
             Self::HostLinger => "pass-through, host, `linger.ms = 5`",
+            Self::HostQuotas => "pass-through, host, with every quota",
             Self::NativeJson => "JSON transform, native user loop",
             Self::HostJson => "JSON transform, host",
             Self::HostJsonTrusted => "JSON transform, host, trusted",

@@ -29,6 +29,25 @@ pub fn guest(krate: &str) -> PathBuf {
     path
 }
 
+/// Returns a component like another whose bytes differ by a remark, so that it is compiled anew: a custom section, which says
+/// nothing to whoever runs it. The remark has at most 100 bytes.
+pub fn remarked(component: &[u8], remark: &str) -> Vec<u8> {
+    let mut section = vec![length(remark.as_bytes())];
+    section.extend(remark.as_bytes());
+    let mut bytes = component.to_vec();
+    bytes.extend([0, length(&section)]);
+    bytes.extend(section);
+    bytes
+}
+
+/// In LEB128, as long as one byte is enough.
+fn length(bytes: &[u8]) -> u8 {
+    u8::try_from(bytes.len())
+        .ok()
+        .filter(|length| *length < 0x80)
+        .expect("a remark is short")
+}
+
 /// A handlers folder that is removed when it is dropped. A handler is named `name` or `tenant/name`.
 #[derive(Debug)]
 pub struct HandlersDir {

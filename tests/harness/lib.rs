@@ -31,7 +31,7 @@ use anyhow::{Result, bail};
 
 pub use clock::WallClock;
 pub use cluster::Cluster;
-pub use handlers::{HandlersDir, guest};
+pub use handlers::{HandlersDir, guest, remarked};
 pub use host::Host;
 pub use kafka::Kafka;
 pub use proxy::Proxy;

@@ -152,6 +152,16 @@ enum Bench {
         )]
         options: Vec<String>,
     },
+    /// What swaps, quotas, bad neighbours, many handlers and compiling cost, on a real Kafka
+    Live {
+        /// What the benchmark is told, such as swaps or compile --rounds 5; see its --help
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "OPTIONS"
+        )]
+        options: Vec<String>,
+    },
     /// What order costs where a handler waits, on a real Kafka
     Guarantees {
         /// What the benchmark is told; see its --help
@@ -199,6 +209,9 @@ fn run(task: Task) -> Result<()> {
         Task::Bench {
             bench: Bench::Guarantees { options },
         } => test::with_kafka("bench-guarantees", &options),
+        Task::Bench {
+            bench: Bench::Live { options },
+        } => test::with_kafka("bench-live", &options),
         Task::Bench {
             bench: Bench::Conversations { options },
         } => test::with_python("bench-conversations", &options),

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use harness::{Host, TestRecord, clients, guest, wait_until};
+use harness::{Host, TestRecord, clients, guest, remarked, wait_until};
 
 use super::stage::{PATIENCE, Stage, count_lines, field, never, texts, wait_lines};
 
@@ -33,16 +33,6 @@ fn load(stage: &Stage, stop: &AtomicBool) -> u64 {
         clients::produce_records(&stage.bootstrap, &stage.input, batch.map(record)).unwrap();
     }
     next
-}
-
-/// A component like another, with a comment in it: the same behaviour, another revision.
-pub fn remarked(component: &[u8], remark: &str) -> Vec<u8> {
-    let mut section = vec![u8::try_from(remark.len()).unwrap()];
-    section.extend(remark.as_bytes());
-    let mut bytes = component.to_vec();
-    bytes.extend([0, u8::try_from(section.len()).unwrap()]);
-    bytes.extend(section);
-    bytes
 }
 
 #[test]

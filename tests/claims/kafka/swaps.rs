@@ -10,10 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use harness::{HandlersDir, Host, TestRecord, clients, guest, wait_until};
+use harness::{HandlersDir, Host, TestRecord, clients, guest, remarked, wait_until};
 use tokio::time::Instant;
 
-use super::deploy::remarked;
 use super::stage::{PATIENCE, Stage, count_lines, field, start, wait_lines};
 
 const PARTITIONS: i32 = 4;
