@@ -136,7 +136,7 @@ fn host(variant: Variant, place: &Place<'_>, cache: &Cache) -> Result<Subject> {
     let manifest = manifest(&place.input.topic, place.group, place.output, &more);
     let name = match variant.tenant() {
         Some(tenant) => {
-            handlers.swap_text("quotas", "tenant.toml", tenant)?;
+            handlers.swap_text("quotas", "tenant.toml", &tenant)?;
             "quotas/bench"
         }
         None => "bench",

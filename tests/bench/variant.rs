@@ -11,9 +11,11 @@ use harness::{guest, root};
 /// How many routes a handler has that has many.
 const ROUTES: usize = 100;
 
-/// A tenant that may have all of Kafka, and more of the host than it can use.
-const QUOTAS: &str = "grants = { consume = [\"*\"], produce = [\"*\"], groups = [\"*\"] }\n\
-     [quotas]\nhandlers = 1000\ncomponent-mib = 1024\ncompile-ms = 3600000\nmemory-mib = 4096\n\
+/// What a tenant may have of Kafka: all.
+const GRANTS: &str = "grants = { consume = [\"*\"], produce = [\"*\"], groups = [\"*\"] }\n";
+
+/// More of the host than anybody can use.
+const QUOTAS: &str = "[quotas]\nhandlers = 1000\ncomponent-mib = 1024\ncompile-ms = 3600000\nmemory-mib = 4096\n\
      deadline-ms = 3600000\nin-flight-mib = 1024\npending-requests = 100000\n\
      records-per-s = 100000000\nemit-records-per-s = 100000000\nemit-mib-per-s = 100000\n\
      cpu-percent = 100000\nlog-lines-per-s = 1000000\n";
@@ -50,6 +52,8 @@ pub(crate) enum Variant {
     HostAtOnce,
     /// Pass-through by a handler in the host whose producer waits up to 5 ms for more outputs.
     HostLinger,
+    /// Pass-through by a handler in the host of a tenant with grants and without quotas.
+    HostTenant,
     /// Pass-through by a handler in the host of a tenant with every quota, none of which is ever reached.
     HostQuotas,
     /// The JSON transform in the native user loop.
@@ -108,7 +112,7 @@ pub(crate) enum Variant {
 
 impl Variant {
     /// All, in the order in which they run.
-    pub(crate) const ALL: [Self; 35] = [
+    pub(crate) const ALL: [Self; 36] = [
         Self::Native,
         Self::Tuned,
         Self::Host,
@@ -117,6 +121,7 @@ impl Variant {
         Self::HostOnce,
         Self::HostAtOnce,
         Self::HostLinger,
+        Self::HostTenant,
         Self::HostQuotas,
         Self::NativeJson,
         Self::HostJson,
@@ -155,6 +160,7 @@ impl Variant {
             Self::HostCommits | Self::HostOnce => Self::HostCommits,
             Self::HostAtOnce
             | Self::HostLinger
+            | Self::HostTenant
             | Self::HostQuotas
             | Self::HostRoutes
             | Self::HostBehind
@@ -225,8 +231,12 @@ impl Variant {
     }
 
     /// Returns what the file of its tenant says, of a variant whose tenant is not the default one.
-    pub(crate) fn tenant(self) -> Option<&'static str> {
-        (self == Self::HostQuotas).then_some(QUOTAS)
+    pub(crate) fn tenant(self) -> Option<String> {
+        match self {
+            Self::HostTenant => Some(GRANTS.to_owned()),
+            Self::HostQuotas => Some(format!("{GRANTS}{QUOTAS}")),
+            _ => None,
+        }
     }
 
     /// Returns the fixture that stands beside its own, where its manifest names one.
@@ -272,6 +282,7 @@ impl Variant {
             | Self::HostOnce
             | Self::HostAtOnce
             | Self::HostLinger
+            | Self::HostTenant
             | Self::HostQuotas
             | Self::HostRoutes
             | Self::HostBehind
@@ -302,7 +313,8 @@ impl fmt::Display for Variant {
             Self::HostOnce => "pass-through, host, exactly once",
             Self::HostAtOnce => "pass-through, host, `linger.ms = 0`",
             Self::HostLinger => "pass-through, host, `linger.ms = 5`",
-            Self::HostQuotas => "pass-through, host, with every quota",
+            Self::HostTenant => "pass-through, host, a tenant without quotas",
+            Self::HostQuotas => "pass-through, host, a tenant with every quota",
             Self::NativeJson => "JSON transform, native user loop",
             Self::HostJson => "JSON transform, host",
             Self::HostJsonTrusted => "JSON transform, host, trusted",

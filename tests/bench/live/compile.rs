@@ -1,7 +1,7 @@
 //! How many components are compiled in a second, and what it does to records that several are compiled at once.
 //!
-//! First a host starts with components that nobody has compiled. Then a handler has a steady load of a third of what the host can
-//! do, while those beside it, which are idle, are replaced by components that have to be compiled.
+//! First a host starts with components that nobody has compiled. Then a handler has a steady load of a third of what gets through
+//! at most, while those beside it, which are idle, are replaced by components that have to be compiled.
 //! **Invariant:** with and without take turns under one load, and all components were deployed.
 
 use std::fs;
@@ -15,7 +15,7 @@ use super::load::{LANES, Load};
 use super::seen::{Sample, Seen, Stretch};
 use super::site::{PATIENCE, Scene, Topics, published, wait_assigned};
 
-/// What the steady load takes of what the host can do.
+/// What the steady load takes of what gets through at most.
 const SHARE: f64 = 1.0 / 3.0;
 const POLL: Duration = Duration::from_millis(5);
 const FIXTURE: &str = "act";
@@ -129,7 +129,7 @@ fn beside(scene: &Scene<'_>) -> Result<()> {
 
 fn table(samples: &[Sample], rate: u32, alone: &[Stretch], compiling: &[Stretch]) {
     println!(
-        "A handler with {rate} records/s, a third of what the host passes through\n\n\
+        "A handler with {rate} records/s\n\n\
          | Meanwhile | Time | Records/s | p50 | p99 | of that alone | Longest | Longest gap of a partition |\n\
          |---|---:|---:|---:|---:|---:|---:|---:|"
     );

@@ -18,7 +18,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::Message as _;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
-use super::seen::{Sample, Stretch};
+use super::seen::{Sample, Seen, Stretch};
 use crate::inputs::PARTITIONS;
 
 /// Partitions of the input, by which the records take turns.
@@ -26,10 +26,14 @@ pub(crate) const LANES: usize = PARTITIONS as usize;
 /// How often the writer wakes up.
 const TICK: Duration = Duration::from_millis(1);
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a host is waited for that has fallen behind.
+const CATCH_UP: Duration = Duration::from_secs(15);
 /// A load has settled when no more wait than are written in this time.
 const SETTLED: Duration = Duration::from_millis(100);
 /// What is written before anything is measured warms everything up.
 const WARM_UP: Duration = Duration::from_secs(2);
+/// Records that may be on their way where the writer has no pace.
+const AHEAD: u64 = 20_000;
 /// Fills a value up to about 100 bytes.
 const PADDING: usize = 80;
 
@@ -52,8 +56,28 @@ pub(crate) struct Load {
 }
 
 impl Load {
+    /// Returns how many records a second get through where the writer is as fast as the host and the reader let it be.
+    pub(crate) fn capacity(
+        kafka: &Kafka,
+        (input, output): (&str, &str),
+        length: Duration,
+    ) -> Result<f64> {
+        let load = Self::begin(kafka, input, output, None)?;
+        thread::sleep(WARM_UP);
+        let stretch = load.stretch(length, |_| Ok(()))?;
+        let samples = load.finish()?;
+        Ok(Seen::within(&samples, &[stretch], LANES).per_s)
+    }
+
     /// Begins to write at so many records a second; returns when the load is steady.
     pub(crate) fn start(kafka: &Kafka, input: &str, output: &str, rate: u32) -> Result<Self> {
+        let load = Self::begin(kafka, input, output, Some(rate))?;
+        thread::sleep(WARM_UP);
+        load.settle()?;
+        Ok(load)
+    }
+
+    fn begin(kafka: &Kafka, input: &str, output: &str, rate: Option<u32>) -> Result<Self> {
         let begun = Instant::now();
         let counts = Arc::new(Counts::default());
         let consumer = consumer(kafka.bootstrap(), output)?;
@@ -61,21 +85,19 @@ impl Load {
         let reader = thread::spawn(move || read(&consumer, &own, begun));
         let producer: BaseProducer = ClientConfig::new()
             .set("bootstrap.servers", kafka.bootstrap())
-            .set("linger.ms", "1")
+            // A batch a millisecond and partition would keep the broker busier than the records do.
+            .set("linger.ms", "5")
             .set("log_level", "2")
             .create()?;
         let (own, topic) = (Arc::clone(&counts), input.to_owned());
         let writer = thread::spawn(move || write(&producer, &topic, rate, &own, begun));
-        let load = Self {
+        Ok(Self {
             begun,
-            rate,
+            rate: rate.unwrap_or_default(),
             counts,
             writer,
             reader,
-        };
-        thread::sleep(WARM_UP);
-        load.settle()?;
-        Ok(load)
+        })
     }
 
     /// Lets a stretch of time go by, of which `what` may take a part.
@@ -95,14 +117,23 @@ impl Load {
         })
     }
 
-    /// Waits until the host has caught up.
+    /// Waits until the host has caught up, if it does; a machine that others use as well may be too slow for that.
     pub(crate) fn settle(&self) -> Result<()> {
         let few = (SETTLED.as_secs_f64() * f64::from(self.rate)) as u64 + 1;
-        wait_until("a host that keeps up", PATIENCE, || {
+        let behind = || {
             let seen = self.counts.seen.load(Ordering::Relaxed);
             let written = self.counts.written.load(Ordering::Relaxed);
-            written.saturating_sub(seen) <= few || self.check().is_err()
-        })?;
+            written.saturating_sub(seen)
+        };
+        let settled = wait_until("a host that keeps up", CATCH_UP, || {
+            behind() <= few || self.check().is_err()
+        });
+        if settled.is_err() {
+            eprintln!(
+                "  {} records behind: the figures are worth little",
+                behind()
+            );
+        }
         self.check()
     }
 
@@ -136,17 +167,20 @@ fn consumer(bootstrap: &str, topic: &str) -> Result<BaseConsumer> {
     Ok(consumer)
 }
 
-/// Writes what is due at each tick; what could not be written in time is written later.
+/// Writes what is due at each tick, or may be on its way; what could not be written in time is written later.
 fn write(
     producer: &BaseProducer,
     topic: &str,
-    rate: u32,
+    rate: Option<u32>,
     counts: &Counts,
     begun: Instant,
 ) -> Result<()> {
     let mut count = 0_u64;
     while !counts.stop.load(Ordering::Acquire) {
-        let due = (begun.elapsed().as_secs_f64() * f64::from(rate)) as u64;
+        let due = match rate {
+            Some(rate) => (begun.elapsed().as_secs_f64() * f64::from(rate)) as u64,
+            None => counts.seen.load(Ordering::Relaxed) + AHEAD,
+        };
         while count < due {
             let partition = (count % LANES as u64) as i32;
             let sent = begun.elapsed().as_micros();

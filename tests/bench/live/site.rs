@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use harness::kafka::unique;
-use harness::{HandlersDir, Host, Kafka, wait_until};
+use harness::{HandlersDir, Host, Kafka, guest, wait_until};
 
-use super::backlog;
+use super::load::Load;
 use crate::Options;
 use crate::inputs::{Input, PARTITIONS, Shape};
 use crate::subject::{Cache, manifest};
@@ -62,17 +62,26 @@ impl<'a> Scene<'a> {
             return Ok(rate);
         }
         if self.capacity.get().is_none() {
-            let input = self.backlog()?;
-            let mut all = Vec::new();
-            for _ in 0..3 {
-                all.push(backlog::drain(self, input, None)?.records_per_s);
-            }
-            all.sort_by(f64::total_cmp);
-            eprintln!("the host passes {all:.0?} records a second through");
-            let _ = self.capacity.set(all[1]);
+            let capacity = self.measure_capacity()?;
+            eprintln!("{capacity:.0} records a second get through");
+            let _ = self.capacity.set(capacity);
         }
         let capacity = self.capacity.get().copied().unwrap_or_default();
         Ok((capacity * share) as u32)
+    }
+
+    /// What gets through a pass-through handler while writer, broker and reader have the same machine.
+    fn measure_capacity(&self) -> Result<f64> {
+        let topics = Topics::new(self.kafka, "capacity")?;
+        let folder = HandlersDir::new()?;
+        folder.handler("bench", guest("pass"), &topics.manifest(""))?;
+        let host = self.start(&folder, "")?;
+        wait_assigned(&host, &topics.group)?;
+        let ends = (topics.input.as_str(), topics.output.as_str());
+        let capacity = Load::capacity(self.kafka, ends, self.options.stretch())?;
+        host.stop()?;
+        topics.delete(self.kafka)?;
+        Ok(capacity)
     }
 
     /// Starts a host on a folder, with this in its own file.

@@ -1,6 +1,6 @@
 //! What it costs records that their handler is replaced each 300 ms.
 //!
-//! First under a steady load of half of what the host can do: how long records take, and the longest time without a record of
+//! First under a steady load of half of what gets through at most: how long records take, and the longest time without a record of
 //! a partition. Then at full speed: how fast a backlog is worked off.
 //! **Invariant:** with and without swaps take turns under one load, and nothing is lost.
 
@@ -18,7 +18,7 @@ use super::site::{Scene, Topics, each, published, wait_assigned};
 
 /// How often the handler is replaced.
 const EVERY: Duration = Duration::from_millis(300);
-/// What the steady load takes of what the host can do.
+/// What the steady load takes of what gets through at most.
 const SHARE: f64 = 0.5;
 /// The last swap of a stretch is over by then.
 const OVER: Duration = Duration::from_secs(1);
