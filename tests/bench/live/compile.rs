@@ -8,8 +8,8 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
-use harness::{HandlersDir, Host, guest, remarked, wait_until};
+use anyhow::{Result, ensure};
+use harness::{HandlersDir, Host, guest, remarked};
 
 use super::load::{LANES, Load};
 use super::seen::{Sample, Seen, Stretch};
@@ -31,13 +31,18 @@ fn name(nth: usize) -> String {
     format!("idle-{nth}")
 }
 
-/// Handlers without a record, all of the same component.
-fn idle(topics: &Topics, folder: &HandlersDir, count: usize) -> Result<()> {
-    let manifest = topics.manifest("");
-    for nth in 0..count {
-        folder.handler(&name(nth), guest(FIXTURE), &manifest)?;
-    }
-    Ok(())
+/// Handlers without a record, all of the same component, each with a topic of its own; returns the topics.
+fn idle(scene: &Scene<'_>, folder: &HandlersDir) -> Result<Vec<Topics>> {
+    let one = |nth| {
+        let topics = Topics::new(scene.kafka, "idle")?;
+        folder.handler(&name(nth), guest(FIXTURE), &topics.manifest(""))?;
+        Ok(topics)
+    };
+    (0..scene.options.components).map(one).collect()
+}
+
+fn delete(scene: &Scene<'_>, all: &[Topics]) -> Result<()> {
+    all.iter().try_for_each(|topics| topics.delete(scene.kafka))
 }
 
 /// Gives each of them a component that nobody has seen.
@@ -56,16 +61,15 @@ fn wait_published(host: &Host, count: usize) -> Result<()> {
     while published(host)? < count && began.elapsed() < PATIENCE {
         thread::sleep(POLL);
     }
-    wait_until("all components", POLL, || {
-        published(host).is_ok_and(|now| now >= count)
-    })
+    let now = published(host)?;
+    ensure!(now >= count, "{now} of {count}\n{}", host.tail());
+    Ok(())
 }
 
 fn cold(scene: &Scene<'_>) -> Result<()> {
     let count = scene.options.components;
-    let topics = Topics::new(scene.kafka, "cold")?;
     let folder = HandlersDir::new()?;
-    idle(&topics, &folder, count)?;
+    let topics = idle(scene, &folder)?;
     replace(&folder, count, "cold")?;
     let cache = tempfile::tempdir()?;
     let mut times = Vec::new();
@@ -76,7 +80,7 @@ fn cold(scene: &Scene<'_>) -> Result<()> {
         times.push(began.elapsed());
         host.stop()?;
     }
-    topics.delete(scene.kafka)?;
+    delete(scene, &topics)?;
     let bytes = fs::metadata(guest(FIXTURE))?.len();
     println!(
         "{count} components of {} KB, from the start of the host until all are deployed\n\n\
@@ -96,13 +100,12 @@ fn cold(scene: &Scene<'_>) -> Result<()> {
 fn beside(scene: &Scene<'_>) -> Result<()> {
     let (count, rate) = (scene.options.components, scene.rate(SHARE)?);
     let topics = Topics::new(scene.kafka, "calm")?;
-    let others = Topics::new(scene.kafka, "others")?;
     let folder = HandlersDir::new()?;
     folder.handler("calm", guest("pass"), &topics.manifest(""))?;
-    idle(&others, &folder, count)?;
+    let others = idle(scene, &folder)?;
     let host = scene.start(&folder, "")?;
-    for group in [&topics.group, &others.group] {
-        wait_assigned(&host, group)?;
+    for topics in others.iter().chain([&topics]) {
+        wait_assigned(&host, &topics.group)?;
     }
     let load = Load::start(scene.kafka, &topics.input, &topics.output, rate)?;
     let (mut alone, mut compiling) = (Vec::new(), Vec::new());
@@ -115,13 +118,16 @@ fn beside(scene: &Scene<'_>) -> Result<()> {
             wait_published(&host, wanted)
         })?);
         let took = compiling.last().map(|it| it.to.saturating_sub(it.from));
-        eprintln!("  round {nth}: {count} components in {took:.1?}");
+        eprintln!(
+            "  round {nth}: {count} components in {:.1?}",
+            took.unwrap_or_default()
+        );
         load.settle()?;
     }
     let samples = load.finish()?;
     host.stop()?;
     topics.delete(scene.kafka)?;
-    others.delete(scene.kafka)?;
+    delete(scene, &others)?;
     table(&samples, rate, &alone, &compiling);
     println!("\n{count} components each time.");
     Ok(())

@@ -20,7 +20,7 @@ use crate::subject::{Cache, manifest};
 /// Bytes of a value of a backlog.
 const SIZE: usize = 100;
 /// What a start or a deployment may take on a loaded machine.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// See the module.
 #[derive(Debug)]
@@ -87,6 +87,15 @@ impl<'a> Scene<'a> {
     /// Starts a host on a folder, with this in its own file.
     pub(crate) fn start(&self, folder: &HandlersDir, settings: &str) -> Result<Host> {
         self.start_with(folder, settings, self.cache.path())
+    }
+
+    /// Leaves the component of a folder's only handler in the cache: who compiles keeps memory that others do not need.
+    pub(crate) fn warm(&self, folder: &HandlersDir, settings: &str) -> Result<()> {
+        let host = self.start(folder, settings)?;
+        wait_until("a handler", PATIENCE, || {
+            published(&host).is_ok_and(|count| count > 0)
+        })?;
+        host.stop()
     }
 
     /// As [`Self::start`], with a cache of compiled components of its own.

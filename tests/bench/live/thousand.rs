@@ -74,7 +74,7 @@ fn measure(scene: &Scene<'_>, groups: usize) -> Result<Taken> {
     };
     let folder = HandlersDir::new()?;
     folder.handler(&name(0), guest("label"), &text(0, "first"))?;
-    warm(scene, &folder)?;
+    scene.warm(&folder, "")?;
     for nth in 1..all {
         folder.handler(&name(nth), guest("label"), &text(nth, "first"))?;
     }
@@ -110,15 +110,6 @@ fn measure(scene: &Scene<'_>, groups: usize) -> Result<Taken> {
         scene.kafka.delete_topic(topic)?;
     }
     Ok(taken)
-}
-
-/// Leaves the component in the cache.
-fn warm(scene: &Scene<'_>, folder: &HandlersDir) -> Result<()> {
-    let host = scene.start(folder, "")?;
-    wait_until("a handler", PATIENCE, || {
-        published(&host).is_ok_and(|count| count > 0)
-    })?;
-    host.stop()
 }
 
 /// How long it takes until a new revision serves, from the moment that its file is there.
