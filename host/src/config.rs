@@ -18,14 +18,15 @@ use crate::manifest::kafka::{Clients, check};
 use crate::reply::client;
 use crate::setting::check_value;
 use crate::settings::{
-    ApiSettings, DRAIN_TIMEOUT, INSTANCES_MAX, LogFormat as FileLogFormat, RedisSettings, Rules,
-    Settings,
+    ApiSettings, CACHE_MAX_MIB_DEFAULT, DRAIN_TIMEOUT, INSTANCES_MAX, LogFormat as FileLogFormat,
+    RedisSettings, Rules, Settings,
 };
 use crate::steps::Plan;
 use crate::telemetry::LogFormat;
 use crate::tls::Tls;
 use crate::tokens::Tokens;
 use crate::trust::Trust;
+use crate::utf8::text_of;
 use crate::watchdog::WatchPolicy;
 
 /// Where records come from.
@@ -96,6 +97,8 @@ pub struct ServeConfig {
     pub log_format: LogFormat,
     /// Folder of compiled components; none are kept when `None`.
     pub cache: Option<PathBuf>,
+    /// Size that it may grow to, in MiB.
+    pub cache_max_mib: u64,
     /// Folder of secrets; there are none in files when `None`.
     pub secrets: Option<PathBuf>,
     /// Instances that may live at once.
@@ -171,8 +174,7 @@ impl ServeConfig {
                 "--handlers: missing (name the folder of the handlers, or set `handlers` in host.toml)".to_owned(),
             );
         }
-        let http = given.http.or(settings.http);
-        let http = http.and_then(|text| http_addr(&text, &mut problems));
+        let http = http_addr(given.http.or(settings.http), &mut problems);
         let mut kafka = settings.kafka;
         kafka.extend(kafka_settings(given.kafka, &mut problems));
         // Before anything waits for it; nothing is connected to.
@@ -199,6 +201,7 @@ impl ServeConfig {
                     .or(settings.log_format.map(Into::into))
                     .unwrap_or_default(),
                 cache: given.cache.or(settings.cache).or_else(default_cache),
+                cache_max_mib: settings.cache_max_mib.unwrap_or(CACHE_MAX_MIB_DEFAULT),
                 secrets: given.secrets.or(settings.secrets),
                 instances_max: given
                     .instances_max
@@ -233,8 +236,8 @@ impl From<FileLogFormat> for LogFormat {
 }
 
 /// Reads where health and metrics are to be served; none where a problem was noted.
-fn http_addr(text: &str, problems: &mut Vec<String>) -> Option<SocketAddr> {
-    let addr = socket_addr(text);
+fn http_addr(text: Option<String>, problems: &mut Vec<String>) -> Option<SocketAddr> {
+    let addr = socket_addr(&text?);
     addr.map_err(|problem| problems.push(format!("--http: {problem}")))
         .ok()
 }
@@ -262,8 +265,9 @@ pub(crate) fn read_settings(path: &Path) -> Result<Settings, Vec<String>> {
 }
 
 fn read_text(path: &Path) -> Result<String, Vec<String>> {
-    std::fs::read_to_string(path)
-        .map_err(|error| vec![format!("{}: cannot be read: {error}", path.display())])
+    let bytes = std::fs::read(path)
+        .map_err(|error| vec![format!("{}: cannot be read: {error}", path.display())])?;
+    text_of(bytes, path).map_err(|problem| vec![problem])
 }
 
 fn parse(path: &Path, text: &str) -> Result<Settings, Vec<String>> {
@@ -310,8 +314,7 @@ impl ControlConfig {
 }
 
 fn read_tokens(path: &Path) -> Result<Tokens, Vec<String>> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| vec![format!("{}: cannot be read: {error}", path.display())])?;
+    let text = read_text(path)?;
     let at = |(line, why): &(usize, String)| format!("{}:{line}: {why}", path.display());
     Tokens::parse(&text).map_err(|problems| problems.iter().map(at).collect())
 }

@@ -71,6 +71,7 @@ pub mod tar;
 pub mod tokens;
 pub mod topics;
 pub mod trust;
+mod utf8;
 pub mod watchdog;
 pub mod watermark;
 

@@ -4,13 +4,13 @@
 //! flushed; each within its deadline.
 
 mod clients;
+mod folders;
 mod http;
 mod once;
 mod reload;
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -23,6 +23,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use self::clients::{Clients, embedded};
+pub(crate) use self::folders::runtime;
+use self::folders::{cache, state_folder};
 use self::http::{admin, control};
 use self::once::{Done, Ended};
 use self::reload::Helm;
@@ -33,11 +35,9 @@ use crate::config::ServeConfig;
 use crate::deploy::{Board, Deployer, EXPECTED, FolderWatch, Order, SecretStore};
 use crate::dev_broker::DevBroker;
 use crate::duration::millis;
-use crate::guest::{AotCache, Runtime};
 use crate::reply::{Store, client};
 use crate::settings::{RedisSettings, trusted};
 use crate::sinks::Sinks;
-use crate::state_folder::StateFolder;
 use crate::stats::Registry;
 use crate::steps::Steps;
 use crate::stop::Draining;
@@ -71,6 +71,9 @@ pub enum Error {
         /// What stood in the way, a line each.
         problems: Vec<String>,
     },
+    /// Another host keeps its revisions in the same folder.
+    #[error("{0}")]
+    State(String),
     /// `strict`, and something is wrong with the handlers.
     #[error("refusing to start, because {flag} is given and something is wrong with the handlers:\n{}", problems.join("\n"))]
     Strict {
@@ -111,7 +114,7 @@ impl std::fmt::Debug for Host {
 impl Host {
     /// Puts the parts together. To be called within the async runtime; nothing is consumed yet.
     pub async fn build(config: ServeConfig, log: LogLevel) -> Result<Self, Error> {
-        let runtime = runtime(config.instances_max, config.cache.as_deref())?;
+        let runtime = runtime(config.instances_max, cache(&config))?;
         let places = Arc::clone(runtime.places());
         let dev_broker = embedded(&config.brokers)?;
         let clients = Clients::new(&config, dev_broker.as_deref());
@@ -131,7 +134,7 @@ impl Host {
             Steps::new(config.steps.clone()),
         )));
         let sinks = Arc::new(Sinks::new(clients.producer));
-        let state = state_folder(&config).await;
+        let state = state_folder(&config).await?;
         let (orderer, orders) = mpsc::channel(ORDERS_MAX);
         let (reloader, helm) = Helm::new(config.origin.clone());
         let deployer = Deployer {
@@ -233,6 +236,7 @@ impl Host {
             never = steps::tend(&self.view) => match never {},
             what = watch.verdict() => Some(Ended::Stalled(what)),
         };
+        self.turn_away();
         // Whatever takes its time from now on has a deadline.
         drop(watch);
         let left_open = self.drain().await;
@@ -249,6 +253,15 @@ impl Host {
         control.audit.settle(CLOSE_MAX).await;
         let _ = quit.send(true);
         self.report(ended, left_open)
+    }
+
+    /// Takes note of what was asked and will not be looked at any more.
+    fn turn_away(&mut self) {
+        self.orders.close();
+        while let Ok(order) = self.orders.try_recv() {
+            self.deployer.turn_away(&order);
+        }
+        self.helm.turn_away(&self.deployer.audit);
     }
 
     fn watch(&self) -> Result<Watch, Error> {
@@ -388,16 +401,6 @@ async fn first_look(config: &ServeConfig, deployer: &mut Deployer, view: &View) 
     None
 }
 
-/// Makes the WebAssembly runtime. A cache folder that cannot be used only costs time.
-pub(crate) fn runtime(instances_max: u32, cache: Option<&Path>) -> Result<Runtime, Error> {
-    let cache = cache.and_then(|folder| {
-        AotCache::open(folder)
-            .inspect_err(|error| tracing::warn!(%error, "compiled components are not kept"))
-            .ok()
-    });
-    Runtime::new(instances_max, cache).map_err(|error| Error::Runtime(error.to_string()))
-}
-
 /// Makes what the tasks of partitions share.
 fn flow(config: &ServeConfig, catalog: &CatalogReader, registry: &Arc<Registry>) -> Flow {
     Flow {
@@ -406,19 +409,6 @@ fn flow(config: &ServeConfig, catalog: &CatalogReader, registry: &Arc<Registry>)
         registry: Arc::clone(registry),
         drain_timeout: config.drain_timeout,
     }
-}
-
-/// Makes the state folder ready, where there is one. What stands in the way keeps no handler from serving.
-async fn state_folder(config: &ServeConfig) -> Option<Arc<StateFolder>> {
-    let root = config.control.state.clone()?;
-    let state = Arc::new(StateFolder::new(root, config.control.revisions_kept));
-    let swept = Arc::clone(&state);
-    let swept = tokio::task::spawn_blocking(move || swept.sweep().and_then(|()| swept.probe()));
-    let swept = swept.await;
-    if let Ok(Err(error)) = swept {
-        tracing::warn!(%error, "revisions may not be kept");
-    }
-    Some(state)
 }
 
 /// Begins to connect to the Redis that hosts share, where they do.

@@ -36,6 +36,8 @@ use crate::watchdog::WatchPolicy;
 
 /// Instances of components that may live at once where nothing else is said.
 pub const INSTANCES_MAX: u32 = 1000;
+/// Size of the folder of compiled components, in MiB, where nothing else is said.
+pub const CACHE_MAX_MIB_DEFAULT: u64 = 2048;
 /// Time for finishing what is under way at a stop, where nothing else is said.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 
@@ -61,6 +63,7 @@ keys! {
     log::LOG => Live,
     LOG_FORMAT => Restart,
     CACHE => Restart,
+    CACHE_MAX_MIB => Restart,
     secrets::SECRETS => Restart,
     INSTANCES => Restart,
     STRICT => Restart,
@@ -81,8 +84,8 @@ keys! {
     control::KEPT => Live,
     control::TOKENS_FILE => Live,
     control::AUDIT_TOPIC => Restart,
-    trust::REQUIRE_SIGNATURE => Restart,
-    trust::TRUST => Restart,
+    trust::REQUIRE_SIGNATURE => Live,
+    trust::TRUST => Live,
     tenants::TENANTS => Live,
     KAFKA => Restart,
 }
@@ -135,6 +138,17 @@ const CACHE: Key = Key {
         default: "",
     },
     doc: "Folder of compiled components. Only the host may be able to write there: what lies in it is run.",
+};
+const CACHE_MAX_MIB: Key = Key {
+    path: "cache-max-mib",
+    kind: Kind::Whole {
+        unit: "MiB",
+        min: 1,
+        max: 1_048_576,
+        default: Some(CACHE_MAX_MIB_DEFAULT),
+    },
+    doc: "Size that the folder of compiled components may grow to. Beyond it those go that were not used for longest, and never \
+          one that serves.",
 };
 const INSTANCES: Key = Key {
     path: "instances-max",
@@ -209,6 +223,8 @@ pub struct Settings {
     pub log_format: Option<LogFormat>,
     /// Folder of compiled components.
     pub cache: Option<PathBuf>,
+    /// Size that it may grow to, in MiB, see [`CACHE_MAX_MIB_DEFAULT`].
+    pub cache_max_mib: Option<u64>,
     /// Folder of secrets that components may be told by name.
     pub secrets: Option<PathBuf>,
     /// Instances of components that may live at once, see [`INSTANCES_MAX`].
@@ -269,6 +285,7 @@ impl Settings {
                 _ => LogFormat::Text,
             }),
             cache: folder(&mut reader, &CACHE),
+            cache_max_mib: reader.whole_given(&CACHE_MAX_MIB),
             secrets: folder(&mut reader, &secrets::SECRETS),
             instances_max: reader
                 .whole_given(&INSTANCES)

@@ -6,7 +6,7 @@
 //! revision that is there is never written again.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
@@ -24,6 +24,8 @@ const HISTORY: &str = "history.json";
 const DRAFT: &str = ".new-";
 /// What is written to see whether there is room: a block of a disk.
 const PROBE_BYTES: usize = 4096;
+/// The file that a host holds locked as long as it runs.
+const LOCK: &str = ".lock";
 
 /// The files of a revision, by their paths in its folder.
 pub(crate) type Files = BTreeMap<String, Vec<u8>>;
@@ -51,6 +53,12 @@ pub(crate) enum Error {
         "{path}: others may write to it (mode {mode:o}); what lies there is deployed, so it must be this user's own, mode 700"
     )]
     NotPrivate { path: PathBuf, mode: u32 },
+    /// It is another host's.
+    #[error(
+        "{path}: another host that runs keeps its revisions there (give each host a folder of its own: `state` in host.toml, or \
+         serve --state DIR; or stop the other one)"
+    )]
+    Taken { path: PathBuf },
 }
 
 /// See the module.
@@ -61,6 +69,8 @@ pub(crate) struct StateFolder {
     kept: AtomicUsize,
     /// How often something could not be read or written.
     failures: Counter,
+    /// Keeps other hosts out, where that was possible.
+    lock: Option<File>,
 }
 
 impl StateFolder {
@@ -70,6 +80,28 @@ impl StateFolder {
             root,
             kept: AtomicUsize::new(kept),
             failures: Counter::default(),
+            lock: None,
+        }
+    }
+
+    /// Keeps other hosts out of the folder as long as this lives; a host that is killed keeps nobody out.
+    pub(crate) fn lock(&mut self) -> Result<(), Error> {
+        let path = self.root.join(LOCK);
+        let locked = self.check_private().and_then(|()| {
+            make_folder(&self.root).map_err(write_error(&self.root))?;
+            let mut options = OpenOptions::new();
+            let options = options.write(true).create(true).truncate(false).mode(0o600);
+            options.open(&path).map_err(write_error(&path))
+        })?;
+        match locked.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(Error::Taken {
+                path: self.root.clone(),
+            }),
+            Err(TryLockError::Error(error)) => Err(write_error(&path)(error)),
+            Ok(()) => {
+                self.lock = Some(locked);
+                Ok(())
+            }
         }
     }
 

@@ -1,21 +1,30 @@
 //! TLS of the HTTP address, by OpenSSL as librdkafka has it.
 //!
 //! Handed the files of a certificate and its key; makes what connections begin with, and what a client trusts.
-//! **Invariant:** what exists can be served with: the files were read and go together. TLS 1.2 is the oldest.
+//! **Invariant:** what exists can be served with: the files were read and go together. TLS 1.2 is the oldest. A certificate that
+//! is renewed is that of all clones.
 
 use std::fmt;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use native_tls::{Certificate, Identity, Protocol, TlsAcceptor, TlsConnector};
+use parking_lot::RwLock;
 
 /// See the module.
 #[derive(Clone)]
-pub struct Tls(tokio_native_tls::TlsAcceptor);
+pub struct Tls {
+    /// The certificate and its key.
+    files: [PathBuf; 2],
+    acceptor: Arc<RwLock<tokio_native_tls::TlsAcceptor>>,
+}
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls").finish_non_exhaustive()
+        f.debug_struct("Tls")
+            .field("files", &self.files)
+            .finish_non_exhaustive()
     }
 }
 
@@ -36,12 +45,22 @@ impl Tls {
             .min_protocol_version(Some(Protocol::Tlsv12))
             .build()
             .map_err(unfit)?;
-        Ok(Self(acceptor.into()))
+        Ok(Self {
+            files: [cert, key].map(Path::to_owned),
+            acceptor: Arc::new(RwLock::new(acceptor.into())),
+        })
     }
 
     /// Returns what begins connections.
     pub(crate) fn acceptor(&self) -> tokio_native_tls::TlsAcceptor {
-        self.0.clone()
+        self.acceptor.read().clone()
+    }
+
+    /// Takes up what the same files hold by now; connections that have begun go on as they are.
+    pub(crate) fn renew(&self, new: &Self) {
+        if self.files == new.files {
+            *self.acceptor.write() = new.acceptor();
+        }
     }
 }
 

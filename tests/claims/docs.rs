@@ -43,9 +43,11 @@ pub(crate) enum Scenario {
     Examples,
     /// `kafka::docs`: everything that names a real Kafka, and what stands beside it.
     Kafka,
+    /// `kafka::walks`: from beginning to end what the page walks a newcomer through, on a Kafka of its own.
+    Walks,
 }
 
-/// Every command of a page begins with one of these; the first that fits counts.
+/// Every command of a page, or of one of its sections, begins with one of these; the first that fits counts.
 const FATES: &[(&str, &str, Fate)] = &[
     ("README.md", "cargo xtask demo", Fate::Run(Scenario::Demo)),
     ("README.md", "cargo xtask test", RUNS_THIS),
@@ -57,6 +59,9 @@ const FATES: &[(&str, &str, Fate)] = &[
         Fate::Run(Scenario::Kafka),
     ),
     ("README.md", "", Fate::Run(Scenario::Greeter)),
+    (DEPLOYING, "", Fate::Run(Scenario::Walks)),
+    (ROLLING_BACK, "", Fate::Run(Scenario::Walks)),
+    (A_TENANT, "", Fate::Run(Scenario::Walks)),
     ("docs/OPERATIONS.md", "docker ", NEEDS_A_DAEMON),
     (
         "docs/OPERATIONS.md",
@@ -131,6 +136,11 @@ const FATES: &[(&str, &str, Fate)] = &[
         Fate::Run(Scenario::Examples),
     ),
 ];
+
+/// The walks of the page on operations.
+pub(crate) const DEPLOYING: &str = "docs/OPERATIONS.md#deploying-step-by-step";
+pub(crate) const ROLLING_BACK: &str = "docs/OPERATIONS.md#rolling-back-step-by-step";
+pub(crate) const A_TENANT: &str = "docs/OPERATIONS.md#a-tenant-step-by-step";
 
 const RUNS_THIS: Fate = Fate::Elsewhere {
     why: "it runs this test",
@@ -215,7 +225,11 @@ const NEEDS_A_DAEMON: Fate = Fate::Elsewhere {
 
 fn fate(command: &Command) -> Option<usize> {
     let fits = |(page, start, _): &(&str, &str, Fate)| {
-        *page == command.page && command.text.starts_with(start)
+        let is_there = match page.split_once('#') {
+            Some((page, section)) => page == command.page && section == command.section,
+            None => *page == command.page,
+        };
+        is_there && command.text.starts_with(start)
     };
     FATES.iter().position(fits)
 }

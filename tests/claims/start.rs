@@ -4,12 +4,14 @@ use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use harness::host::{binary, command};
-use harness::{HandlersDir, Host, guest};
+use harness::{HandlersDir, Host, guest, wait_until};
+
+use crate::answer::Answer;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The exit code for wrong usage and wrong configuration.
@@ -201,4 +203,90 @@ fn a_host_stops_while_a_trial_runs() {
     // The trial alone would take five.
     let status = host.wait(Duration::from_secs(4)).unwrap();
     assert!(status.success(), "{status}");
+}
+
+#[test]
+fn a_state_folder_is_one_hosts() {
+    let (folder, aside) = (HandlersDir::new().unwrap(), tempfile::tempdir().unwrap());
+    let manifest = "topics = [\"orders\"]\n";
+    folder.handler("good", guest("act"), manifest).unwrap();
+    let state = aside.path().join("state").display().to_string();
+    let serve = || {
+        Host::dev()
+            .handlers(folder.path())
+            .args(["--state", &state])
+    };
+    let mut host = serve().start_ready().unwrap();
+    let mut second = command("serve").unwrap();
+    second.args(["--dev", "--state", &state, "--handlers"]);
+    let refused = Answer::of(second.arg(folder.path()));
+    assert_eq!(refused.code, 1, "{refused:?}");
+    for told in [state.as_str(), "another host", "`state` in host.toml"] {
+        assert!(refused.stderr.contains(told), "{refused:?}");
+    }
+    // A host that is killed keeps nobody out.
+    host.kill9();
+    serve().start_ready().unwrap().stop().unwrap();
+}
+
+#[test]
+fn a_manifest_that_is_no_text_is_told_with_line_and_remedy() {
+    let folder = HandlersDir::new().unwrap();
+    let manifest = "topics = [\"orders\"]\n";
+    folder.handler("bad", guest("act"), manifest).unwrap();
+    let bytes = b"# caf\xe9\ntopics = [\"orders\"]\n";
+    fs::write(folder.folder("bad").join("handler.toml"), bytes).unwrap();
+    let mut check = command("check").unwrap();
+    let refused = Answer::of(check.arg(folder.path()));
+    let told = format!("{refused:?}");
+    assert!(
+        told.contains("handler.toml:1: cannot be read: byte 5 (0xe9) is not UTF-8")
+            && told.contains("iconv"),
+        "{told}"
+    );
+}
+
+#[test]
+fn the_folder_of_compiled_components_does_not_grow_without_end() {
+    let (folder, aside) = (HandlersDir::new().unwrap(), tempfile::tempdir().unwrap());
+    let manifest = "topics = [\"orders\"]\n";
+    folder.handler("good", guest("act"), manifest).unwrap();
+    let cache = aside.path().join("cache");
+    let toml = aside.path().join("host.toml");
+    fs::write(&toml, format!("cache = {cache:?}\ncache-max-mib = 1\n")).unwrap();
+    let toml = toml.display().to_string();
+    let host = Host::dev().handlers(folder.path());
+    let host = host
+        .args(["--config", &toml])
+        .env("KAFKA_WASM_CACHE", &cache.display().to_string());
+    let host = host.start_ready().unwrap();
+    let compiled = || {
+        let files = fs::read_dir(&cache).unwrap().map(|it| it.unwrap().path());
+        let files = files.filter(|it| it.extension().is_some_and(|it| it == "cwasm"));
+        files.collect::<Vec<_>>()
+    };
+    let first = compiled();
+    assert_eq!(first.len(), 1);
+    // Each has a name of its own in a section that nobody reads.
+    for n in 0..6u8 {
+        let mut bytes = fs::read(guest("act")).unwrap();
+        bytes.extend([0, 2, 1, b'a' + n]);
+        folder.swap_component_bytes("good", &bytes).unwrap();
+        let deployed = || {
+            let lines = host.lines();
+            lines.iter().filter(|it| it.contains(" deployed ")).count()
+        };
+        let count = usize::from(n) + 2;
+        wait_until("the next revision", Duration::from_secs(30), || {
+            deployed() == count
+        })
+        .unwrap_or_else(|error| panic!("{error}\n{}", host.tail()));
+        let bytes = |it: &PathBuf| fs::metadata(it).unwrap().len();
+        let all = compiled();
+        let sum: u64 = all.iter().map(bytes).sum();
+        // What serves and what comes in its place are there at any size.
+        assert!(sum <= 1 << 20 || all.len() <= 2, "{sum} {all:?}");
+    }
+    assert!(!first[0].exists());
+    host.stop().unwrap();
 }

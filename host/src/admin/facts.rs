@@ -156,6 +156,7 @@ impl View {
                 &self.board.rolled_back,
             ]
             .map(Counter::get),
+            reloads: [true, false].map(|done| self.board.reloads(done).get()),
             canaries: canaries(&catalog),
             shadows: shadows(&catalog),
             state_failures: self.control.state.as_ref().map(|it| it.failures()),

@@ -38,8 +38,8 @@ impl fmt::Debug for Line {
 
 impl Line {
     /// Begins to talk; with TLS, at the first word.
-    pub(super) fn new(stream: TcpStream, acceptor: Option<&TlsAcceptor>) -> Self {
-        let Some(acceptor) = acceptor.cloned() else {
+    pub(super) fn new(stream: TcpStream, acceptor: Option<TlsAcceptor>) -> Self {
+        let Some(acceptor) = acceptor else {
             return Self::Plain(stream);
         };
         Self::Greeting(Box::pin(async move { acceptor.accept(stream).await }))

@@ -52,6 +52,8 @@ pub(super) struct Scrape {
     pub(super) watched: Seen,
     /// Revisions that were published, that were refused, and that failed their probation.
     pub(super) deploys: [u64; 3],
+    /// Times that the settings were read again, and that something was wrong with them.
+    pub(super) reloads: [u64; 2],
     /// What revisions that have a share of the keys did, and those beside them: these first.
     pub(super) canaries: Vec<(HandlerId, [Side; 2])>,
     /// What was seen of shadows.

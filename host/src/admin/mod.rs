@@ -28,6 +28,7 @@ mod door;
 mod facts;
 #[cfg(any(fuzzing, test))]
 mod fuzzed;
+mod head;
 mod line;
 mod metrics;
 mod names;
@@ -159,14 +160,14 @@ impl Admin {
             addr,
             tls,
         } = self;
-        let acceptor = tls.map(|tls| tls.acceptor());
         let (stopping, stopped) = oneshot::channel::<()>();
-        let server = axum::serve(Door::new(listener, acceptor), service(view))
-            .with_graceful_shutdown(async move {
+        let server = axum::serve(Door::new(listener, tls), service(view)).with_graceful_shutdown(
+            async move {
                 stop.await;
                 // Nobody waits for it once the server has ended.
                 let _ = stopping.send(());
-            });
+            },
+        );
         let give_up = async {
             // Without a message the server has ended, and is seen first.
             let _ = stopped.await;

@@ -159,6 +159,8 @@ families! {
         "Instances that may live at once";
     DEPLOYS = Counter Count "kafka_wasm_deploys_total":
         "Revisions that were published, refused, or rolled back";
+    RELOADS = Counter Count "kafka_wasm_reloads_total":
+        "Times that the settings were read again, and that something was wrong with them so that nothing changed";
     TRIAL_RECORDS = Counter Count "kafka_wasm_trial_records_total":
         "Records under a revision that has a share of the keys, and under the one beside it";
     TRIAL_SECONDS = Counter Seconds "kafka_wasm_trial_seconds_total":

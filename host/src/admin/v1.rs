@@ -36,6 +36,7 @@ use crate::ids::{HandlerId, TenantId};
 use crate::state_folder::StateFolder;
 use crate::stop::Draining;
 use crate::telemetry::LogLevel;
+use crate::tls::Tls;
 
 /// Bytes of a request's body.
 const BODY_MAX: usize = 64 << 10;
@@ -50,6 +51,8 @@ pub(crate) struct Control {
     pub(crate) orders: mpsc::Sender<Order>,
     /// By which the host is asked to read its settings again.
     pub(crate) reloads: mpsc::Sender<Reload>,
+    /// What connections begin with, where they are encrypted.
+    pub(crate) tls: Option<Tls>,
     /// Where revisions are kept, if they are.
     pub(crate) state: Option<Arc<StateFolder>>,
     pub(crate) access: Access,

@@ -174,15 +174,16 @@ pub fn rollback(args: &RollbackArgs) -> anyhow::Result<ExitCode> {
         None => json!({}),
     };
     let ask = Ask::post(path(&args.handler, "/rollback"), &body);
-    args.host
-        .run(&ask, |answer| print::served(answer, "roll back"))
+    args.host.run(&ask, |answer| {
+        print::served(answer, "is asked to roll back")
+    })
 }
 
 /// Runs `promote`.
 pub fn promote(args: &PromoteArgs) -> anyhow::Result<ExitCode> {
     let ask = Ask::post(path(&args.handler, "/promote"), &json!({}));
     args.host
-        .run(&ask, |answer| print::served(answer, "promote"))
+        .run(&ask, |answer| print::served(answer, "is asked to promote"))
 }
 
 /// Runs `pause`.

@@ -240,6 +240,44 @@ impl Deployer {
         true
     }
 
+    /// Loads once more what serves beside a revision that is tried, with the secrets of now; returns whether it is another one.
+    /// What is tried is loaded anew as well, and its counts begin again.
+    pub(super) async fn renew_serving(&self, candidate: &Candidate, known: &mut Known) -> bool {
+        let id = &candidate.id;
+        let Some(serving) = known.serving.as_ref().map(|it| it.revision.clone()) else {
+            return false;
+        };
+        let (files, revision) = (candidate.clone(), serving.clone());
+        let found = self.in_state(id, move |state, id| {
+            let history = state.history(id)?;
+            let kept = history.kept(&revision);
+            Ok(kept.map(|kept| Source::kept(state, &files, kept, TRIAL)))
+        });
+        let began = Instant::now();
+        let source = match found.await {
+            None => Err(format!("nothing is kept; {NAME_ONE}")),
+            Some(Ok(None)) => Err(format!("revision {serving} is not kept")),
+            Some(Ok(Some(source))) => source,
+            Some(Err(why)) => Err(why),
+        };
+        let prepared = match source {
+            Ok(source) => self.prepare(&source, None, &mut Facts::default()).await,
+            Err(why) => Err(vec![why]),
+        };
+        match prepared {
+            Ok(Prepared::New(new)) if new.0.revision != serving => {
+                known.take(*new, began.elapsed());
+                true
+            }
+            Ok(_) => false,
+            Err(problems) => {
+                let what = "what serves goes on with the secrets that it has, beside what is tried with the new ones";
+                warn(id, &problems.join("; "), what);
+                false
+            }
+        }
+    }
+
     /// Writes down which revisions are tried, and beside which, where that is not what was written last.
     pub(super) async fn note_trials(&mut self) {
         let mut news = Vec::new();

@@ -23,11 +23,19 @@ pub(crate) struct Board {
     pub(crate) refused: Counter,
     /// Revisions that failed their probation.
     pub(crate) rolled_back: Counter,
+    /// Times that the settings were read again, and that something was wrong with them.
+    reloads: [Counter; 2],
     /// Time to compile a component or to take it from the cache.
     pub(crate) compile: Histogram,
 }
 
 impl Board {
+    /// Returns what counts the reloads that were done, or those that were refused.
+    pub(crate) fn reloads(&self, done: bool) -> &Counter {
+        let [is_done, refused] = &self.reloads;
+        if done { is_done } else { refused }
+    }
+
     /// Replaces what is wrong; returns what is newly wrong.
     pub(super) fn set_problems(&self, found: Vec<(String, String)>) -> Vec<(String, String)> {
         let mut problems = self.problems.lock();

@@ -36,7 +36,6 @@ use crate::sinks::Sinks;
 use crate::state_folder::StateFolder;
 use crate::stats::Registry;
 use crate::subscriptions::Subscriptions;
-use crate::topics::wanted;
 use crate::trust::Trust;
 
 /// What the deployer is made of.
@@ -103,6 +102,14 @@ impl Found {
 }
 
 impl Deployer {
+    /// Believes these signatures from the next deployment on; what was refused is looked at again.
+    pub(crate) fn set_trust(&mut self, new: &Trust) {
+        if *self.trust != *new {
+            self.trust = Arc::new(new.clone());
+            self.is_changed = true;
+        }
+    }
+
     /// Looks at the folder once and takes up what changed.
     pub(crate) async fn look(&mut self) {
         let found = self.load().await;
@@ -172,12 +179,8 @@ impl Deployer {
     /// Publishes what was loaded, and tells what is newly wrong.
     pub(crate) async fn take_up(&mut self, found: Found) {
         if found.changed {
-            let serving = self.known.values().filter_map(|it| it.serving.as_ref());
-            let tried = self.known.values().filter_map(|it| it.trial.as_ref());
-            let all = serving.chain(tried.map(|it| &it.on.handler));
-            let wanted = wanted(all.map(|it| (&it.id, &it.manifest)));
             // Before anybody subscribes.
-            self.topics.take_up(wanted).await;
+            self.make_topics().await;
             self.publish();
         }
         self.topics.tend();
@@ -243,10 +246,14 @@ impl Deployer {
     /// Loads a handler, whatever is known of it; returns whether the catalog changes, and whether it was refused.
     async fn reload(&mut self, candidate: &Candidate) -> (bool, bool) {
         let before = self.known.remove(&candidate.id);
+        let is_rotated = before
+            .as_ref()
+            .is_some_and(|it| it.has_other_secrets(candidate));
         let mut known = Known::again(candidate.facts.clone(), before);
         let began = Instant::now();
         let mut secrets = Facts::default();
-        let is_resumed = known.serving.is_none() && self.resume_trial(candidate, &mut known).await;
+        let is_resumed = known.serving.is_none() && self.resume_trial(candidate, &mut known).await
+            || is_rotated && self.renew_serving(candidate, &mut known).await;
         let source = self.source(candidate).await;
         let is_rollback = source.as_ref().is_ok_and(|it| it.cause == Cause::Rollback);
         let prepared = match source {

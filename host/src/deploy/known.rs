@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::facts::Facts;
 use super::revisions::New;
+use super::scan::Candidate;
 use crate::catalog::{Deployed, Manner, OnTrial, Proving};
 use crate::ids::Revision;
 use crate::probation::Standing;
@@ -32,6 +33,8 @@ pub(crate) struct Known {
     pub(super) new: Option<New>,
     /// What is tried beside what serves.
     pub(super) trial: Option<Candidacy>,
+    /// Trials that have ended, with whether the revision stays, until others are published in their place.
+    pub(super) ended: Vec<(Arc<OnTrial>, bool)>,
     /// The revision of which it is written down that it is tried.
     pub(super) noted: Option<Revision>,
 }
@@ -62,6 +65,7 @@ impl Known {
             changes: None,
             new: None,
             trial: None,
+            ended: Vec::new(),
             noted: None,
         };
         let Some(before) = before else {
@@ -72,9 +76,15 @@ impl Known {
             previous: before.previous,
             condemned: before.condemned,
             trial: before.trial,
+            ended: before.ended,
             noted: before.noted,
             ..new
         }
+    }
+
+    /// Returns whether something is tried and nothing but secrets has changed since it was loaded.
+    pub(super) fn has_other_secrets(&self, candidate: &Candidate) -> bool {
+        self.trial.is_some() && self.facts == candidate.facts && !self.secrets.is_current()
     }
 
     /// Takes up what was loaded. What served before is kept while the new one has to prove itself, unless it has not proven
@@ -117,18 +127,19 @@ impl Known {
         self.new = Some(new);
     }
 
-    /// Ends the trial of a revision, if there is one; returns the revision. Its records go to what serves.
+    /// Ends the trial of a revision, if there is one; returns the revision. Its records go to what serves, once that is published.
     pub(super) fn end_trial(&mut self) -> Option<Arc<Deployed>> {
         let tried = self.trial.take()?.on;
-        tried.end(false);
-        Some(Arc::clone(&tried.handler))
+        let handler = Arc::clone(&tried.handler);
+        self.ended.push((tried, false));
+        Some(handler)
     }
 
     /// Lets the revision serve that is tried, if there is one; returns the one that served.
     pub(super) fn promote(&mut self) -> Option<Arc<Deployed>> {
         let tried = self.trial.take()?;
         let handler = Arc::clone(&tried.on.handler);
-        tried.on.end(true);
+        self.ended.push((tried.on, true));
         self.took = Some(tried.took);
         self.changes = Some(tried.changes);
         self.new = Some(tried.new);

@@ -30,6 +30,7 @@ use crate::quotas::Quotas;
 use crate::setting::check_value;
 use crate::state_folder::Files;
 use crate::trust::Trust;
+use crate::utf8::text_of;
 
 /// No manifest is larger.
 const TEXT_BYTES_MAX: u64 = 1 << 20;
@@ -306,8 +307,8 @@ fn misfit(manifest: &Manifest, component: &Component) -> Option<&'static str> {
 
 pub(super) fn read_text(path: &Path) -> Result<String, String> {
     let bytes = read_bounded(path, TEXT_BYTES_MAX);
-    let text = bytes.and_then(|bytes| String::from_utf8(bytes).map_err(io::Error::other));
-    text.map_err(|error| format!("{}: cannot be read: {error}", path.display()))
+    let bytes = bytes.map_err(|error| format!("{}: cannot be read: {error}", path.display()))?;
+    text_of(bytes, path)
 }
 
 /// Reads a file whole. It must be one, and not larger: another might have no end.

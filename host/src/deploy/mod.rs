@@ -8,6 +8,7 @@ mod check;
 mod circles;
 mod conflict;
 mod courses;
+mod cut;
 mod deployer;
 mod diff;
 mod facts;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
+use super::cut::Cut;
 use super::deployer::{Deployer, Prepared};
 use super::facts::Facts;
 use super::known::Known;
@@ -121,6 +122,8 @@ impl Deployer {
             answer,
             turn: _turn,
         } = order;
+        // A stop does not wait for what is obeyed.
+        let cut = Cut::new(&self.audit, &id, &wish, &who);
         let done = match &wish {
             Wish::RollBack { to } => self.roll_back(&id, to.as_deref(), &who).await,
             Wish::Promote => self.promote(&id).await,
@@ -129,16 +132,26 @@ impl Deployer {
             Wish::Deploy(upload) => self.upload(&id, upload, &who).await,
         };
         if done.is_ok() {
+            if matches!(wish, Wish::Deploy(_)) {
+                // Before anybody subscribes.
+                self.make_topics().await;
+            }
             // What follows may take long, and whoever pauses is in a hurry.
             self.publish();
             self.keep_new().await;
         }
+        cut.over();
         self.note(&id, &wish.to_string(), &who, &done);
         if done.is_ok() {
             self.look().await;
         }
         // Who asked may be gone.
         let _ = answer.send(done);
+    }
+
+    /// Takes note of an order that the host does not come to any more.
+    pub(crate) fn turn_away(&self, order: &Order) {
+        drop(Cut::new(&self.audit, &order.id, &order.wish, &order.who));
     }
 
     fn note(&self, id: &HandlerId, action: &str, who: &str, done: &Result<Done, Refusal>) {

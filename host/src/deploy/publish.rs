@@ -41,6 +41,12 @@ impl Deployer {
             }
         }
         self.catalog.send_replace(Arc::clone(&catalog));
+        // Their records wait for it, and find what serves in their place.
+        for known in self.known.values_mut() {
+            for (tried, stays) in known.ended.drain(..) {
+                tried.end(stays);
+            }
+        }
         self.subscriptions.lock().reconcile(&catalog);
     }
 

@@ -11,10 +11,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::board::Board;
+use super::deployer::Deployer;
 use crate::dev_broker::{self, AUTO_CREATED_PARTITIONS, DevBroker};
 use crate::ids::TopicName;
 use crate::topic_admin::{Error, TopicAdmin};
-use crate::topics::{Item, Need, NewTopic, Verdict, Wanted, plan};
+use crate::topics::{Item, Need, NewTopic, Verdict, Wanted, plan, wanted};
 
 /// How long Kafka gets for each answer; a deployment may wait for it.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -260,5 +261,15 @@ fn make_embedded(broker: &DevBroker, wanted: &Topics) {
             Ok(()) | Err(dev_broker::Error::TopicExists { .. }) => {}
             Err(error) => tracing::warn!(topic = %one.name, %error, "the topic is not as declared"),
         }
+    }
+}
+impl Deployer {
+    /// Makes the topics that are needed by what was loaded, or tells that they are missing.
+    pub(super) async fn make_topics(&self) {
+        let serving = self.known.values().filter_map(|it| it.serving.as_ref());
+        let tried = self.known.values().filter_map(|it| it.trial.as_ref());
+        let all = serving.chain(tried.map(|it| &it.on.handler));
+        let wanted = wanted(all.map(|it| (&it.id, &it.manifest)));
+        self.topics.take_up(wanted).await;
     }
 }

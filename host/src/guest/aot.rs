@@ -2,6 +2,7 @@
 //!
 //! A file is named by the digest of its component and by what the engine says of its own compatibility. Beside it lies its
 //! seal: a digest of name and content with a key that only this user can read.
+//! Beyond a size those go that were not used for longest.
 //! **Invariant:** only files in a folder that nobody but this user can write are loaded, and of those only what this host
 //! wrote, because loading native code from elsewhere would let its writer out of the sandbox.
 
@@ -10,6 +11,7 @@
     reason = "wasmtime loads native code only through an unsafe function"
 )]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, Read as _, Write as _};
@@ -18,12 +20,14 @@ use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use sha2::{Digest as _, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::machine;
+use super::room::{Kept, beyond};
 use super::seal::{Seal, SealKey};
 use crate::ids::hex;
 
@@ -33,6 +37,11 @@ const OTHERS: u32 = 0o077;
 const KEY: &str = "key";
 /// What the names of seals end with.
 const SEAL: &str = "seal";
+/// What those of compiled components end with, and of what is not whole.
+const COMPILED: &str = "cwasm";
+const DRAFT: &str = "tmp";
+/// Nobody writes for so long: who began a draft is gone.
+const DRAFT_MAX: Duration = Duration::from_hours(1);
 
 /// Why a folder cannot hold compiled components.
 #[derive(Debug, thiserror::Error)]
@@ -65,13 +74,15 @@ pub(crate) enum Error {
 pub(crate) struct AotCache {
     folder: PathBuf,
     key: SealKey,
+    /// How much may lie there.
+    bytes_max: u64,
     /// The system does not let code be run from files of the folder.
     is_noexec: bool,
 }
 
 impl AotCache {
-    /// Opens the cache, making its folder where it is missing.
-    pub(crate) fn open(folder: &Path) -> Result<Self, Error> {
+    /// Opens the cache, making its folder where it is missing; more than so many bytes do not stay there.
+    pub(crate) fn open(folder: &Path, bytes_max: u64) -> Result<Self, Error> {
         let failed = |source| Error::Folder {
             folder: folder.to_owned(),
             source,
@@ -97,11 +108,14 @@ impl AotCache {
                 mode,
             });
         }
-        Ok(Self {
+        let cache = Self {
             key: key(folder, user)?,
+            bytes_max,
             is_noexec: told_noexec(folder),
             folder: folder.to_owned(),
-        })
+        };
+        cache.make_room(&BTreeSet::new());
+        Ok(cache)
     }
 
     /// Loads the compiled form of `wasm`, if it is there and made by such an engine.
@@ -111,6 +125,10 @@ impl AotCache {
             return None;
         }
         let loaded = self.load_sealed(engine, &path);
+        if loaded.is_ok() {
+            // By this time it is known which were not used for longest.
+            let _ = touch(&path);
+        }
         loaded
             .inspect_err(|error| {
                 tracing::warn!(path = %path.display(), %error, "a compiled component is unusable; compiling anew");
@@ -163,12 +181,65 @@ impl AotCache {
         self.key.seal(name.as_encoded_bytes(), content)
     }
 
-    /// Keeps a compiled component. A failure only costs the next start its time.
-    pub(super) fn store(&self, engine: &Engine, wasm: &[u8], component: &Component) {
+    /// Keeps a compiled component, beside those that are in use, of which the digests are given. A failure only costs the next
+    /// start its time.
+    pub(super) fn store(
+        &self,
+        engine: &Engine,
+        wasm: &[u8],
+        component: &Component,
+        mut in_use: BTreeSet<String>,
+    ) {
         let path = self.path(engine, wasm);
         if let Err(error) = self.write_sealed(&path, component) {
             tracing::warn!(path = %path.display(), %error, "a compiled component cannot be kept");
         }
+        in_use.insert(hex(&Sha256::digest(wasm)));
+        self.make_room(&in_use);
+    }
+
+    /// Removes what was not used for longest, as far as there is too much.
+    fn make_room(&self, in_use: &BTreeSet<String>) {
+        if let Err(error) = self.try_make_room(in_use) {
+            tracing::warn!(
+                folder = %self.folder.display(), %error,
+                "what is too much in the folder of compiled components cannot be removed"
+            );
+        }
+    }
+
+    fn try_make_room(&self, in_use: &BTreeSet<String>) -> io::Result<()> {
+        let mut kept = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            // Other hosts remove files as well.
+            let Ok(found) = fs::metadata(&path) else {
+                continue;
+            };
+            let used_at = found.modified()?;
+            let age = used_at.elapsed().unwrap_or_default();
+            let ending = path.extension().unwrap_or_default();
+            if ending == DRAFT && age > DRAFT_MAX {
+                gone(fs::remove_file(&path))?;
+            } else if ending == COMPILED {
+                let is_in_use = digest_in(&path).is_some_and(|it| in_use.contains(it));
+                if is_in_use {
+                    gone(touch(&path))?;
+                }
+                kept.push(Kept {
+                    bytes: found.len(),
+                    used_at,
+                    is_in_use,
+                    path,
+                });
+            }
+        }
+        for path in beyond(kept, self.bytes_max) {
+            gone(fs::remove_file(&path))?;
+            gone(fs::remove_file(path.with_extension(SEAL)))?;
+            tracing::debug!(path = %path.display(), "a compiled component made room for others");
+        }
+        Ok(())
     }
 
     fn write_sealed(
@@ -189,6 +260,27 @@ impl AotCache {
         let name = hex(&Sha256::digest(wasm));
         let name = format!("{name}-{:016x}.cwasm", hasher.finish());
         self.folder.join(name)
+    }
+}
+
+/// Returns the digest of the component that a file was compiled from.
+fn digest_in(path: &Path) -> Option<&str> {
+    path.file_stem()?
+        .to_str()?
+        .split_once('-')
+        .map(|(digest, _)| digest)
+}
+
+/// Notes that a file was used now.
+fn touch(path: &Path) -> io::Result<()> {
+    fs::File::open(path)?.set_modified(SystemTime::now())
+}
+
+/// Somebody else may have been quicker to remove a file.
+fn gone(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
     }
 }
 
@@ -259,119 +351,4 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A component that is as small as can be.
-    const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
-
-    #[test]
-    fn a_stored_component_is_loaded_again_and_a_damaged_one_is_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let cache = AotCache::open(&folder.path().join("aot")).unwrap();
-        let engine = Engine::default();
-        let component = Component::new(&engine, EMPTY).unwrap();
-        assert!(cache.load(&engine, EMPTY).is_none());
-        cache.store(&engine, EMPTY, &component);
-        assert!(cache.load(&engine, EMPTY).is_some());
-        fs::write(cache.path(&engine, EMPTY), b"not native code").unwrap();
-        assert!(cache.load(&engine, EMPTY).is_none());
-        cache.store(&engine, EMPTY, &component);
-        assert!(cache.load(&engine, EMPTY).is_some());
-    }
-
-    #[test]
-    fn what_may_not_be_run_where_it_lies_is_loaded_from_a_copy() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut cache = AotCache::open(&folder.path().join("aot")).unwrap();
-        cache.is_noexec = true;
-        let engine = Engine::default();
-        let component = Component::new(&engine, EMPTY).unwrap();
-        cache.store(&engine, EMPTY, &component);
-        assert!(cache.load(&engine, EMPTY).is_some());
-        let path = cache.path(&engine, EMPTY);
-        let mut bytes = fs::read(&path).unwrap();
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
-        fs::write(&path, bytes).unwrap();
-        assert!(cache.load(&engine, EMPTY).is_none());
-    }
-
-    #[test]
-    fn what_the_host_did_not_write_is_not_loaded() {
-        let folder = tempfile::tempdir().unwrap();
-        let open = |name: &str| AotCache::open(&folder.path().join(name)).unwrap();
-        let (cache, other) = (open("aot"), open("other"));
-        let engine = Engine::default();
-        let component = Component::new(&engine, EMPTY).unwrap();
-        let path = cache.path(&engine, EMPTY);
-        cache.store(&engine, EMPTY, &component);
-        let seal = path.with_extension(SEAL);
-        // Native code that is fine, and from elsewhere: of another host, of another component, without a seal.
-        other.store(&engine, EMPTY, &component);
-        let planted = other.path(&engine, EMPTY);
-        let own = fs::read(&seal).unwrap();
-        fs::copy(planted.with_extension(SEAL), &seal).unwrap();
-        assert!(cache.load(&engine, EMPTY).is_none());
-        fs::remove_file(&seal).unwrap();
-        assert!(cache.load(&engine, EMPTY).is_none());
-        fs::write(&seal, &own).unwrap();
-        assert!(cache.load(&engine, EMPTY).is_some());
-        let mut named = EMPTY.to_vec();
-        named.extend([0, 2, 1, b'x']);
-        let elsewhere = cache.path(&engine, &named);
-        fs::copy(&path, &elsewhere).unwrap();
-        fs::copy(&seal, elsewhere.with_extension(SEAL)).unwrap();
-        assert!(cache.load(&engine, &named).is_none());
-        // One bit of it, somewhere in the code.
-        let mut bytes = fs::read(&path).unwrap();
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 1;
-        fs::write(&path, bytes).unwrap();
-        assert!(cache.load(&engine, EMPTY).is_none());
-    }
-
-    #[test]
-    fn the_key_stays_and_nobody_else_may_read_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let place = folder.path().join("aot");
-        let engine = Engine::default();
-        let component = Component::new(&engine, EMPTY).unwrap();
-        AotCache::open(&place)
-            .unwrap()
-            .store(&engine, EMPTY, &component);
-        assert!(
-            AotCache::open(&place)
-                .unwrap()
-                .load(&engine, EMPTY)
-                .is_some()
-        );
-        let key = place.join(KEY);
-        assert_eq!(
-            fs::metadata(&key).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
-        fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(matches!(AotCache::open(&place), Err(Error::Key { .. })));
-        fs::remove_file(&key).unwrap();
-        // With another key what was there is compiled anew.
-        assert!(
-            AotCache::open(&place)
-                .unwrap()
-                .load(&engine, EMPTY)
-                .is_none()
-        );
-        fs::write(&key, b"short").unwrap();
-        assert!(matches!(AotCache::open(&place), Err(Error::Key { .. })));
-    }
-
-    #[test]
-    fn a_folder_that_others_may_write_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(matches!(
-            AotCache::open(folder.path()),
-            Err(Error::NotPrivate { mode: 0o777, .. })
-        ));
-    }
-}
+mod tests;

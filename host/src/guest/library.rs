@@ -3,7 +3,7 @@
 //! Handlers with the same bytes share it, whoever their tenants are: code is never written to, and what an instance has is its own.
 //! **Invariant:** what no handler uses any more is forgotten.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use wasmtime::component::Component;
 
 use super::component::{Code, Error, Role, chain};
 use super::engine::Runtime;
+use crate::ids::hex;
 use crate::quotas::Beyond;
 use crate::release::FileDigest;
 
@@ -27,6 +28,15 @@ impl Library {
     /// Returns code that is in use.
     pub(super) fn get(&self, name: &Name) -> Option<Arc<Code>> {
         self.0.lock().get(name)?.upgrade()
+    }
+
+    /// Lists the digests of what is in use.
+    fn in_use(&self) -> BTreeSet<String> {
+        let books = self.0.lock();
+        let in_use = books.iter().filter(|(_, code)| code.strong_count() > 0);
+        in_use
+            .map(|((digest, ..), _)| hex(digest.bytes()))
+            .collect()
     }
 
     /// Takes up new code; returns that which is used, where somebody else was quicker.
@@ -64,7 +74,7 @@ pub(super) fn compiled(
         return Err(Error::Slow(beyond));
     }
     if let Some(cache) = cache {
-        cache.store(engine, wasm, &component);
+        cache.store(engine, wasm, &component, runtime.library.in_use());
     }
     Ok((component, Some(took)))
 }

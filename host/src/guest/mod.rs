@@ -25,6 +25,7 @@ mod places;
 mod reading;
 mod receipts;
 mod requests;
+mod room;
 mod seal;
 mod setup;
 mod slow;

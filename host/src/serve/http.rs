@@ -41,6 +41,7 @@ pub(super) fn control(
     Control {
         orders,
         reloads,
+        tls: config.control.tls.clone(),
         state,
         access,
         audit,

@@ -4,6 +4,7 @@
 //! **Invariant:** where anything is wrong with what is read, nothing changes.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
@@ -71,13 +72,30 @@ impl Helm {
         view: &View,
     ) {
         let who = asked.as_ref().map_or(BY_SIGNAL, |it| it.who.as_str());
+        let cut = Cut {
+            who: who.to_owned(),
+            audit: Some(Arc::clone(&deployer.audit)),
+        };
         let done = self.reload(deployer, view).await;
+        cut.over();
+        deployer.board.reloads(done.is_ok()).increment();
         tell(who, self.origin.file(), &done, &deployer.audit);
         if let Some(asked) = asked {
             // Who asked may be gone.
             let _ = asked.answer.send(done);
         }
         deployer.look().await;
+    }
+
+    /// Takes note of what was asked and will not be looked at any more.
+    pub(super) fn turn_away(&mut self, audit: &Arc<Audit>) {
+        self.reloads.close();
+        while let Ok(reload) = self.reloads.try_recv() {
+            drop(Cut {
+                who: reload.who,
+                audit: Some(Arc::clone(audit)),
+            });
+        }
     }
 
     async fn reload(&mut self, deployer: &mut Deployer, view: &View) -> Result<Plan, Vec<String>> {
@@ -88,6 +106,29 @@ impl Helm {
         apply(&new, &plan, deployer, view).map_err(|why| vec![why])?;
         self.origin.take_up(&new.origin);
         Ok(plan)
+    }
+}
+
+/// Tells of a reload when it is dropped, unless it was over.
+struct Cut {
+    who: String,
+    audit: Option<Arc<Audit>>,
+}
+
+impl Cut {
+    fn over(mut self) {
+        self.audit = None;
+    }
+}
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        if let Some(audit) = &self.audit {
+            audit.note(&Change {
+                refused: Some("the host stops; it reads its settings when it starts"),
+                ..Change::of_host(&self.who, "reload")
+            });
+        }
     }
 }
 
@@ -106,7 +147,11 @@ fn apply(
     }
     view.control.access.set_tokens(new.control.tokens.clone());
     view.watched.set_policy(&new.watchdog);
+    if let (Some(old), Some(new)) = (&view.control.tls, &new.control.tls) {
+        old.renew(new);
+    }
     deployer.trusted = trusted(&new.tenants);
+    deployer.set_trust(&new.trust);
     if let Some(state) = &deployer.state {
         state.keep_at_most(new.control.revisions_kept);
     }

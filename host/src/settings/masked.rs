@@ -16,6 +16,7 @@ impl fmt::Debug for Settings {
             .field("log", &self.log)
             .field("log_format", &self.log_format)
             .field("cache", &self.cache)
+            .field("cache_max_mib", &self.cache_max_mib)
             .field("secrets", &self.secrets)
             .field("instances_max", &self.instances_max)
             .field("strict", &self.strict)

@@ -27,6 +27,7 @@ fn a_full_file_is_read_as_written() {
             log = "warn,guest=debug"
             log-format = "json"
             cache = "/var/cache/host"
+            cache-max-mib = 100
             secrets = "/run/secrets"
             instances-max = 20
             strict = true
@@ -50,6 +51,7 @@ fn a_full_file_is_read_as_written() {
             log: Some("warn,guest=debug".to_owned()),
             log_format: Some(LogFormat::Json),
             cache: Some("/var/cache/host".into()),
+            cache_max_mib: Some(100),
             secrets: Some("/run/secrets".into()),
             instances_max: Some(20),
             strict: Some(true),

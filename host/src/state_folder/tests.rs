@@ -139,3 +139,22 @@ fn what_cannot_be_kept_is_told_with_the_path_and_counted() {
     );
     assert_eq!(state.failures(), 3);
 }
+
+#[test]
+fn a_folder_is_one_hosts_until_that_ends() {
+    let (folder, mut state, id) = state();
+    state.lock().unwrap();
+    let mut other = StateFolder::new(folder.path().join("state"), 2);
+    let told = other.lock().unwrap_err().to_string();
+    assert!(
+        told.starts_with(&state.root.display().to_string())
+            && told.contains("`state` in host.toml"),
+        "{told}"
+    );
+    // What is swept is not the lock.
+    state.keep(&id, kept(1), &files("1")).unwrap();
+    state.sweep().unwrap();
+    assert!(matches!(other.lock(), Err(Error::Taken { .. })));
+    drop(state);
+    other.lock().unwrap();
+}

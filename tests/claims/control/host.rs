@@ -1,6 +1,10 @@
 //! What is asked of a host as a whole: to drain, to log more, to write down who changed what.
 
-use std::time::Duration;
+use std::fs;
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use harness::host::command;
 use harness::http::request;
@@ -182,6 +186,71 @@ fn a_host_that_drains_finishes_and_waits_to_be_stopped() {
     assert_eq!(status, 503, "{answer}");
     assert!(host.ended().unwrap().is_none());
     assert_eq!(clients::consume_all(&broker, "out", true).unwrap().len(), 2);
+    host.stop().unwrap();
+}
+
+#[test]
+fn silent_connections_keep_no_probe_out() {
+    let folder = handlers();
+    let host = serve(&folder, &[], "127.0.0.1:0");
+    // More than there are places, by somebody who comes again and again and says nothing, or half of it.
+    let knock = |n: usize| {
+        let mut silent = TcpStream::connect(host.http_addr()).unwrap();
+        silent
+            .write_all(&b"GET /livez HTTP/1.1\r\n"[..n % 22])
+            .unwrap();
+        silent
+    };
+    let mut silent: Vec<TcpStream> = (0..150).map(knock).collect();
+    for n in 0..10 {
+        silent.extend((0..20).map(knock));
+        let began = Instant::now();
+        let (page, good) = [("/livez", 200), ("/metrics", 200)][n % 2];
+        assert_eq!(host.get(page).unwrap().0, good);
+        // A probe of Kubernetes waits for a second.
+        let took = began.elapsed();
+        assert!(took < Duration::from_secs(1), "{page}: {took:?}");
+    }
+    drop(silent);
+    host.stop().unwrap();
+}
+
+#[test]
+fn a_deployment_that_a_drain_cuts_off_is_told_in_the_audit() {
+    let (folder, aside) = (handlers(), tempfile::tempdir().unwrap());
+    let toml = with_tokens(aside.path());
+    let host = serve(&folder, &["--config", &toml], "127.0.0.1:0");
+    // Its trial takes until the deadline.
+    let slow = tempfile::tempdir().unwrap();
+    let manifest = "topics = [\"slow\"]\nconfig.spin = \"yes\"\nlimits.deadline-ms = 5000\n";
+    fs::write(slow.path().join("handler.toml"), manifest).unwrap();
+    fs::copy(guest("no-context"), slow.path().join("slow.wasm")).unwrap();
+    let token = aside.path().join("token");
+    fs::write(&token, "s3cret-root\n").unwrap();
+    let mut deploy = command("deploy").unwrap();
+    deploy.arg(slow.path()).arg("default/slow");
+    deploy.args(["--http", host.http_addr(), "--token-file"]);
+    let mut deploying = deploy.arg(&token).stderr(Stdio::null()).spawn().unwrap();
+    // It is tried out beside its place.
+    wait_until("the trial", PATIENCE, || {
+        fs::read_dir(folder.path().join("default")).is_ok_and(|all| all.count() > 0)
+    })
+    .unwrap();
+    assert_eq!(tell(&host, "POST /v1/drain", "{}").0, 200);
+    let told = [
+        "audit",
+        "refused",
+        "root",
+        "deploy",
+        "handler=slow",
+        "the host stops",
+    ];
+    let lines = host.lines();
+    let found = lines
+        .iter()
+        .filter(|line| told.iter().all(|it| line.contains(it)));
+    assert_eq!(found.count(), 1, "{}", host.tail());
+    assert!(!deploying.wait().unwrap().success());
     host.stop().unwrap();
 }
 

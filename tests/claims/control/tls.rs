@@ -96,6 +96,47 @@ fn with_a_certificate_the_api_is_served_to_other_machines() {
 }
 
 #[test]
+fn a_renewed_certificate_serves_new_connections_after_a_reload() {
+    let (folder, aside) = (handlers(), tempfile::tempdir().unwrap());
+    let [cert, key] = certificate(aside.path());
+    let first = aside.path().join("first.pem").display().to_string();
+    fs::copy(&cert, &first).unwrap();
+    let args = ["--http-tls-cert", &cert, "--http-tls-key", &key];
+    let host = Host::dev().handlers(folder.path()).args(args);
+    let mut host = host.start().unwrap();
+    host.wait_for_line("partitions assigned", std::time::Duration::from_secs(30))
+        .unwrap();
+    let port = host.http_addr().rsplit(':').next().unwrap().to_owned();
+    let https = format!("https://localhost:{port}");
+    let ask = |subcommand: &str, trusted: &str| {
+        let mut asked = command(subcommand).unwrap();
+        Answer::of(asked.args(["--http", &https, "--ca-file", trusted]))
+    };
+    assert_eq!(ask("status", &first).code, 0);
+    certificate(aside.path());
+    // Not before it is asked to, and a token stays what it was.
+    assert_eq!(ask("status", &first).code, 0);
+    let reloaded = ask("reload", &first);
+    assert_eq!(reloaded.code, 0, "{reloaded:?}");
+    assert_eq!(ask("status", &cert).code, 0, "{}", host.tail());
+    assert_eq!(ask("status", &first).code, 1);
+    // One that is broken leaves the one before, with the reason.
+    let second = fs::read(&cert).unwrap();
+    fs::write(&cert, "half of it").unwrap();
+    fs::write(&first, &second).unwrap();
+    let refused = ask("reload", &first);
+    assert!(
+        refused.code == 1
+            && refused
+                .stderr
+                .contains("these are no certificate and its key"),
+        "{refused:?}"
+    );
+    assert_eq!(ask("status", &first).code, 0, "{}", host.tail());
+    host.stop().unwrap();
+}
+
+#[test]
 fn a_certificate_that_cannot_be_served_with_is_told_before_anything_starts() {
     let (folder, aside) = (handlers(), tempfile::tempdir().unwrap());
     let [cert, key] = certificate(aside.path());

@@ -107,7 +107,7 @@ fn a_handler_is_sent_in_by_the_command_and_by_curl() {
     let first = Answer::of(deploy.arg(&token));
     assert!(
         first.stdout.starts_with("acme/orders serves revision ")
-            && first.stdout.contains("(before it -)"),
+            && first.stdout.contains("(its first)"),
         "{first:?}\n{}",
         host.tail()
     );

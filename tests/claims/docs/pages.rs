@@ -15,6 +15,8 @@ const OTHER_LANGUAGES: [&str; 4] = ["rust", "toml", "text", "yaml"];
 pub(crate) struct Block {
     /// The page and the line that the block begins on.
     pub(crate) place: String,
+    /// The heading that it stands under, as links name it.
+    pub(crate) section: String,
     pub(crate) language: String,
     pub(crate) lines: Vec<String>,
 }
@@ -29,6 +31,8 @@ impl Block {
 #[derive(Debug, Clone)]
 pub(crate) struct Command {
     pub(crate) page: String,
+    /// The heading that it stands under, as links name it.
+    pub(crate) section: String,
     pub(crate) place: String,
     pub(crate) text: String,
     /// What the page says it prints; `…` stands for anything.
@@ -71,8 +75,13 @@ pub(crate) fn read(page: &str) -> String {
 pub(crate) fn blocks(page: &str) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     let (mut in_fence, mut in_indent, mut after_blank) = (false, false, true);
+    let mut section = String::new();
     for (number, line) in read(page).lines().enumerate() {
+        if !in_fence && line.starts_with('#') {
+            section = anchor(line);
+        }
         let begin = |language: &str| Block {
+            section: section.clone(),
             place: format!("{page}:{}", number + 1),
             language: language.to_owned(),
             lines: Vec::new(),
@@ -127,6 +136,7 @@ pub(crate) fn commands(page: &str) -> Vec<Command> {
             match typed {
                 Some(text) => commands.push(Command {
                     page: page.to_owned(),
+                    section: block.section.clone(),
                     place: block.place.clone(),
                     text: without_comment(text).to_owned(),
                     output: Vec::new(),
@@ -137,6 +147,16 @@ pub(crate) fn commands(page: &str) -> Vec<Command> {
     }
     commands.retain(|command| !command.text.is_empty());
     commands
+}
+
+/// What links call a heading.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = |it: &char| it.is_alphanumeric() || *it == ' ';
+    text.chars()
+        .filter(kept)
+        .collect::<String>()
+        .replace(' ', "-")
 }
 
 fn without_comment(line: &str) -> &str {

@@ -124,9 +124,14 @@ impl Terminal {
             }
         }
         self.name(HTTP, host.http_addr());
-        // Its handlers were taken, and librdkafka took all settings.
-        host.wait_for_line("subscribed", Duration::from_secs(60))
-            .unwrap();
+        // Its handlers were taken, and librdkafka took all settings; or there are none.
+        wait_until("a host that serves", Duration::from_secs(60), || {
+            let serves = ["subscribed", "no handlers serve yet"];
+            host.lines()
+                .iter()
+                .any(|line| serves.iter().any(|it| line.contains(it)))
+        })
+        .unwrap_or_else(|error| panic!("{error}\n{}", host.tail()));
         self.host = Some(host);
     }
 

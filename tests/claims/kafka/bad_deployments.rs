@@ -101,7 +101,7 @@ const BAD: &[Bad] = &[
     },
     Bad {
         what: "a manifest that is no text",
-        told: "invalid utf-8",
+        told: "handler.toml:1: cannot be read: byte 11 (0xff) is not UTF-8",
         does: |folder, _| manifest(folder, b"topics = [\"\xff\xfe\"]"),
     },
     Bad {

@@ -81,6 +81,58 @@ fn a_signed_release_serves_and_an_altered_one_is_refused_with_both_digests() {
     host.stop().unwrap();
 }
 
+#[test]
+fn a_key_that_was_taken_away_refuses_the_next_deployment_after_a_reload() {
+    let kept = Kept::new("withdrawn-key");
+    let (stage, signer, other) = (&kept.stage, Signer::new().unwrap(), Signer::new().unwrap());
+    let folder = stage.folder.path();
+    kept.put("v1");
+    signer.release(folder, &stage.name).unwrap();
+    let keys = |signer: &Signer| trust(kept.aside.path(), &[(signer, "default", "handlers")]);
+    let host = serve(stage, &keys(&signer));
+    kept.labels_are(&host, &["v1"]);
+    let reload = || {
+        let mut reload = command("reload").unwrap();
+        let answer = Answer::of(reload.args(["--http", host.http_addr()]));
+        assert_eq!(answer.code, 0, "{}", answer.stderr);
+        answer.stdout
+    };
+    keys(&other);
+    let told = reload();
+    assert!(
+        told.contains("trust") && !told.contains("restart"),
+        "{told}"
+    );
+    // What serves goes on; what comes next is not believed.
+    kept.labels_are(&host, &["v1", "v1"]);
+    kept.put("v2");
+    signer.release(folder, &stage.name).unwrap();
+    wait_lines(&host, &["made with a key that host.toml does not name"], 1);
+    kept.labels_are(&host, &["v1", "v1", "v1"]);
+    // A file that is broken changes nothing.
+    let good = fs::read_to_string(keys(&signer)).unwrap();
+    let file = keys(&other);
+    fs::write(&file, good.replace("public-key = \"", "public-key = \"x")).unwrap();
+    let mut refused = command("reload").unwrap();
+    let refused = Answer::of(refused.args(["--http", host.http_addr()]));
+    assert!(
+        refused.code == 1 && refused.stderr.contains("public-key"),
+        "{refused:?}"
+    );
+    kept.labels_are(&host, &["v1", "v1", "v1", "v1"]);
+    // With the key again, what was refused is looked at once more.
+    keys(&signer);
+    reload();
+    wait_lines(&host, &[" deployed ", &stage.name], 2);
+    kept.labels_are(&host, &["v1", "v1", "v1", "v1", "v2"]);
+    let count = |result| {
+        let labels = [("result", result)];
+        host.metric("kafka_wasm_reloads_total", &labels).unwrap()
+    };
+    assert_eq!((count("done"), count("refused")), (2.0, 1.0));
+    host.stop().unwrap();
+}
+
 /// Each in a way of its own, beside one that is fine.
 #[test]
 fn what_nobody_signed_who_may_is_not_deployed() {

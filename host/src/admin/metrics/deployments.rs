@@ -14,6 +14,9 @@ impl Scrape {
             .zip(self.deploys)
             .map(|(result, count)| ([("result", result)], count));
         writer.counters(&names::DEPLOYS, deploys)?;
+        let results = ["done", "refused"].into_iter().zip(self.reloads);
+        let reloads = results.map(|(result, count)| ([("result", result)], count));
+        writer.counters(&names::RELOADS, reloads)?;
         self.write_trials(writer)?;
         writer.histograms(&names::COMPILE_DURATION, [([], &self.compile)])?;
         let handlers = || self.handlers.iter();

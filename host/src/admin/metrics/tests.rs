@@ -74,6 +74,7 @@ fn scrape() -> Scrape {
         },
         watched,
         deploys: [2, 1, 3],
+        reloads: [4, 5],
         shadows: vec![(canary.clone(), shadow())],
         canaries: vec![(canary, [side(5, 1, 30), side(2, 0, 500)])],
         state_failures: Some(4),

@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
-use serde_json::Value;
 
 use super::HostArgs;
 use super::client::Ask;
-use super::print::{name, text};
+use super::print::served;
 use crate::ids::HandlerId;
 use crate::tar;
 
@@ -43,18 +42,8 @@ pub fn deploy(args: &DeployArgs) -> anyhow::Result<ExitCode> {
     let files = files_in(&args.folder)?;
     let archive = tar::write(&files).with_context(|| args.folder.display().to_string())?;
     let ask = Ask::put(super::path(&args.handler, ""), "application/x-tar", archive);
-    args.host.run(&ask, print)
-}
-
-fn print(answer: &Value) -> String {
-    if answer["revision"].is_null() {
-        return format!("{} is being tried out", name(answer));
-    }
-    let (revision, was) = (text(&answer["revision"]), text(&answer["was"]));
-    format!(
-        "{} serves revision {revision} (before it {was})",
-        name(answer)
-    )
+    args.host
+        .run(&ask, |answer| served(answer, "is being tried out"))
 }
 
 /// Reads the files of a folder, without hidden ones and without those of folders in it.

@@ -122,15 +122,18 @@ pub(super) fn revisions(answer: &Value) -> String {
 }
 
 /// What serves after what was asked for.
-pub(super) fn served(answer: &Value, what: &str) -> String {
+pub(super) fn served(answer: &Value, else_told: &str) -> String {
     if answer["revision"].is_null() {
-        return format!("{} is asked to {what}", name(answer));
+        return format!("{} {else_told}", name(answer));
     }
+    let before = match &answer["was"] {
+        Value::Null => "its first".to_owned(),
+        was => format!("before it {}", text(was)),
+    };
     format!(
-        "{} serves revision {} (before it {})",
+        "{} serves revision {} ({before})",
         name(answer),
-        text(&answer["revision"]),
-        text(&answer["was"])
+        text(&answer["revision"])
     )
 }
 
