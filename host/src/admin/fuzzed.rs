@@ -66,6 +66,7 @@ pub(super) fn idle() -> View {
             access: Access::new(None, Some((Ipv4Addr::LOCALHOST, 0).into()), false),
             audit: Arc::new(Audit::new(None)),
             log: LogLevel::fixed(),
+            tls: None,
             drain: watch::Sender::default(),
         },
     }

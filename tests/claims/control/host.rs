@@ -4,12 +4,13 @@ use std::fs;
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use harness::host::command;
 use harness::http::request;
 use harness::{HandlersDir, Host, clients, guest, wait_until};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{JSON, PAUSE, ask, handlers, serve, with_tokens};
 use crate::answer::Answer;

@@ -16,10 +16,7 @@ fn scrape() -> Scrape {
     let registry = Arc::new(Registry::default());
     let bills: HandlerId = "acme/bills".parse().unwrap();
     let orders: Arc<str> = Arc::from("orders");
-    let lanes = [
-        registry.open(&bills, &orders, Some(0)),
-        registry.open(&bills, &orders, Some(1)),
-    ];
+    let lanes = [0, 1].map(|partition| registry.open(&bills, &orders, Some(partition)));
     for (lane, behind_ms) in lanes.iter().zip([2_500, 1_000]) {
         lane.ended(Ending::Handled, 10);
         lane.bytes_in.add(1_000);
