@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::{TURNS, response};
@@ -66,7 +67,14 @@ fn text(value: &DeValue<'_>) -> String {
             let items: Vec<String> = items.iter().map(|item| text(item.get_ref())).collect();
             format!("[{}]", items.join(", "))
         }
-        DeValue::Table(_) => "a table".to_owned(),
+        // In a list, such as the keys of those who sign.
+        DeValue::Table(table) => {
+            let entry = |(name, value): (&Spanned<_>, &Spanned<_>)| {
+                format!("{} = {}", name.get_ref(), text(value.get_ref()))
+            };
+            let entries: Vec<String> = table.iter().map(entry).collect();
+            format!("{{ {} }}", entries.join(", "))
+        }
     }
 }
 
@@ -93,6 +101,18 @@ mod tests {
                 "strict: changed from true to its default; needs a restart",
             ]
         );
+    }
+
+    #[test]
+    fn tables_of_a_list_are_compared_by_what_is_in_them() {
+        let trust = |key: &str| format!("[[trust]]\npublic-key = \"{key}\"\ntenants = [\"a\"]");
+        assert_eq!(
+            lines(&trust("k"), &trust("l")),
+            [
+                "trust: changed from [{ public-key = \"k\", tenants = [\"a\"] }] to [{ public-key = \"l\", tenants = [\"a\"] }]"
+            ]
+        );
+        assert_eq!(lines(&trust("k"), &trust("k")), Vec::<String>::new());
     }
 
     #[test]

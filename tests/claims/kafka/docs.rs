@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use harness::{Kafka, guest, root, wait_until};
 
+use crate::docs::commands_of;
+use crate::docs::fates::Scenario;
 use crate::docs::pages::blocks_in;
 use crate::docs::terminal::{Terminal, user_environment};
-use crate::docs::{Scenario, commands_of};
 
 #[test]
 fn the_commands_for_a_real_kafka_work_as_written() {

@@ -8,9 +8,10 @@ use std::path::Path;
 
 use harness::{Kafka, guest};
 
+use crate::docs::commands_of;
+use crate::docs::fates::{A_TENANT, DEPLOYING, Scenario};
 use crate::docs::pages::{Command, blocks_in};
 use crate::docs::terminal::Terminal;
-use crate::docs::{A_TENANT, DEPLOYING, Scenario, commands_of};
 
 /// The files that the blocks of a walk are, in their order.
 const FILES: [(&str, &str); 3] = [
